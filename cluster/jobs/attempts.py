@@ -1,7 +1,7 @@
 """Functions for a process that runs jobs: begin an attempt at a job, hold the attempt, end it.
 
-Workers and commands use the same functions. A worker claims the next job of a turn. A command begins a new
-job and runs it itself.
+Workers and commands use the same functions. A worker takes a turn, and claims a job of the turn's
+organisation. A command begins a new job and runs this job itself.
 
     job = claim(connection, turn, worker="...", kinds={"index_file"})
     job = begin_command(connection, "default", JobRequest(kind=INGEST, input={...}), worker="...")
@@ -12,8 +12,8 @@ job and runs it itself.
         finish(connection, job, result={...})
 
 ``progress`` records the progress of an attempt. A write succeeds only if the job still runs and its current
-attempt is the caller's. If a worker was stopped for a while and its job was given to another worker, its next
-write raises ``LeaseLost`` and its transaction is rolled back.
+attempt is the caller's. If a worker was stopped for a while and its job was given to another worker, the next
+write of the stopped worker raises ``LeaseLost``, and its transaction is rolled back.
 """
 
 from collections.abc import Collection
@@ -48,7 +48,7 @@ AttemptOutcome = Literal["succeeded", "failed", "cancelled", "retried", "lost"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Turn:
-    """A queue entry that a worker took, and the organisation and priority class whose job the worker runs."""
+    """Describes a queue entry that a worker took, and the organisation and class whose job it runs."""
 
     #: Id of the entry.
     entry: int
@@ -61,12 +61,12 @@ class Turn:
 def claim(
     connection: Connection[Any], turn: Turn, *, worker: str, kinds: Collection[str], suspects: bool = True
 ) -> Job | None:
-    """Begin the organisation's first queued job of the class; return None if there is none.
+    """Begin the first queued job of the turn's organisation and class; return None if no job may begin.
 
     The worker's heartbeat is refreshed first, so the attempt begins with a whole lease even if the worker was
     stopped for a while. If the worker no longer holds the turn, no job begins, because a job without a
-    live entry would count as lost at once and would waste an attempt. Jobs whose window is closed begin when
-    it opens.
+    live entry would count as lost at once and would waste an attempt. Jobs whose window is closed are
+    postponed until the window opens.
 
     Args:
         kinds: names of the kinds of job that the worker knows.
@@ -87,8 +87,8 @@ def claim(
 def begin_command(connection: Connection[Any], organisation: str, request: JobRequest, *, worker: str) -> Job:
     """Begin a new job that the caller's process runs itself.
 
-    The process renews its lease with ``queue_tables.heartbeat``, as a worker does. When the job has ended,
-    ``queue_tables.close_command_entry`` removes the queue entry and the heartbeat.
+    The process renews its lease with ``queue_tables.heartbeat``, as a worker does. After the job has
+    ended, the process removes the queue entry and the heartbeat with ``queue_tables.close_command_entry``.
 
     Args:
         worker: name of the process.
@@ -116,13 +116,13 @@ def begin_command_again(connection: Connection[Any], job: Job) -> Job:
 
 
 def return_to_line(connection: Connection[Any], turn: Turn) -> bool:
-    """Replace a turn that does not count against its organisation's concurrency limit by a turn that does.
+    """Add a new turn if this turn does not count against the organisation's concurrency limit.
 
-    Turns with a start time do not count (see ``queue_tables.add_entries``). The start time of this turn has
-    passed.
+    Turns with a start time do not count (see ``queue_tables.add_entries``). The new turn has no start time,
+    so it counts.
 
     Returns:
-        True if the turn was replaced; the caller must then begin no job with it.
+        True if a new turn was added; the caller must then begin no job with the old turn.
     """
     if not queue_tables.is_beyond_limit(connection, turn.entry, turn.organisation):
         return False
@@ -131,14 +131,14 @@ def return_to_line(connection: Connection[Any], turn: Turn) -> bool:
 
 
 def has_unknown_kinds(connection: Connection[Any], turn: Turn, *, kinds: Collection[str]) -> bool:
-    """True if a queued job has a kind that this worker does not know, so that a worker of another release
-    must run the job.
+    """True if a queued job of the turn's organisation and class has a kind that this worker does not know. A
+    worker of another release must run such a job.
     """
     return connection.execute(SQL["unknown_kind_waits"], _line(turn, kinds)).fetchone() is not None
 
 
 def has_suspects(connection: Connection[Any], turn: Turn, *, kinds: Collection[str]) -> bool:
-    """True if the worker of a queued job died during an earlier attempt."""
+    """True if a worker died during an earlier attempt at a queued job of this organisation and class."""
     return connection.execute(SQL["suspect_waits"], _line(turn, kinds)).fetchone() is not None
 
 
@@ -148,10 +148,10 @@ def is_suspect(connection: Connection[Any], job: Job) -> bool:
 
 
 def hold(connection: Connection[Any], job: Job) -> Job:
-    """Lock the job until the transaction ends, so that no other attempt begins. Return the current job.
+    """Lock the job until the transaction ends, so that no other attempt begins. Return the job as it is now.
 
     Raises:
-        LeaseLost: this is no longer the current attempt.
+        LeaseLost: the job has ended or has a newer attempt.
     """
     found = select_jobs(connection, SQL["hold"], attempt_key(job))
     if not found:
@@ -167,7 +167,7 @@ def finish(connection: Connection[Any], job: Job, *, result: dict[str, Any] | No
         result: has the fields that the job's kind lists (``JobKind.result``).
 
     Raises:
-        LeaseLost: this is no longer the current attempt.
+        LeaseLost: the job has ended or has a newer attempt.
     """
     return _end(connection, job, JobState.SUCCEEDED, result=result)
 
@@ -182,7 +182,7 @@ def fail(
         code: error code for programs.
 
     Raises:
-        LeaseLost: this is no longer the current attempt.
+        LeaseLost: the job has ended or has a newer attempt.
     """
     return _end(connection, job, JobState.FAILED, result=result, error=error, code=code)
 
@@ -202,7 +202,7 @@ def end_cancelled(
         code: error code for programs; used only if no cancellation request gave a code.
 
     Raises:
-        LeaseLost: this is no longer the current attempt.
+        LeaseLost: the job has ended or has a newer attempt.
     """
     current = hold(connection, job)
     _end_attempt(connection, job, "cancelled", current.cancel_reason or reason or CANCELLED_BECAUSE)
@@ -222,10 +222,10 @@ def retry_later(
     cancelled instead.
 
     Args:
-        counts: False if the attempt does not count against the job's limit, because the job only waits.
+        counts: False if the attempt does not count against the job's limit, because the job only waited.
 
     Raises:
-        LeaseLost: this is no longer the current attempt.
+        LeaseLost: the job has ended or has a newer attempt.
     """
     current = hold(connection, job)
     if current.cancel_asked:
@@ -242,7 +242,7 @@ def give_back(connection: Connection[Any], job: Job, *, because: str = "its work
     the job's limit. If the job's cancellation was requested, end the job as cancelled instead.
 
     Raises:
-        LeaseLost: this is no longer the current attempt.
+        LeaseLost: the job has ended or has a newer attempt.
     """
     current = hold(connection, job)
     if current.cancel_asked:
@@ -252,9 +252,10 @@ def give_back(connection: Connection[Any], job: Job, *, because: str = "its work
 
 
 def end_lost(connection: Connection[Any], job: Job, *, error: str) -> Job:
-    """End the attempt of a job whose process is dead. The caller has locked the job's row.
+    """End the attempt at a job whose process is dead. The caller has locked the job's row.
 
-    The job is queued again if attempts remain. Otherwise it becomes a dead letter.
+    If the job's cancellation was requested, the job is cancelled. Otherwise the job is queued again if
+    attempts remain, and becomes a dead letter if none remain.
     """
     _end_attempt(connection, job, "lost", error)
     if job.cancel_asked:
@@ -284,7 +285,7 @@ def _end(
     code: str | None = None,
 ) -> Job:
     hold(connection, job)
-    _end_attempt(connection, job, state.value, error)  # type: ignore[arg-type]  # an end is an outcome
+    _end_attempt(connection, job, state.value, error)  # type: ignore[arg-type]  # is an outcome, too
     return _record_end(connection, job, state, result=result, error=error, code=code)
 
 
@@ -317,10 +318,7 @@ def _record_cancelled(
     code: str | None = None,
     result: dict[str, Any] | None = None,
 ) -> Job:
-    """End the job as cancelled.
-
-    The reason and code of a cancellation request replace ``reason`` and ``code``.
-    """
+    """End the job as cancelled. The reason and code of a request replace ``reason`` and ``code``."""
     error, error_code = job.cancel_reason or reason or CANCELLED_BECAUSE, job.cancel_code or code or CANCELLED
     return _record_end(connection, job, JobState.CANCELLED, error=error, code=error_code, result=result)
 

@@ -46,7 +46,7 @@ class CommandJob:
     """A job that runs inside a ``with`` block. The job succeeds if the block ends normally, is cancelled if
     ``KeyboardInterrupt`` leaves the block, and fails if another exception leaves it.
 
-    Use it in the main thread, because ``KeyboardInterrupt`` is raised there when the job is cancelled.
+    Use the block in the main thread, because a cancellation raises ``KeyboardInterrupt`` in that thread.
     """
 
     def __init__(
@@ -101,8 +101,10 @@ class CommandJob:
     def _send_heartbeat(self) -> bool:
         """Send a heartbeat. Return True if the job's cancellation was requested.
 
+        If the job was marked as lost, begin another attempt.
+
         Raises:
-            LeaseLost: the job has ended.
+            LeaseLost: the job has ended for another reason, or has a newer attempt.
         """
         entry = self._job.entry
         assert entry is not None
@@ -119,7 +121,7 @@ class CommandJob:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(KeyboardInterrupt):  # the job has ended, so a cancellation is too late
+        with contextlib.suppress(KeyboardInterrupt):  # a cancellation is too late: the job has ended
             self._ended.set()
             self._heart.join()
         end = self._end(error)

@@ -1,7 +1,7 @@
 """The inputs of the kinds of jobs that clients may submit with ``POST /v1/jobs``.
 
-``kinds`` names one of these models for each public kind. The route validates a request's ``input`` with it,
-and ``GET /v1/jobs/kinds`` publishes its JSON schema.
+``kinds`` names one of these models for each public kind. The route validates a request's ``input`` with this
+model, and ``GET /v1/jobs/kinds`` publishes the model's JSON schema.
 
     IndexFileInput.model_validate({"vector_store_id": "vs_1", "file_id": "file-1"})
 """

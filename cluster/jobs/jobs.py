@@ -1,7 +1,7 @@
-"""The record of a job: its input, its state, its progress, its result or error.
+"""Defines the record of a job, with the job's input, state, progress, and result or error.
 
-``queue`` accepts jobs, cancels jobs and queues them again. ``attempts`` runs jobs, both for workers and for
-commands. ``view`` shows jobs to people.
+``queue`` accepts jobs, cancels jobs and queues them again. ``attempts`` begins and ends attempts at
+jobs, both for workers and for commands. ``view`` shows jobs to people.
 
     job = get_job(connection, "default", "job_...")
     job.state.ended
@@ -27,7 +27,7 @@ THROTTLED = "throttled"
 PROVIDER_UNAVAILABLE = "provider_unavailable"
 #: Error code of a job whose last attempt failed because a resource, such as a disk, was used up.
 SHORT_OF = "short"
-#: Error code, and error sentence, of a job that was cancelled on request.
+#: Error code of a job that was cancelled on request, and the error of such a job if the request named none.
 CANCELLED, CANCELLED_BECAUSE = "cancelled", "its cancellation was requested; it can be queued again"
 #: Error code of a job that was cancelled because a later job does its work.
 REPLACED = "replaced"
@@ -48,7 +48,8 @@ class JobState(StrEnum):
     RUNNING = "running"
     #: Ended with success. Single documents may still have failed; the job's result says so.
     SUCCEEDED = "succeeded"
-    #: Ended without success, as a dead letter. The job's error says why. The job can be queued again.
+    #: Ended without success, as a dead letter. The job's error says why. The job can be queued again if its
+    #: kind permits this (``JobKind.retryable``).
     FAILED = "failed"
     #: Ended because its cancellation was requested, or because its subject no longer exists.
     CANCELLED = "cancelled"
@@ -87,7 +88,7 @@ RANKS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """One row of the table of jobs."""
+    """Holds one row of the table of jobs."""
 
     organisation: str
     id: str
@@ -106,7 +107,7 @@ class Job:
     #: What ``done`` and ``total`` count.
     unit: str
     priority_class: PriorityClass
-    #: Priority, 0 to 9. Of an organisation's queued jobs of one class, those with higher numbers begin first.
+    #: Priority, 0 to 9. Of an organisation's queued jobs of one class, jobs with higher numbers begin first.
     priority: int
     #: Id of the file, store, ... that the job is about.
     subject: str | None
@@ -114,8 +115,8 @@ class Job:
     attempt: int
     #: Number of the attempt after which the job is a dead letter.
     last_attempt: int
-    #: Id of the job's queue entry. While the job runs, its lease is the heartbeat of the process that holds
-    #: the entry.
+    #: Id of the job's queue entry. While the job runs, a process holds this entry, and the heartbeats of this
+    #: process keep the job's lease.
     entry: int | None
     #: True if a command runs the job in its own process; no worker runs such a job.
     by_command: bool
@@ -125,8 +126,8 @@ class Job:
     stage: str | None
     #: What a running job waits for (see ``view.WAITS_FOR``); None if it does not wait.
     waits_for: str | None
-    #: For a queued job: the earliest time at which it begins. For a running job: the time at which it repeats
-    #: the stage that failed.
+    #: For a queued job: the earliest time at which it may begin; None if it may begin now. For a running job:
+    #: the end of its pause (``progress.pause``); None if it does not pause.
     retry_at: datetime | None
     #: Id of the schedule that submitted the job; None if no schedule did.
     schedule: str | None
@@ -164,7 +165,7 @@ COLUMNS = ", ".join(f"jobs.{field.name}" for field in fields(Job))
 
 
 def with_columns(file: str) -> dict[str, str]:
-    """Read the SQL statements of a file in this folder; ``{columns}`` becomes the columns of a ``Job``."""
+    """Return the SQL statements of a file under this folder by name, with ``COLUMNS`` for ``{columns}``."""
     return {name: text.replace("{columns}", COLUMNS) for name, text in queries("cluster.jobs", file).items()}
 
 
@@ -189,7 +190,7 @@ def get_job(connection: Connection[Any], organisation: str, id: str) -> Job:
 
 
 def read_backlog(connection: Connection[Any]) -> Backlog:
-    """Return the backlog, which decides the number of workers."""
+    """Return the present backlog. The number of workers depends on the backlog."""
     row = connection.execute(SQL["backlog_of_all"]).fetchone()
     assert row is not None
     return Backlog(jobs=row[0], oldest_s=row[1], running=row[2])

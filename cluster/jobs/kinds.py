@@ -1,8 +1,8 @@
 """The table of job kinds: the name, the defaults, the result fields and the permitted actions of each kind.
 
-Read by ``queue`` (defaults of a new job, whether a job may be queued again), by the routes and by the doctor.
-The code that runs each kind of job is in ``data_jobs/kinds``, which has a second table. To add a kind, write
-its file there and add a row to both tables.
+``queue`` reads the defaults of a new job from this table, and whether a job may be queued again. The routes
+and the doctor read the table, too. The code that runs each kind of job is in ``data_jobs/kinds``, which has a
+second table. To add a kind, write its file in that folder, and add a row to both tables.
 
     job = submit(connection, "default", INDEX_FILE, {"file": ..., "vector_store": ...})
 """
@@ -22,14 +22,14 @@ from cluster.jobs.inputs import (
 from cluster.jobs.jobs import PriorityClass
 
 DEFAULT_ATTEMPTS = 3
-#: Time limit of each stage of an upkeep job, in seconds. The first archive of a large table takes long, and
-#: so does building an approximate index.
+#: Time limit of each stage of an upkeep job, in seconds. The limit is high, because the first archive of a
+#: large table takes long, and so does building an approximate index.
 UPKEEP_TIMEOUT_S = 3_600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobKind:
-    """Properties that all jobs of one kind share."""
+    """Defines the properties that all jobs of one kind share."""
 
     #: Name of the kind. It is stored in the row of each job, so it must never change.
     name: str
@@ -57,7 +57,7 @@ class JobKind:
     #: The input that ``POST /v1/jobs`` accepts for this kind, a subclass of ``inputs.JobInput``; None if only
     #: the cluster itself submits such jobs.
     input: type[BaseModel] | None = None
-    #: Other names that a request may use for the kind. They are the names of the tasks in the platform that
+    #: Other names that a request may use for the kind. These are the names of tasks in the platform that
     #: came before this project.
     aliases: tuple[str, ...] = ()
 
@@ -86,7 +86,7 @@ INDEX_FILE = JobKind(
 DELETE_STORE = JobKind(name="delete_store", priority_class=PriorityClass.LOW, unit="rows", result=("rows",))
 DELETE_ORGANISATION = JobKind(
     name="delete_organisation",
-    # An organisation can be large, and each attempt continues with what is left.
+    # Many attempts, because an organisation can be large and each attempt continues with what is left.
     attempts=10,
     stage_timeout_s=24 * 3_600.0,
     unit="rows",
@@ -98,7 +98,7 @@ EMBED_BATCH = JobKind(
     input=EmbedBatchInput,
     aliases=("generate_embeddings_batch",),
     priority_class=PriorityClass.LOW,
-    # An attempt that has added a part to the batch does not count (``progress.renew_attempts``).
+    # An attempt that has added a part to the batch permits five more (``progress.renew_attempts``).
     attempts=5,
     unit="requests",
     result=("batch", "status", "total", "completed", "failed", "tokens", "output_file", "error_file"),
@@ -176,7 +176,7 @@ BULK_INSERT_VECTORS = JobKind(
 def _upkeep(name: str, *result: str) -> JobKind:
     """Make a kind of job that maintains the cluster itself.
 
-    A failed job of this kind does not become a dead letter, because the schedule runs it again.
+    A failed job of such a kind does not count as a dead letter, because its schedule submits a new job.
     """
     return JobKind(
         name=name,
@@ -233,7 +233,7 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
 
 def kind_named(name: str) -> JobKind:
     """Return the kind with this name. A job of a newer release may have an unknown kind, for which this
-    returns a kind with the default values.
+    function returns a kind with the default values.
     """
     return KINDS.get(name) or JobKind(name=name)
 

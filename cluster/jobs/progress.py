@@ -23,10 +23,10 @@ SQL = queries("cluster.jobs", "progress.sql")
 
 
 def begin_stage(connection: Connection[Any], job: Job, stage: str) -> None:
-    """Record that a stage of the job begins. A repeated stage is recorded again.
+    """Record that a stage of the job begins. If the stage is repeated, its number of tries rises by one.
 
     Raises:
-        LeaseLost: this is no longer the current attempt.
+        LeaseLost: the job has ended or has a newer attempt.
     """
     if connection.execute(SQL["stage"], {**attempt_key(job), "stage": stage}).rowcount == 0:
         raise lease_lost(job)
@@ -40,8 +40,8 @@ def end_stage(
     """Record that a stage of the job has ended, with the stage's error if it failed.
 
     Args:
-        percent: percent of the whole job that is done after this stage; None if the job does not count
-            percent.
+        percent: percent of the whole job that is done after this stage; ignored if the stage failed. None if
+            the job does not count percent.
     """
     connection.execute(SQL["end_stage"], {**attempt_key(job), "stage": stage, "error": error})
     if percent is not None and error is None:
@@ -70,7 +70,7 @@ def record_progress(
         waits_for: a key of ``view.WAITS_FOR``; None if the stage does not wait.
 
     Raises:
-        LeaseLost: this is no longer the current attempt.
+        LeaseLost: the job has ended or has a newer attempt.
     """
     whole = (
         {"job_done": done, "job_total": total}
@@ -95,7 +95,7 @@ def pause(
 ) -> None:
     """Record that the job pauses until a given time. The job keeps its slot in the worker.
 
-    The pause ends when the job next records a stage or progress.
+    The record of the pause is removed when the job next records a stage or progress.
 
     Args:
         until: end of the pause, with a time zone.
@@ -103,7 +103,7 @@ def pause(
         again: True if the job's last pause had the same reason; then no new event is written.
 
     Raises:
-        LeaseLost: this is no longer the current attempt.
+        LeaseLost: the job has ended or has a newer attempt.
     """
     if (
         connection.execute(
@@ -123,7 +123,7 @@ def renew_attempts(connection: Connection[Any], job: Job) -> None:
     of its work, which later attempts do not repeat.
 
     Raises:
-        LeaseLost: this is no longer the current attempt.
+        LeaseLost: the job has ended or has a newer attempt.
     """
     values = {**attempt_key(job), "attempts": kind_named(job.kind).attempts}
     if connection.execute(SQL["renew_attempts"], values).rowcount == 0:

@@ -1,18 +1,18 @@
-"""The queue of durable jobs: accepts jobs, cancels jobs, and queues dead letters again.
+"""The queue of durable jobs: accepts jobs, cancels jobs, and queues failed or cancelled jobs again.
 
-A job is a row of this project's table ``jobs``. Its queue entry is a row of Procrastinate's table. Both rows
-are written in one transaction.
+A job is a row of this project's table ``jobs``. Its queue entry is a row of Procrastinate's table
+``procrastinate_jobs``. Both rows are written in one transaction.
 
     with connection.transaction():
         ...                                                            # the rows that the job is about
         job = submit(connection, "default", INDEX_FILE, {...}, priority_class=PriorityClass.HIGH)
 
-A queue entry is a *turn* of an organisation in a priority class. The worker that takes a turn runs the
-organisation's first job of that class, by priority and age (``attempts.claim``). Turns are ordered by
-start-time fair queueing (Goyal, Vin, Cheng 1996, doi:10.1145/248156.248171). Each turn has a virtual time:
-one more than the organisation's previous turn, or one more than the turn that a worker took last, whichever
-is higher. So a single job of one organisation need not wait for ten thousand jobs of another. See
-docs/decisions/011-turns-in-the-queue.md.
+A queue entry for workers is a *turn* of an organisation in a priority class. The worker that takes a turn
+runs the organisation's first job of that class, by priority and age (``attempts.claim``). Turns are ordered
+by start-time fair queueing (Goyal, Vin, Cheng 1996, doi:10.1145/248156.248171). Each turn has a virtual time:
+one more than that of the organisation's previous turn in the class, or one more than the highest virtual time
+that a worker has taken in the class, whichever is higher. So a single job of one organisation need not wait
+for ten thousand jobs of another organisation. See docs/decisions/011-turns-in-the-queue.md.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ HIGHEST_PRIORITY = 9
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobRequest:
-    """A job that a caller asks for."""
+    """Describes a job that a caller asks for."""
 
     kind: JobKind
     input: dict[str, Any]
@@ -75,14 +75,14 @@ def submit(
     """Accept one job, in the caller's transaction.
 
     Args:
-        kind: gives the priority class and the number of attempts if they are None.
+        kind: gives the values of ``priority_class`` and ``attempts`` if these arguments are None.
         priority: 0 to 9; among the organisation's queued jobs of one class, a job with a higher
             number begins first.
         run_at: the earliest time at which the job begins, with a time zone.
         id: id of the job; None: a new id.
 
     Raises:
-        InvalidInput: a priority outside 0..9.
+        InvalidInput: ``priority`` is not in 0..9.
         NotFound: there is no such organisation.
     """
     (job,) = submit_many(
@@ -107,7 +107,10 @@ def submit_many(
     attempts: int | None = None,
     run_at: datetime | None = None,
 ) -> list[Job]:
-    """Accept many jobs of one priority class in the caller's transaction, with the rules of ``submit``."""
+    """Accept many jobs of one priority class in the caller's transaction.
+
+    The other arguments and the errors are those of ``submit``.
+    """
     if not 0 <= priority <= HIGHEST_PRIORITY:
         raise InvalidInput(f"priority is {priority}; it must be in 0..{HIGHEST_PRIORITY}", param="priority")
     if not requests:
@@ -218,7 +221,7 @@ def cancel(
     job = lock_job(connection, organisation, id)
     key = {"organisation": organisation, "id": id, "reason": reason, "code": code}
     if job.state == JobState.QUEUED:
-        # The entry stays. It is a turn of the organisation: a worker uses it for another job, or for none.
+        # The entry stays, because it is a turn: a worker can use this turn for another job.
         (job,) = select_jobs(connection, SQL["cancel_queued"], key)
         record_event(connection, job, "cancelled", {"error": reason, "error_code": code})
     elif job.state == JobState.RUNNING:
@@ -256,7 +259,7 @@ def replay(connection: Connection[Any], organisation: str, id: str, *, attempts:
 
     Raises:
         NotFound: the organisation has no such job.
-        Conflict: the job is queued, runs or has succeeded; or its kind cannot be queued again.
+        Conflict: the job is queued, runs or has succeeded; or jobs of its kind cannot be queued again.
     """
     job = lock_job(connection, organisation, id)
     if job.state not in {JobState.FAILED, JobState.CANCELLED}:
@@ -323,15 +326,15 @@ def lock_job(connection: Connection[Any], organisation: str, id: str) -> Job:
 
 
 def lock_jobs(connection: Connection[Any], organisation: str, ids: Sequence[str]) -> list[Job]:
-    """Lock the existing jobs with these ids until the transaction ends, and return them."""
+    """Lock the organisation's jobs with these ids until the transaction ends. Return the jobs that exist."""
     return select_jobs(connection, SQL["lock_many"], {"organisation": organisation, "ids": list(ids)})
 
 
 def record_event(
     connection: Connection[Any], job: Job, type: str, data: dict[str, Any] | None = None
 ) -> None:
-    """Write an event for listeners that follow the job. The event's data gets the number of the
-    attempt and loses fields that are None.
+    """Write an event for listeners that follow the job. The stored data also has the number of
+    the attempt, and has no fields that are None.
     """
     connection.execute(SQL["event"], _event(job, type, data))
 

@@ -1,8 +1,8 @@
-"""The only module that reads and writes Procrastinate's own tables, through Procrastinate's API if possible
-and otherwise by SQL.
+"""Reads and writes Procrastinate's own tables, through Procrastinate's API if possible and otherwise by SQL.
 
-Called by the other modules of ``cluster.jobs`` and by the doctor. Each function runs in the caller's
-transaction. Why SQL is needed at all is in docs/decisions/023-one-lifecycle-of-jobs.md.
+The other modules of ``cluster.jobs`` and the doctor call these functions and do not access the tables
+themselves. Each function runs in the caller's transaction. docs/decisions/023-one-lifecycle-of-jobs.md says
+why SQL is needed.
 
     entry = open_command_entry(connection)
     cancel_requested = heartbeat(connection, entry)     # None: the lease is lost
@@ -28,14 +28,17 @@ TAKE_TURN = "take_turn"
 #: Name of the queue and of the task of commands' entries. No worker listens to this queue.
 COMMAND = "run_command"
 #: Procrastinate takes entries with a higher priority number first. The number is a 32-bit integer, so each of
-#: the four classes has 500 million turns.
+#: the four classes has a range of 500 million numbers, one for each turn.
 CLASS_STEP = 500_000_000
 LOCKED = "\nLIMIT %(limit)s\nFOR UPDATE OF {table} SKIP LOCKED"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StaleEntry:
-    """An entry that a dead worker took and under which no job runs: no job began, or the job has ended."""
+    """Describes an entry that a dead process holds and under which no job runs.
+
+    Either no job began under the entry, or the job has ended.
+    """
 
     id: int
     #: True for a turn of an organisation, False for the entry of a command.
@@ -57,8 +60,9 @@ def add_entries(
 
     Args:
         turns: virtual times of the turns. Turns with lower times are taken first.
-        concurrency_limit: the organisation's limit for this class; None means no limit.
-        run_at: the earliest time at which a worker takes the entries.
+        concurrency_limit: maximum number of the organisation's jobs of this class that run at the same time;
+            None means no limit.
+        run_at: the earliest time at which a worker takes the entries; None means at once.
     """
     # A turn with a lock delays later turns with the same lock, so a turn with a start time gets no lock.
     lock = f"{organisation}/{priority_class}/" if concurrency_limit and run_at is None else None
@@ -91,7 +95,7 @@ def heartbeat(connection: Connection[Any], entry: int) -> bool | None:
     """Renew the lease of the process that holds the entry.
 
     Returns:
-        True if the end of the job was requested; None if the process no longer holds the entry.
+        True if the end of the job was requested, otherwise False; None if no process holds the entry.
     """
     row = connection.execute(SQL["heartbeat"], {"entry": entry}).fetchone()
     return None if row is None else bool(row[0])
@@ -110,12 +114,12 @@ def close_command_entry(connection: Connection[Any], entry: int) -> None:
 
 
 def finish_entry(connection: Connection[Any], entry: int | None) -> None:
-    """End an entry that a dead worker holds."""
+    """End an entry that a dead process holds. Do nothing if the entry has ended already."""
     connection.execute(SQL["finish_entry"], {"entry": entry})
 
 
 def is_beyond_limit(connection: Connection[Any], entry: int, organisation: str) -> bool:
-    """True if the organisation has a concurrency limit and the entry does not count against it."""
+    """True if the organisation has a concurrency limit and the entry does not count against the limit."""
     values = {"entry": entry, "organisation": organisation}
     return connection.execute(SQL["beyond_limit"], values).fetchone() is not None
 
@@ -145,7 +149,10 @@ def lost_jobs(
 def stale_entries(
     connection: Connection[Any], *, lease_s: float, limit: int | None = None
 ) -> list[StaleEntry]:
-    """Return entries that dead processes hold and under which no job runs; ``limit`` as for ``lost_jobs``."""
+    """Return the entries that dead processes hold and under which no job runs.
+
+    ``lease_s`` and ``limit`` have the same meaning as for ``lost_jobs``, with entries instead of jobs.
+    """
     statement = SQL["stale_entries"] + ("" if limit is None else LOCKED.format(table="entry"))
     with connection.cursor(row_factory=class_row(StaleEntry)) as cursor:
         values = {"lease_s": lease_s, "limit": limit, "turn": TAKE_TURN}
@@ -153,16 +160,19 @@ def stale_entries(
 
 
 def missing_turns(connection: Connection[Any]) -> list[tuple[str, str, int]]:
-    """Find organisations that have more queued jobs in a priority class than turns for them.
+    """Find organisations that have more queued jobs in a priority class than turns for these jobs.
 
     Returns:
-        The organisation, the priority class, and the number of missing turns.
+        For each find, the organisation, the priority class, and the number of missing turns.
     """
     return connection.execute(SQL["missing_turns"], {"turn": TAKE_TURN}).fetchall()
 
 
 def delete_ended_entries(connection: Connection[Any], *, older_than_s: float, limit: int) -> int:
-    """Delete at most ``limit`` entries that ended more than ``older_than_s`` ago, and return their number."""
+    """Delete at most ``limit`` entries that ended more than ``older_than_s`` seconds ago.
+
+    Return the number of deleted entries.
+    """
     values = {"older_than_s": older_than_s, "limit": limit}
     return connection.execute(SQL["delete_ended_entries"], values).rowcount
 

@@ -1,15 +1,15 @@
 """Rescues the jobs of dead processes: queues a job again if attempts remain, and otherwise makes it a dead
-letter.
+letter. A job whose cancellation was requested is cancelled.
 
-Each worker calls ``rescue`` every few seconds, and so does ``python -m cluster.doctor --mend``. Only one
-process does a round at a time.
+Each worker calls ``rescue`` every few seconds. ``python -m cluster.doctor --mend`` calls it, too. One call is
+a round, and only one process at a time does a round.
 
     with connection.transaction():
         rescued = rescue(connection, lease_s=30)
 
 A process counts as dead when its heartbeat is older than the lease. The jobs of a process are the jobs whose
-queue entries it holds. After a rescue, the attempt of that process is no longer the current one. So if the
-process was not really dead, its later writes are refused.
+queue entries it holds. After a rescue, the attempt of the dead process is no longer the current one. So if
+the process was not really dead, its later writes are refused.
 """
 
 from dataclasses import dataclass, field
@@ -29,10 +29,12 @@ log = structlog.get_logger(__name__)
 
 SQL = queries("cluster.jobs", "rescue.sql")
 
-#: Maximum number of jobs, and of entries, in one round, because a round is one transaction.
+#: Maximum number of jobs, and maximum number of entries, that one round rescues. There is a limit because a
+#: round is one transaction.
 ROUND_LIMIT = 100
-#: If the time between two rounds is longer than this share of a lease, the database took no writes. The share
-#: is longer than the interval between rounds, and shorter than a lease minus the interval between heartbeats.
+#: If the time between two rounds is longer than this share of a lease, ``rescue`` assumes that the database
+#: took no writes. This time is longer than the interval between rounds, and shorter than a lease minus the
+#: interval between heartbeats.
 GAP = 0.75
 
 
@@ -42,7 +44,7 @@ class Rescued:
 
     #: Jobs of dead processes, after the rescue: queued again, failed or cancelled.
     jobs: list[Job] = field(default_factory=list)
-    #: Number of removed entries that a dead process held and under which no job ran.
+    #: Number of entries that a dead process held and under which no job ran. The round ended these entries.
     entries: int = 0
     #: Number of turns added for queued jobs that had no turn.
     turns: int = 0
@@ -52,7 +54,7 @@ class Rescued:
 
 
 def rescue(connection: Connection[Any], *, lease_s: float, patient: bool = False) -> Rescued:
-    """Do one round in the caller's transaction. Does nothing while another process does a round.
+    """Do one round in the caller's transaction. Do nothing while another process does a round.
 
     Args:
         lease_s: seconds without a heartbeat after which a process counts as dead.
@@ -64,7 +66,7 @@ def rescue(connection: Connection[Any], *, lease_s: float, patient: bool = False
         return Rescued()
     values = {"lease_s": lease_s, "application": APPLICATION}
     for (ended,) in connection.execute(SQL["end_silent_transactions"], values).fetchall():
-        log.warning("silent_transaction_ended", ended=ended)  # in the next round, the rows are not locked
+        log.warning("silent_transaction_ended", ended=ended)  # the next round can lock its rows
     if patient and connection.execute(
         SQL["round"], {"lease_s": lease_s, "gap_s": GAP * lease_s}
     ).fetchone() == (True,):
@@ -88,9 +90,10 @@ def rescue(connection: Connection[Any], *, lease_s: float, patient: bool = False
 
 
 def rescue_commands(connection: Connection[Any], *, lease_s: float) -> list[Job]:
-    """End the jobs of commands whose process is dead, in the caller's transaction.
+    """End the jobs of commands whose process is dead, in the caller's transaction. Return these jobs.
 
-    Commands call this when they begin, because a command may run on an installation without workers.
+    Do nothing while another process does a round. Commands call this function when they begin, because a
+    command may run on an installation without workers.
     """
     if not _alone(connection):
         return []

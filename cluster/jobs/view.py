@@ -74,9 +74,9 @@ EVENTS_PER_READ = 200
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobFilter:
-    """Selects jobs. A field that is None selects all jobs.
+    """Selects the jobs that match every field. A field that is None matches all jobs.
 
-    ``..._after`` includes the time, ``..._before`` excludes it.
+    Fields ``..._after`` include the given time, and fields ``..._before`` exclude the given time.
     """
 
     kind: str | None = None
@@ -92,7 +92,7 @@ class JobFilter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageRun:
-    """One stage of one attempt."""
+    """Describes one stage of one attempt."""
 
     name: str
     attempt: int
@@ -112,7 +112,7 @@ class StageRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptRun:
-    """One attempt at a job."""
+    """Describes one attempt at a job."""
 
     number: int
     worker: str
@@ -136,7 +136,7 @@ class Waiting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Speed:
-    """Speed of the current stage."""
+    """Holds the speed of the current stage."""
 
     #: Average number of units per second since the stage began.
     rate_per_s: float
@@ -147,7 +147,7 @@ class Speed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobView:
-    """A job with its history, its speed, and the reason why it waits."""
+    """Holds a job with its history, its speed, and the reason why it waits."""
 
     job: Job
     stages: Sequence[StageRun]
@@ -163,7 +163,7 @@ class JobView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobEvent:
-    """An event of a job."""
+    """Holds one event of a job."""
 
     #: Id of the event. Later events of a job have higher ids.
     id: int
@@ -174,7 +174,7 @@ class JobEvent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Watch:
-    """A listener that follows a job and already has the job's events with ids up to ``after``."""
+    """Describes a listener that follows a job and already has the events with ids up to ``after``."""
 
     organisation: str
     job: str
@@ -183,10 +183,10 @@ class Watch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class News:
-    """The events that a listener does not have yet, oldest first."""
+    """Holds the next events that a listener does not have yet, oldest first."""
 
     events: Sequence[JobEvent]
-    #: True if no event follows, because the job has ended.
+    #: True if no event follows these events, because the job has ended.
     last: bool
 
 
@@ -205,10 +205,11 @@ def list_jobs(
 def dead_letters(
     connection: Connection[Any], organisation: str, chosen: JobFilter, *, limit: int
 ) -> list[str]:
-    """Lock the organisation's dead letters that the filter selects until the transaction ends.
+    """Lock the dead letters that the filter selects, at most ``limit``, until the transaction ends. Leave out
+    jobs that cannot be queued again, and jobs that another transaction has locked.
 
     Returns:
-        Ids of the jobs that can be queued again, earliest failure first.
+        Ids of the locked jobs, earliest failure first.
     """
     values = {
         "organisation": organisation,
@@ -261,8 +262,8 @@ def read_news(connection: Connection[Any], watches: Sequence[Watch]) -> dict[Wat
     """Read the next events of each watched job that exists, at most ``EVENTS_PER_READ`` per job, in one
     query.
 
-    No event is missed: a process that writes an event has locked the job's row, so the events of a job are
-    committed in the order of their ids.
+    No event is missed, because a process that writes an event has locked the job's row. So the events of a
+    job are committed in the order of their ids.
     """
     values = {
         "organisation": [watch.organisation for watch in watches],
@@ -285,7 +286,9 @@ def read_news(connection: Connection[Any], watches: Sequence[Watch]) -> dict[Wat
 
 
 def _short(connection: Connection[Any]) -> Waiting | None:
-    """Return a shortage that stops every job, or None. Workers cannot record such a shortage in job rows."""
+    """Return a shortage that stops every job, or None. Workers cannot record such a shortage in the rows of
+    jobs, because they cannot write to the database during this time.
+    """
     short = sorted(resource for resource in announced(connection) if resource.stops_every_job)
     return Waiting(reason=short[0].reason, message=short[0].sentence) if short else None
 

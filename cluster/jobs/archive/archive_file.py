@@ -70,7 +70,7 @@ SCHEMA = pa.schema(
         ("events", pa.list_(pa.struct(EVENT))),
     ]
 )
-#: Columns of a job that hold lists. Their lengths are checked after writing.
+#: Columns of a job that hold lists. The lengths of these lists are checked after writing.
 LISTS = ("attempts", "stages", "events")
 JSON = ("input", "result", "run_window", "data")
 RETRY_AFTER_S = 30.0
@@ -114,7 +114,7 @@ class Archive:
         return path
 
     def delete_organisation(self, organisation: str) -> int:
-        """Delete the archived jobs of the organisation, and return the number of files.
+        """Delete the files with the organisation's archived jobs, and return the number of these files.
 
         Raises:
             Unavailable: the storage does not answer.
@@ -148,7 +148,7 @@ class Archive:
         for folder in (
             target.parent,
             *target.parent.parents[:3],
-        ):  # sync the folders of organisation and day, the archive, and its parent
+        ):  # a power failure must not lose the new names in these four folders
             _sync_folder(folder)
 
     def _counts(self, path: str) -> list[int]:
@@ -200,7 +200,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def by_day_and_organisation(jobs: Iterable[dict[str, Any]]) -> dict[tuple[date, str], list[dict[str, Any]]]:
-    """Group the jobs by file: by the day on which a job ended (UTC), and by organisation."""
+    """Group the jobs by the day (UTC) on which they ended and by organisation, as the folders do."""
     parts: dict[tuple[date, str], list[dict[str, Any]]] = {}
     for job in jobs:
         parts.setdefault((job["finished_at"].astimezone(UTC).date(), job["organisation"]), []).append(job)

@@ -30,7 +30,7 @@ from cluster.settings import Settings
 SQL = queries("cluster.jobs.archive", "retention.sql")
 log = structlog.get_logger(__name__)
 
-#: Number of jobs in one transaction. This many jobs are a few MB of rows, locked for about a second.
+#: Maximum number of jobs in one transaction. This many jobs are a few MB of rows, locked for about a second.
 JOBS_PER_BATCH = 1_000
 ROWS_PER_BATCH = 10_000
 SECONDS_PER_DAY = 86_400.0
@@ -52,14 +52,16 @@ class Archived:
 
 
 def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_BATCH) -> Archived:
-    """Move the jobs that finished more than ``retention_days`` ago.
+    """Move the jobs that finished more than ``retention_days`` days ago to the archive. Then delete old queue
+    entries, stored answers, runs of schedules and uploads.
 
     A call of this function can be killed and repeated, and two processes can call it at the same time.
 
     Args:
-        batch: number of jobs in one transaction.
+        batch: maximum number of jobs in one transaction.
 
     Raises:
+        Misconfigured: the archive's kind of storage is unknown, or its extra is not installed.
         Unavailable: the database or the archive does not answer; earlier batches stay archived.
     """
     to = open_archive(settings)
@@ -81,7 +83,10 @@ def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_B
 
 
 def _move(connection: Connection[Any], to: Archive, older_than_s: float, limit: int) -> tuple[int, list[str]]:
-    """Move one batch in the caller's transaction. Return the number of jobs and the paths of their files."""
+    """Move one batch in the caller's transaction. Return the number of jobs and the paths of their files.
+
+    Move nothing while another process moves a batch.
+    """
     if connection.execute(SQL["lock_of_all"]).fetchone() != (True,):
         return 0, []
     with connection.cursor(row_factory=dict_row) as cursor:

@@ -25,7 +25,7 @@ LONGEST_CRON = 256
 CRON_FIELDS = 5
 HOUR = 1
 #: One value in a field of a cron expression. croniter also reads R as a random value, which would give each
-#: process different times, and ignores the W in 15W.
+#: process different times, and ignores the W in 15W. So this pattern accepts neither R nor W.
 CRON_VALUE = re.compile(r"\*|\?|\d{1,2}|[a-zA-Z]{3}|[lL]\d?")
 SEPARATORS = re.compile(r"[,\-/#]")
 DAY = timedelta(days=1)
@@ -33,7 +33,7 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timing:
-    """The rule that gives the times of a schedule.
+    """Computes the times of a schedule by one rule: a cron expression or an interval.
 
     A cron expression follows the clock of its time zone. When clocks go back, one hour occurs twice: an
     expression with fixed hours has times in the first of the two hours only, and an expression whose hours
@@ -42,8 +42,8 @@ class Timing:
     there.
 
     Raises:
-        InvalidInput: both or neither of ``cron`` and ``interval_s`` are given; the cron expression is invalid
-            or matches no time; or the time zone is unknown.
+        InvalidInput: both or neither of ``cron`` and ``interval_s`` are given; the cron expression is
+            invalid; the interval is not in 1..``LONGEST_INTERVAL_S``; or the time zone is unknown.
     """
 
     #: Five fields: minute, hour, day of month, month, day of week. None if ``interval_s`` is set.
@@ -65,7 +65,11 @@ class Timing:
             _check_cron(self.cron)
 
     def next_after(self, at: datetime) -> datetime:
-        """Return the first time after ``at``, in UTC. For an interval, ``at`` is a time of the schedule."""
+        """Return the first time after ``at``, in UTC. For an interval, ``at`` is a time of the schedule.
+
+        Raises:
+            InvalidInput: the cron expression matches no time.
+        """
         if self.interval_s is not None:
             return at.astimezone(UTC) + timedelta(seconds=self.interval_s)
         assert self.cron is not None
@@ -163,7 +167,7 @@ def _next_cron_time(cron: str, zone: ZoneInfo, after: datetime) -> datetime:
     """Return the first time after ``after``.
 
     croniter steps through the times that the zone's clock shows. If the clock changes within a day before or
-    after ``after``, one clock time there may mean two times, so the steps begin earlier.
+    after ``after``, one clock time may mean two times. The steps then begin earlier, to find both.
     """
     every_hour = cron.split()[HOUR].startswith("*")
     now, before, later = (_offset(at, zone) for at in (after, after - DAY, after + DAY))
@@ -175,18 +179,19 @@ def _next_cron_time(cron: str, zone: ZoneInfo, after: datetime) -> datetime:
         shown: datetime = clock.get_next(datetime)
         times = _meanings(shown, zone, every_hour=every_hour)
         best = min([time for time in times if time > after] + ([best] if best else []), default=None)
-        # A skipped clock time means a time after the change. So the search ends only when the clock times
-        # have passed that of ``best``, because a later step may still find an earlier time.
+        # A clock time that the clock skips means a time after the change, so a later step may still find an
+        # earlier time. The search ends only when the steps have passed the clock time of ``best``.
         if best is not None and (not times or times[0] > after) and shown >= _clock(best, zone):
             return best
 
 
 def _meanings(shown: datetime, zone: ZoneInfo, *, every_hour: bool) -> list[datetime]:
-    """Return the times that a clock time means, in order. If the clock shows this time twice, these are two
-    times.
+    """Return the times that a clock time means in a cron expression, in order.
 
-    A clock time that the clock skips gets the offset from before the change, which gives a time after the
-    change.
+    If the hours of the expression begin with ``*`` (``every_hour``), these are all times at which the clock
+    shows ``shown``: two if the clock shows it twice, none if the clock skips it. Otherwise this is one time:
+    the first of two, or, if the clock skips ``shown``, the time with the offset from before the change, which
+    is a time after the change.
     """
     first = shown.replace(tzinfo=zone).astimezone(UTC)
     if not every_hour:

@@ -1,9 +1,10 @@
-"""Submit the jobs of schedules that are due. Each time of a schedule gives exactly one job.
+"""Submit the jobs of schedules that are due. No time of a schedule gives an organisation two jobs.
 
 Workers call ``submit_due`` every few seconds, and many processes may call it at the same time. One
 transaction locks a due schedule, writes a run for each of its due times, submits the jobs and sets the next
-time. The primary key of the runs refuses a second run of the same time, whatever a process believes. For the
-times that passed while no worker was alive, ``catch_up`` of the schedule decides which times get a job.
+time. The primary key of the runs refuses a second run of the same time, even if a process takes the time for
+due again. For the times that passed while no worker was alive, ``catch_up`` of the schedule decides which
+times get a job.
 
     jobs = submit_due(connection)
     (run,) = run_now(connection, schedule, accept=submit_as_it_is)
@@ -36,7 +37,8 @@ from cluster.organisations.audit import record
 
 log = structlog.get_logger(__name__)
 
-#: Maximum number of due schedules, and of jobs, in one call of ``submit_due``, which is one transaction.
+#: Maximum number of due schedules, and maximum number of jobs, in one call of ``submit_due``. There are
+#: limits because one call is one transaction.
 DUE_LIMIT, JOBS_LIMIT = 100, 1_000
 #: With ``catch_up`` ``none``, a time counts as missed if it passed longer ago than this.
 MISSED_AFTER = timedelta(minutes=1)
@@ -46,14 +48,15 @@ REFUSED = "refused"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DueJob:
-    """A job to accept for one time of a schedule."""
+    """Describes a job to accept for one time of a schedule."""
 
     schedule: Schedule
     #: The organisation that will own the job.
     organisation: str
     #: The time of the schedule. For a job that a person starts, the time at which it is started.
     scheduled_for: datetime
-    #: True if a person starts the job. It then begins at once, also outside the schedule's window.
+    #: True if a person starts the job. The job may then begin at once, even outside the
+    #: schedule's window.
     by_hand: bool = False
 
     @property
@@ -71,7 +74,7 @@ class DueJob:
         }
 
 
-#: Accepts a job in the caller's transaction.
+#: A function that accepts a job in the caller's transaction, and returns the job.
 Accept = Callable[[Connection[Any], DueJob], Job]
 
 
@@ -98,7 +101,7 @@ def submit_due(
     invalid is disabled, and the log says so.
 
     Args:
-        accept: accepts each job.
+        accept: is called to accept each job.
         now: the time; None: the time of the database.
         limit: maximum number of schedules.
     """
@@ -130,7 +133,7 @@ def run_now(connection: Connection[Any], schedule: Schedule, *, accept: Accept) 
     change.
 
     Raises:
-        ClusterError: a job was refused. Then no job is submitted.
+        ClusterError: a job was refused. The caller's transaction is then rolled back, so no job is submitted.
     """
     row = connection.execute(SQL["now"]).fetchone()
     assert row is not None
@@ -144,7 +147,7 @@ def run_now(connection: Connection[Any], schedule: Schedule, *, accept: Accept) 
 def _submit_times(
     connection: Connection[Any], schedule: Schedule, accept: Accept, now: datetime, *, room: int
 ) -> list[Job]:
-    """Submit the jobs of the schedule's due times, at most ``room``, and set the next time of the schedule.
+    """Submit the jobs of the schedule's due times, at most ``room`` jobs, and set the schedule's next time.
 
     Raises:
         InvalidInput: the cron expression or the time zone of the schedule is invalid.
@@ -201,7 +204,7 @@ def _organisations(
 def _run(
     connection: Connection[Any], due: DueJob, accept: Accept, *, missed_from: datetime | None = None
 ) -> Job | None:
-    """Write the run and submit its job; return None if the time has a run already or the job is refused.
+    """Write the run and submit its job; return None if the time has a run already or no job is accepted.
 
     The refusal of a job that a person starts is raised. Any other refusal is written into the run, because it
     must not delay other schedules.
@@ -238,7 +241,7 @@ def _run(
         end |= {"error": str(exc), "error_code": code}
     except Retryable:
         raise  # the whole transaction is repeated
-    except Exception as exc:  # an edge: one schedule's fault must not stop the schedules of others
+    except Exception as exc:  # any, because a fault of one schedule must not stop other schedules
         if due.by_hand:
             raise
         log.exception("scheduled_job_failed", schedule=due.schedule.id)

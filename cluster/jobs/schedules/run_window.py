@@ -1,7 +1,7 @@
 """The window of a job: the hours of the day, and the days of the week, in which the job may begin.
 
-``POST /v1/jobs`` and schedules take windows. ``queue`` stores the window with the job, ``attempts.claim``
-begins no job outside the job's window, and ``view`` shows until when a job waits.
+``POST /v1/jobs`` and schedules take windows. ``windowed_jobs.mark`` stores the window with the job,
+``attempts.claim`` begins no job outside the job's window, and ``view`` shows until when a job waits.
 
     window = RunWindow(begins="22:00", ends="06:00", time_zone="Europe/Berlin", days=("mon", "tue"))
     window.opening(datetime.now(UTC))           # now, or the next time at which the window opens
@@ -19,14 +19,14 @@ from cluster.jobs.schedules.cron import zone_named
 #: Short names of the days of the week, Monday first.
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
-#: Number of days in which a window opens at least once: a change of the clock can remove the window of one
-#: day.
+#: Number of days in which any window opens at least once. A window may open on one day of the week only, and
+#: a change of the clock can remove the window of one such day. So this is two weeks and a day.
 DAYS_AHEAD = 15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunWindow:
-    """Hours of the day in which a job may begin. A job that has begun continues after the window has closed.
+    """Defines the hours in which a job may begin. A job that has begun continues after the window has closed.
 
     A window whose end is not later than its beginning ends on the next day. ``days`` are the days on which
     the window opens: with ``fri``, a window from 22:00 to 06:00 is open until Saturday, 06:00.
@@ -71,7 +71,7 @@ class RunWindow:
         raise AssertionError(f"{self} does not open")  # each window opens at least every other week
 
     def json(self) -> dict[str, Any]:
-        """Return the window in the form of requests, answers and the database."""
+        """Return the window in the form that requests, answers and the database use."""
         return {
             "from": self.begins,
             "to": self.ends,
@@ -81,7 +81,7 @@ class RunWindow:
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> Self:
-        """Read the form that ``json`` returns."""
+        """Return the window that a value describes in the form that ``json`` returns."""
         return cls(
             begins=value["from"], ends=value["to"], time_zone=value["time_zone"], days=tuple(value["days"])
         )

@@ -1,7 +1,7 @@
 """List the runs of a schedule: one for each time and each job, with the state and the result of the job.
 
 Called by the routes and by ``python -m data_jobs.schedules``. ``due`` writes the runs. A run is deleted when
-its job is archived, or when its schedule is deleted.
+its job is archived, or when its schedule is deleted. ``delete_old_runs`` deletes old runs that have no job.
 
     page = list_runs(connection, "default", "sched_...", PageRequest(limit=20))
 """
@@ -33,7 +33,7 @@ LISTS = ListStatements(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["p
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScheduleRun:
-    """One run of a schedule, with what its job shows now."""
+    """Holds one run of a schedule, and what the job of the run shows now."""
 
     id: str
     schedule: str
@@ -51,7 +51,7 @@ class ScheduleRun:
     state: JobState
     error: str | None
     error_code: str | None
-    #: Result of the job; None until the job has ended.
+    #: Result of the job; None if the job has not ended, or ended without a result.
     result: dict[str, Any] | None
     created_at: datetime
     started_at: datetime | None
@@ -59,7 +59,7 @@ class ScheduleRun:
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from the beginning of the job's first attempt to its end; None if the job has not ended."""
+        """Seconds from the job's first attempt to the job's end; None if it has not begun or not ended."""
         if self.started_at is None or self.finished_at is None:
             return None
         return (self.finished_at - self.started_at).total_seconds()

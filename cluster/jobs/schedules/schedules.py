@@ -32,13 +32,13 @@ from cluster.organisations.audit import record
 #: The organisation that owns the jobs that maintain the cluster itself.
 SYSTEM = "system"
 DEFAULT_CATCH_UP_LIMIT, MAX_CATCH_UP_LIMIT = 100, 1_000
-#: Seconds in the header ``Retry-After`` of a schedule beyond the limit. An organisation at the limit has to
-#: delete a schedule first.
+#: Seconds in the header ``Retry-After`` if a new schedule would exceed the limit. The organisation has to
+#: delete a schedule before it repeats the request.
 LIMIT_RETRY_AFTER_S = 60.0
 
 
 class CatchUp(StrEnum):
-    """Which of the times that passed while no worker was alive get a job."""
+    """Says which of the times that passed while no worker was alive get a job."""
 
     #: Each missed time gets a job, at most ``catch_up_limit`` in each round of a worker.
     ALL = "all"
@@ -50,7 +50,7 @@ class CatchUp(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScheduleOptions:
-    """The settings of a schedule that a person may choose, besides the times and the input of its jobs."""
+    """Holds what a person may choose for a schedule, besides the times and the input of its jobs."""
 
     name: str | None = None
     priority_class: PriorityClass = PriorityClass.SCHEDULED
@@ -67,7 +67,7 @@ class ScheduleOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
-    """One row of the table of schedules."""
+    """Holds one row of the table of schedules."""
 
     organisation: str
     id: str
@@ -93,9 +93,9 @@ class Schedule:
     #: The window of each job, as ``RunWindow.json`` returns it.
     run_window: dict[str, Any] | None
     next_run_at: datetime
-    #: The time at which the last job was due.
+    #: The last time of the schedule for which a worker tried to submit a job; None if there is none.
     last_run_at: datetime | None
-    #: Id of the last job.
+    #: Id of the last job; None if there is none.
     last_job: str | None
     #: Why a worker disabled the schedule; None if no worker has disabled it.
     disabled_because: str | None
@@ -126,7 +126,7 @@ class Schedule:
 
     def next_times(self, count: int, *, now: datetime) -> list[datetime]:
         """Return the next ``count`` times, on the clock of the time zone. For a paused schedule, return the
-        times from ``now`` on. If the rule of the schedule is invalid, return no times.
+        times from ``now`` on. For a schedule that a worker disabled, return no times.
         """
         if self.disabled_because is not None:
             return []
@@ -183,8 +183,8 @@ def create_schedule(
 
 
 def require_schedule_room(connection: Connection[Any], organisation: str, *, limit: int) -> None:
-    """Check that the organisation may have one more schedule. Other calls for the organisation wait until the
-    transaction ends.
+    """Check that the organisation may have one more schedule. Other calls of this function for the same
+    organisation wait until the transaction ends.
 
     Args:
         limit: maximum number of schedules; 0 means no limit.
@@ -216,8 +216,8 @@ def update_schedule(
     """Change the schedule, whose row the caller has locked. If an argument is None, that part of the schedule
     does not change.
 
-    If the times, ``not_before`` or ``enabled`` change, the next time is the first one from now on, so times
-    that passed while the schedule was paused get no job.
+    If the times or ``not_before`` change, or if a paused schedule is enabled, the next time is the first time
+    from now on. So times that passed while the schedule was paused get no job.
 
     Raises:
         InvalidInput: the cron expression matches no time.
@@ -246,7 +246,7 @@ def update_schedule(
 
 
 def first_run(connection: Connection[Any], timing: Timing, not_before: datetime | None) -> datetime:
-    """Return the first time of a schedule from now on, on the clock of the database."""
+    """Return the first time of a schedule after now, by the database's clock, and from ``not_before`` on."""
     row = connection.execute(SQL["now"]).fetchone()
     assert row is not None
     return timing.first_from(not_before or row[0], now=row[0])

@@ -1,13 +1,14 @@
-"""The schedules of the cluster itself, in one table. When a worker starts, it creates those that are missing.
+"""The schedules of the cluster itself, in one table. When a worker starts, it creates the missing schedules.
 
-To add one, write the kind of job (CONTRIBUTING.md, "a kind of job") and add one row to ``SYSTEM_SCHEDULES``:
+To add a schedule, write the kind of job (CONTRIBUTING.md, "a kind of job"), and add one row to
+``SYSTEM_SCHEDULES``:
 
     SystemSchedule("sched_compute_hourly_stats", COMPUTE_HOURLY_STATS, "0 * * * *", catch_up=CatchUp.ALL)
 
 The job of the kind finds the time for which it runs in ``job.scheduled_for``, and the schedule's id in
 ``job.schedule``. With ``catch_up=CatchUp.ALL`` there is one job for each time, also after an outage. So each
 hour of a roll-up has its own job. With ``all_organisations=True`` each time gives one job for each
-organisation, whose ``job.organisation`` is that organisation; otherwise the job belongs to ``system``.
+organisation, and ``job.organisation`` is this organisation. Otherwise the job belongs to ``system``.
 
 Workers never change rows that exist already, because an operator may have changed them with ``python -m
 data_jobs.schedules --organisation system``.
@@ -33,7 +34,7 @@ from cluster.jobs.schedules.schedules import SYSTEM, CatchUp, ScheduleOptions, c
 
 @dataclass(frozen=True, slots=True)
 class SystemSchedule:
-    """One schedule of the cluster itself."""
+    """Describes one schedule of the cluster itself."""
 
     #: Id of the row. It must never change.
     id: str

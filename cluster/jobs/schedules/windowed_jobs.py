@@ -41,7 +41,7 @@ def mark(
 ) -> Job:
     """Store the window and the schedule of a job that this transaction has submitted, and return the job.
 
-    A job that was accepted earlier does not change. Attaching a file again can return such a job.
+    Attaching a file again can return a job that was accepted earlier. Such a job does not change.
     """
     if run_window is None and schedule is None:
         return job
@@ -63,8 +63,10 @@ def postpone(
     window: dict[str, Any],
     until: datetime,
 ) -> None:
-    """Change the organisation's queued jobs with this window so that they begin at ``until``, and add a turn
-    for each of these jobs.
+    """Postpone the organisation's queued jobs of this class and window to ``until``. Add a turn for each job
+    that was postponed.
+
+    One call postpones at most ``POSTPONED_LIMIT`` jobs, and only jobs whose earliest start time has passed.
     """
     values = {
         "organisation": organisation,
