@@ -1,4 +1,4 @@
-"""Connects to the Postgres database: bundled server, schema, errors and connection pools.
+"""Connects to Postgres: bundled server, schema, translated errors, connections and connection pools.
 
 from cluster.database import open_pool, translated
 """

@@ -84,19 +84,19 @@ def migrate(url: str) -> list[str]:
     with translated(), psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
         _check_server(connection)
         connection.execute("SET client_min_messages = warning")
-        # If the schema is complete, this takes no lock and needs no privilege to create tables.
+        # If the schema is complete, this loop takes no lock and needs no privilege to create tables.
         while _missing(connection, ours):
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
                 connection.execute(MIGRATIONS_TABLE)
-                still = _missing(connection, ours)  # another process may have applied them
+                still = _missing(connection, ours)  # another process may have applied a migration
                 if still:
                     _apply(connection, still[0])
                     done.append(still[0].name)
         if queue_schema.missing(connection):
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-                queue_schema.apply(connection)  # does nothing if another process has done it
+                queue_schema.apply(connection)  # changes nothing if no migration is missing
         if _unguarded(connection):
             with connection.transaction():
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
@@ -153,7 +153,7 @@ def _unguarded(connection: Connection[Any]) -> list[str]:
     """Return the tables of organisations that would accept rows of a deleted organisation.
 
     With this list, ``migrate`` adds the trigger that refuses such rows, so a migration that adds a table does
-    not have to add it.
+    not have to add the trigger.
     """
     return [table for (table,) in connection.execute(UNGUARDED_TABLES)]
 

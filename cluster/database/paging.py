@@ -59,8 +59,8 @@ class ListStatements:
 
     newest: str
     oldest: str
-    #: Returns the earliest and the latest creation time of the item ``id``, even after the item has left the
-    #: list, because a caller that deletes the items of one page must be able to ask for the next page.
+    #: Returns the earliest and the latest creation time of the item ``id``. If possible, also finds an item
+    #: that has left the list, so that a caller can delete the items of one page and ask for the next page.
     places: str
 
 
@@ -77,8 +77,8 @@ def read_page(
     """
     after = _position(connection, lists, values, page, "after")
     before = _position(connection, lists, values, page, "before")
-    # If only ``before`` is given, the page must hold the items nearest to ``before``, so read backwards from
-    # it.
+    # If only ``before`` is given, the page must hold the items nearest to ``before``, so the statement reads
+    # backwards from ``before``.
     backwards = after is None and before is not None
     descending = page.newest_first != backwards
     first, last = (NEWEST, OLDEST) if descending else (OLDEST, NEWEST)
@@ -115,6 +115,6 @@ def _position(
     if row is None or row[0] is None:
         raise unknown_cursor(cursor, id)
     earliest, latest = row
-    # A file that was attached twice has two creation times. This choice may repeat an item on the next page,
-    # but never skips an item.
+    # A file that was attached twice has two creation times. With this choice, the next page may repeat an
+    # item, but never skips an item.
     return (latest if page.newest_first == (cursor == "after") else earliest), id

@@ -26,8 +26,8 @@ CHECKOUT_TIMEOUT_S = 10.0
 RECONNECT_TIMEOUT_S = 10.0
 #: Name that the server shows for our connections.
 APPLICATION = "embedding-cluster"
-#: Arguments of each connection. With them, the loss of the database's host is noticed after half a minute;
-#: the kernel's default is two hours.
+#: Arguments of each connection. With these arguments, the loss of the database's host is noticed after half
+#: a minute. The kernel's default is two hours.
 CONNECTION = {
     "application_name": APPLICATION,
     "connect_timeout": 5,
@@ -40,7 +40,7 @@ CONNECTION = {
 
 
 class ExplainingPool(ConnectionPool):
-    """Adds the reason why the server refuses connections to timeout errors. The base class only logs it."""
+    """Adds to timeout errors why the server refuses connections. The base class only logs this reason."""
 
     #: Error text of the last attempt to connect; None if that attempt succeeded.
     refusal: str | None = None
@@ -61,7 +61,7 @@ class ExplainingPool(ConnectionPool):
 
 
 def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
-    """Open a pool on the settings' database.
+    """Open a pool of connections to the database that the settings name.
 
     This starts the bundled server if needed, and applies missing migrations.
 
@@ -69,8 +69,8 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
 
     Args:
         settings: the database's URL and the size of the pool.
-        reviving: restart the bundled server as soon as a caller finds a dead connection, instead of after the
-            pool gives up.
+        reviving: True to restart the bundled server as soon as a caller finds a dead connection. If False,
+            the pool never restarts the server; see ``revive``.
 
     Raises:
         Unavailable: the database does not answer.
@@ -135,7 +135,7 @@ def _connections(report: Callable[[str | None], object]) -> type[psycopg.Connect
 
 @contextmanager
 def snapshot(pool: ConnectionPool) -> Iterator[psycopg.Connection[Any]]:
-    """Yield a read-only connection. All queries on it see the database as it was at the first query."""
+    """Yield a read-only connection. All queries on this connection see the database as of the first query."""
     with pool.connection() as connection:
         # psycopg sends these two options with the BEGIN of the transaction. A SET TRANSACTION would cost one
         # more round trip.
@@ -174,7 +174,7 @@ def database_url(settings: Settings) -> str:
 
 
 def revive(settings: Settings, pool: ConnectionPool) -> None:
-    """Restart a lost bundled server, and make the pool replace its dead connections.
+    """Restart the bundled server if it is in use and has ended. Make the pool replace its dead connections.
 
     Raises:
         Unavailable: the bundled server does not start.

@@ -1,8 +1,8 @@
 """Creates the tables of Procrastinate (the job queue), or updates them to the installed version.
 
 ``migrate`` calls this module while it holds the migration lock. The name of each Procrastinate migration
-contains the version that introduced it. The table ``queue_migrations`` lists the migrations that a database
-has.
+contains the version that introduced the migration. The table ``queue_migrations`` lists the migrations that a
+database has.
 
     if missing(connection): apply(connection)
 """
@@ -37,7 +37,7 @@ def missing(connection: Connection[Any]) -> list[str]:
 
 
 def apply(connection: Connection[Any]) -> None:
-    """Apply all missing migrations, in the caller's transaction."""
+    """Apply all missing migrations, in the caller's transaction. A new database gets the whole schema."""
     # This statement comes first. It makes Postgres notice tables that other processes created while this
     # transaction waited for the lock.
     connection.execute(LEDGER)

@@ -17,10 +17,11 @@ from cluster.database.queries import queries
 from cluster.errors import Resource
 
 SQL = queries("cluster.database", "shortages.sql")
-#: The first of the two numbers that identify one of these locks. No other kind of lock uses this number. The
-#: second number is the index of the resource in ``CODES``.
+#: The first of the two numbers that identify a lock of this module. No other kind of lock uses this number.
+#: The second number is the index of the resource in ``CODES``.
 NAMESPACE = 723_641
-#: Resources by their number in the lock. New resources are added at the end only.
+#: Resources by their number in the lock. New resources are added at the end only, so that a number means the
+#: same resource in every release.
 CODES = (
     Resource.DATABASE_DISK,
     Resource.DATABASE_WRITES,
@@ -32,7 +33,10 @@ CODES = (
 
 
 def announce(connection: Connection[Any], short: Collection[Resource]) -> None:
-    """Announce that exactly these resources are short, until the next call or the end of the session."""
+    """Announce that exactly these resources are short, until the next call or the end of the session.
+
+    The function first releases all advisory locks of the session, so the session must hold no other such lock.
+    """
     connection.execute(SQL["withdraw"])
     for resource in short:
         connection.execute(SQL["announce"], {"namespace": NAMESPACE, "code": CODES.index(resource)})

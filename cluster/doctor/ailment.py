@@ -50,7 +50,7 @@ def _none(_: Patient, __: Sequence[Case]) -> str:
 class Ailment:
     """Describes one kind of contradiction in the data, with a search and a repair.
 
-    Before a repair changes anything, it takes locks and checks the case again.
+    A repair runs while the cluster works, so it takes locks before it changes data that other processes use.
     """
 
     name: str

@@ -27,8 +27,8 @@ from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: In the order of examination. Ailments of jobs come first, because their repair finishes or queues the work
-#: on files and documents.
+#: The ailments in the order of examination. Ailments of jobs come first, because their repair finishes or
+#: queues the work on files and documents.
 AILMENTS = (
     *(LEASE, ENTRY, TURN, FILES_IN_PROGRESS),
     *(CHUNKS, DOCUMENTS, MISSING, ORPHANS, WORDS, UNCOUNTED, WITHOUT_INDEX),
@@ -84,7 +84,7 @@ def _mend(patient: Patient, ailment: Ailment, cases: list[Case], finding: Findin
     if not trouble:
         try:
             ailment.mend(patient, cases)
-        except ClusterError as exc:  # earlier repairs stay, and the remaining ailments are still examined
+        except ClusterError as exc:  # not raised, so that the remaining ailments are examined
             trouble = str(exc)
     remaining = len(ailment.find(patient))
     log.info("mended", ailment=ailment.name, found=len(cases), remaining=remaining)

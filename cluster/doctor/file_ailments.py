@@ -114,7 +114,10 @@ def _settle(patient: Patient, cases: Sequence[Case]) -> None:
 
 
 def attach_again(patient: Patient, organisation: str, store_id: str, file: str) -> None:
-    """Submit a new job for an attached file, in a separate transaction. Ignore a detached file."""
+    """Submit a new job for an attached file, in a separate transaction.
+
+    Do nothing if the store or the attached file is gone, or if the store has expired.
+    """
     with translated(), patient.pool.connection() as connection:
         try:
             store, attached = (

@@ -1,8 +1,8 @@
 """Finds and mends differences between vector stores and the external indexes that hold their vectors.
 
 For each store on an external index, the doctor compares the counts and a sample of the ids. If these differ,
-it compares all ids. It skips an index that does not answer; the part ``indexes`` of the report names this
-index.
+the doctor compares all ids. The doctor skips an index that does not answer; the part ``indexes`` of the
+report names this index.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from cluster.vector_index.collections import is_of_given_vectors, look_up
 
 log = structlog.get_logger(__name__)
 
-#: Maximum seconds that a repair spends on deleting orphans. Workers delete the other orphans later.
+#: Maximum seconds that a repair spends on deleting orphans. Workers delete the remaining orphans later.
 SENDING_S = 120.0
 
 

@@ -1,6 +1,6 @@
-"""Compare the chunks of a vector store in our Postgres with its vectors in an external index.
+"""Compare the chunks of a vector store in our Postgres with the store's vectors in an external index.
 
-The ailments in ``index_ailments`` call this.
+The ailments in ``index_ailments`` call this module.
 
     place = StoreInIndex(organisation="acme", store="vs_1", index=external, collection=collection)
     if may_differ(pool, place):
@@ -28,13 +28,14 @@ from cluster.vector_index.contract import ExternalIndex
 SAMPLE = 200
 #: Number of ids in one query.
 IDS_PER_QUERY = 1_000
-#: Maximum number of ids of each kind that one comparison returns. The next comparison finds the rest.
+#: Maximum number of missing ids, and of orphaned ids, that one comparison returns. The next comparison finds
+#: the rest.
 MAX_IDS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreInIndex:
-    """A vector store and the index that holds its vectors."""
+    """Names a vector store, and the index that holds the vectors of this store."""
 
     organisation: str
     store: str
@@ -49,7 +50,7 @@ class StoreInIndex:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexDifference:
-    """The ids of the chunks and vectors that make a store and its index differ."""
+    """Lists the ids of chunks and vectors in which a store and its index differ."""
 
     #: Ids of chunks without a vector.
     missing: Sequence[str]
@@ -129,7 +130,7 @@ def _current(pool: ConnectionPool, place: StoreInIndex, ids: Sequence[str]) -> I
 
 
 def documents_of(pool: ConnectionPool, place: StoreInIndex, ids: Sequence[str]) -> dict[str, list[str]]:
-    """Return the ids that current chunks have, as one list for each document."""
+    """Return those of the ids that belong to current chunks, as one list for each document."""
     found: dict[str, list[str]] = {}
     for part in _parts(ids):
         for id, document in _rows(pool, place, "documents_of_chunks", ids=part):

@@ -13,7 +13,7 @@ from cluster.jobs.rescue import rescue
 
 
 def _rescue(patient: Patient, _: Sequence[Case]) -> None:
-    """Repeat the repair that workers run, until it finds nothing more to repair."""
+    """Repeat the repair that workers also run, until a repetition changes nothing."""
     while True:
         with translated(), patient.pool.connection() as connection:
             if not rescue(connection, lease_s=patient.settings.lease_s):

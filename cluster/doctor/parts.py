@@ -32,7 +32,7 @@ AFTER_SHORTAGE = "make room; jobs then continue by themselves, and none has lost
 
 
 def database(settings: Settings) -> PartCheck:
-    """Check that the database answers and has this code's schema and pgvector."""
+    """Check that the database answers and has the right encoding, this code's migrations, and pgvector."""
     name = "database"
     try:
         with translated(), _connected(settings) as connection:
@@ -136,9 +136,9 @@ def ray(settings: Settings) -> PartCheck:
 
 
 def engine(settings: Settings) -> PartCheck:
-    """Check that every configured model opens, and that the reranker's folder exists.
+    """Check every configured model without opening an engine, and check that the reranker's folder exists.
 
-    A local model opens if its folder exists and has the expected weights.
+    For a local model, check that its folder exists and has the expected weights.
     """
     name = "engine"
     try:

@@ -1,4 +1,4 @@
-"""Finds batches at a provider that no process collects. Only a repeated ingest collects them."""
+"""Finds batches at a provider whose answers no run collected in two days. Only a repeated ingest helps."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,7 @@
-"""Finds keys that ``CLUSTER_SECRET_KEY`` does not decrypt. Only an operator can repair them."""
+"""Finds stored provider keys and webhook secrets that ``CLUSTER_SECRET_KEY`` does not decrypt.
+
+Only an operator can repair this.
+"""
 
 from collections.abc import Sequence
 

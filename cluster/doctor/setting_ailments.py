@@ -28,7 +28,7 @@ def _without_model(patient: Patient) -> list[Case]:
 
 
 def _trouble(registry: Registry, fingerprint: Fingerprint) -> str:
-    """Return why this node cannot use the model of these vectors; empty if it can."""
+    """Return why this node cannot use the model of these vectors; empty if this node can use the model."""
     if fingerprint.given:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""Finds and mends chunk tables that lack triggers or an approximate index."""
+"""Finds and mends chunk tables without the triggers that count changes, or without an approximate index."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Gives the addresses and ports of a local cluster, and sends HTTP requests to them.
+"""Gives the addresses and ports of a local cluster, and sends HTTP requests to these addresses.
 
 ports_of(settings)["gcs"]          # 6379
 get_json("127.0.0.1", 8265, "/api/version")
@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from cluster.settings import RAY_PORTS, Settings
 
 LOOPBACK = "127.0.0.1"
-#: Ray's listeners. The first uses ``ray_port``, and each of the others the next port.
+#: Ray's listeners. The first listener uses ``ray_port``, and each further listener uses the next port.
 RAY_LISTENERS = (
     "gcs",
     "node_manager",
@@ -83,7 +83,7 @@ def request(
     key: SecretStr | None = None,
     timeout_s: float = 5.0,
 ) -> tuple[int, str]:
-    """Return the status and text of the answer to an HTTP request. The status is 0 if there is no answer."""
+    """Send an HTTP request, and return status and text of the answer. Without an answer, the status is 0."""
     headers = {"Content-Type": "application/json"}
     if key is not None:
         headers["Authorization"] = f"Bearer {key.get_secret_value()}"

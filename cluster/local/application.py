@@ -20,7 +20,8 @@ from cluster.settings import Settings
 
 APPLICATIONS = "/api/serve/applications/"
 DEPLOY_TIMEOUT_S = 60.0
-#: Time for which an internal error of Serve may last, because Serve replaces a proxy within seconds.
+#: Maximum time for which Serve may answer with an internal error. A proxy that Serve replaces causes such an
+#: error, and Serve replaces a proxy within seconds.
 SERVE_ERROR_LASTS_S = 30.0
 #: Maximum time until the endpoint is ready. It is long enough to load a large model from a slow disk, which
 #: takes minutes.
@@ -67,11 +68,12 @@ def _send(config: dict[str, Any], settings: Settings) -> None:
     """Send the configuration to Serve, and send it again while Serve answers with an internal error.
 
     The first request starts Serve and waits for its proxies (``serve_start_async`` in Ray 2.60). If Serve
-    replaces a proxy during this time, because a busy machine delays its health checks, that request fails
-    with 500. Serve keeps running, so a further request succeeds.
+    replaces a proxy during this time, because a busy machine delays the proxy's health checks, the first
+    request fails with status 500. Serve keeps running, so a further request succeeds.
 
     Raises:
-        Unavailable: Serve refused the configuration, or its errors lasted for ``SERVE_ERROR_LASTS_S``.
+        Unavailable: Serve refused the configuration or did not answer, or its internal errors lasted for
+            ``SERVE_ERROR_LASTS_S``.
     """
     deadline = time.monotonic() + SERVE_ERROR_LASTS_S
     while True:
@@ -86,7 +88,7 @@ def _send(config: dict[str, Any], settings: Settings) -> None:
 
 
 def _states(settings: Settings) -> dict[str, tuple[str, str]]:
-    """Return state and message of each application. The message holds the error of a failed replica."""
+    """Return the state and messages of each application. The messages contain errors of failed replicas."""
     found: Any = get_json(LOOPBACK, settings.dashboard_port, APPLICATIONS) or {}
     states = {}
     for name, application in found.get("applications", {}).items():

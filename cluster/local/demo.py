@@ -89,7 +89,10 @@ def _print_answers(console: Console, question: str, answers: Sequence[SearchAnsw
 
 @contextmanager
 def _cluster(settings: Settings, console: Console) -> Iterator[None]:
-    """Run the cluster during the ``with`` block. Stop it afterwards, unless it was running before."""
+    """Run the cluster during the ``with`` block. Afterwards, stop Ray and Postgres if Ray did not run before.
+
+    A bundled Postgres that ran before keeps running.
+    """
     report: Callable[[str], None] = lambda line: console.print(f"[dim]·[/] {escape(line)}")  # noqa: E731
     had_ray = ray_head.running(settings) is not None
     had_postgres = bundled.status(settings).running

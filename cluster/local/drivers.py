@@ -1,4 +1,5 @@
-"""Registers the commands (Ray drivers) that work on this home's cluster, so that ``down`` can end them first.
+"""Registers the commands (Ray drivers) that work on this home's cluster, so that ``down`` can end them
+before it stops Ray.
 
 If a driver loses its cluster, Ray kills the driver without a message, and the driver's files stay behind. So
 the bulk commands (``data_jobs.bulk.ray_session``) register themselves, and ``lifecycle`` ends the registered
@@ -41,7 +42,7 @@ def registered(head: Head) -> Iterator[None]:
 
 
 def end(settings: Settings, report: Callable[[str], None]) -> None:
-    """Send SIGTERM to every registered driver of this home, and wait until the drivers end."""
+    """Send SIGTERM to each registered driver of this home, and wait up to 15 s until the drivers end."""
     head = ray_head.recorded(settings)
     drivers = [] if head is None else list(_running(head))
     if not drivers:

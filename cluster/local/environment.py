@@ -59,7 +59,10 @@ def head_environment(settings: Settings, folder: Path) -> dict[str, str]:
 
 
 def _serve_variables(settings: Settings, folder: Path) -> dict[str, str]:
-    """Return variables for the ports and files of Serve and HAProxy. By default all clusters share these."""
+    """Return variables for the ports and files of Serve and HAProxy.
+
+    By default, all clusters on a machine use the same ports and files.
+    """
     ports, replicas = ports_of(settings), replica_ports(settings)
     return {
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports["haproxy_metrics"]),
@@ -94,7 +97,7 @@ def _inherited() -> dict[str, str]:
 
 
 def settings_variables(settings: Settings) -> dict[str, str]:
-    """Return the settings that were set explicitly, as environment variables for another process."""
+    """Return ``home`` and the settings that were set explicitly, as variables for another process."""
     given = {name: getattr(settings, name) for name in sorted(settings.model_fields_set | {"home"})}
     return {
         f"CLUSTER_{name.upper()}": _as_variable(value) for name, value in given.items() if value is not None
@@ -115,7 +118,10 @@ def _plain(value: object) -> object:
 
 
 def settings_digest(settings: Settings) -> str:
-    """Return a digest of the settings. If the digest changes, restart the cluster."""
+    """Return a digest of ``home`` and the settings that were set explicitly, except settings of logging.
+
+    If the digest changes, the cluster must be restarted.
+    """
     variables = settings_variables(settings)
     return digest(
         *(

@@ -85,7 +85,11 @@ def build(folder: Path) -> Path:
 
 
 def write_pdf(page: Path, target: Path) -> None:
-    """Write a Markdown page as a PDF. ``target`` appears only after it is complete."""
+    """Write a Markdown page as a PDF. ``target`` appears only after the PDF is complete.
+
+    Raises:
+        InvalidInput: the PDF would have more than ``MAX_PAGES`` pages.
+    """
     story = pymupdf.Story(_html(page.read_text(encoding="utf-8")), user_css=CSS)
     paper = pymupdf.paper_rect(PAPER)
     inside = pymupdf.Rect(MARGIN_PT, MARGIN_PT, paper.width - MARGIN_PT, paper.height - MARGIN_PT)
@@ -109,7 +113,8 @@ def write_pdf(page: Path, target: Path) -> None:
 def _html(markdown: str) -> str:
     """Return the page as HTML, with a paragraph for each row of a table.
 
-    PyMuPDF 1.28 loses table rows that do not fit a page, and the text after them.
+    Rows become paragraphs because PyMuPDF 1.28 loses table rows that do not fit a page, and the text after
+    these rows.
     """
     parser = MarkdownIt().enable("table")
     tokens = parser.parse(markdown)

@@ -27,8 +27,10 @@ def up(settings: Settings, report: ReportLine) -> bool:
     Return True if anything was started.
 
     Raises:
-        Conflict: a port is taken, or the cluster runs on other ports.
-        Misconfigured: other machines can reach the endpoint, and there is no API key.
+        Conflict: a port is taken, the cluster runs on other ports, or this code cannot work with the schema
+            of the database.
+        Misconfigured: other machines can reach the endpoint and there is no API key, or a part cannot start
+            in this environment.
         Unavailable: a part of the cluster did not start; the message says why.
     """
     with _locked(settings, report):
@@ -50,12 +52,17 @@ def up(settings: Settings, report: ReportLine) -> bool:
 
 
 def down(settings: Settings, report: ReportLine, *, postgres: bool = True) -> bool:
-    """Stop everything that ``up`` started for this home, and nothing else. Return True if anything ran.
+    """Stop the registered commands, Ray and the bundled Postgres of this home, and nothing else.
+
+    Return True if Ray or Postgres ran.
 
     Args:
         settings: the settings of this home.
         report: is called with a line of text for each step.
         postgres: if False, the bundled Postgres keeps running.
+
+    Raises:
+        Unavailable: a process of Ray does not end.
     """
     with _locked(settings, report):
         drivers.end(settings, report)

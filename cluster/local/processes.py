@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 
-#: Maximum difference between two readings of the same start time, because the kernel rounds to clock ticks.
+#: Maximum difference between two readings of the same start time. They can differ, because the kernel rounds
+#: the time to clock ticks.
 START_TIME_TOLERANCE_S = 1.0
 POLL_S = 0.05
 
@@ -74,8 +75,8 @@ def family(variable: str, value: str, *, session: int | None = None) -> list[psu
     Args:
         variable: name of an environment variable.
         value: value of the variable.
-        session: id from ``session_of``. It also finds processes that overwrote their environment with
-            their title.
+        session: id from ``session_of``. With this id, the function also finds processes that overwrote
+            their environment with their title.
     """
     found = []
     for process in psutil.process_iter():

@@ -26,7 +26,8 @@ HANDBOOK_QUESTIONS = (
     "How do I back up the data?",
 )
 ANSWERS, EXCERPT_CHARACTERS = 2, 360
-#: The first search in a replica may wait for database connections.
+#: Maximum time of a search. It is long, because the first search in a replica may wait for database
+#: connections.
 SEARCH_TIMEOUT_S = 60.0
 
 
@@ -85,8 +86,8 @@ def questions_about(settings: Settings, store: str) -> list[str]:
 def store_name(folder: Path) -> str:
     """Return a name for the store of a folder: the folder's own name, reduced to a to z, digits and hyphens.
 
-    Such a name needs no escaping in a shell or a URL. If nothing is left of the name, a digest of the
-    folder's name is used, so that two such folders do not share a store.
+    Such a name needs no escaping in a shell or a URL. If nothing is left of the folder's name, the
+    store's name contains a digest of the folder's name, so that two such folders do not share a store.
     """
     name = folder.resolve().name.lower()
     return re.sub(r"[^a-z0-9]+", "-", name).strip("-")[:40] or f"documents-{digest(name, size=4)}"

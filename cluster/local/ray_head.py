@@ -71,12 +71,15 @@ class Head:
 
 
 def start(settings: Settings) -> Head:
-    """Return the head of this home, and start the head if it does not run. The returned head answers.
+    """Return the head of this home. If no head runs and answers, start a new head and wait until it answers.
 
     Raises:
         Conflict: the head runs on other ports than the settings name, or another process uses one of the
             ports.
-        Unavailable: the head did not start; the message ends with the head's log.
+        Misconfigured: the path of Ray's temporary folder is too long, or the folder belongs to another OS
+            user.
+        Unavailable: the head did not start, and the message ends with the head's log; or an earlier head did
+            not end.
     """
     head = running(settings)
     if head is not None and get_json(LOOPBACK, head.ports["dashboard"], "/api/version") is not None:
@@ -96,6 +99,9 @@ def stop(settings: Settings) -> bool:
     """Stop the head of this home and all its processes, and remove Ray's folder.
 
     Return True if anything ran.
+
+    Raises:
+        Unavailable: a process does not end, even after SIGKILL.
     """
     head = recorded(settings)
     folder = Path(head.folder) if head else _folder(settings)
@@ -249,7 +255,7 @@ def _make_folder(folder: Path) -> Path:
 
 
 def _remove_folder(settings: Settings, folder: Path) -> None:
-    """Remove Ray's folder. Its logs stay under ``home/logs/ray`` until the next head stops."""
+    """Remove Ray's folder. A copy of Ray's logs stays under ``home/logs/ray`` until the next head stops."""
     logs = folder / "session_latest" / "logs"
     if logs.is_dir():
         kept = settings.home / "logs" / "ray"

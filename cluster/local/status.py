@@ -32,7 +32,7 @@ class PartStatus:
 
     name: str
     running: bool
-    #: URL or address of the part.
+    #: URL or address of the part, or a short text for people if the address is not known.
     address: str
     #: Id of the part's first process; None if the part does not run or the id is unknown.
     pid: int | None

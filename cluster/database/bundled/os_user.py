@@ -3,8 +3,8 @@
 If this process belongs to a plain user, the programs run as the same user. If it belongs to root, they run as
 the owner of the data directory; a new data directory gets the OS user ``postgres`` or ``nobody`` as its
 owner. If that user cannot reach the files because of a closed folder, such as /root, the programs keep one
-capability, which opens folders. The alternatives are worse: the handbook promises that all data is under
-``home``, and only the operator may decide to open /root.
+capability, which opens folders. The alternatives are to move the files and to open /root. But the handbook
+promises that all data is under ``home``, and only the operator may decide to open /root.
 """
 
 import os
@@ -19,7 +19,7 @@ from cluster.errors import Misconfigured
 
 CANDIDATES = ("postgres", "nobody")
 #: Capabilities that open folders, with their bits in the capability sets of /proc/self/status
-#: (capabilities(7)). The narrower capability comes first. Docker grants only the second.
+#: (capabilities(7)). The narrower capability comes first. Docker grants only ``dac_override``.
 OPENING_CAPABILITIES = {"dac_read_search": 2, "dac_override": 1}
 
 
@@ -31,7 +31,7 @@ class OsUser(NamedTuple):
 
 
 def server_user(data: Path) -> OsUser:
-    """Return the OS user that owns the server's files and runs it.
+    """Return the OS user that owns the server's files and runs the server.
 
     Raises:
         Misconfigured: this process is root, and no other OS user exists for the server.

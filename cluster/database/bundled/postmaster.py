@@ -3,7 +3,7 @@
 The module ``server`` calls these functions. They do not read ``/proc/<pid>/cwd`` or ``/proc/<pid>/exe``,
 because root in a container may not read these files of other users' processes.
 
-    postmaster = find(data)         # None: not running, whatever the pid file says
+    postmaster = find(data)         # None if the server does not run, even if there is a pid file
 """
 
 import os
@@ -98,7 +98,7 @@ def _disarm(pid_file: Path) -> None:
         lines = pid_file.read_text().split("\n")
     except FileNotFoundError:
         return
-    if len(lines) < 7 or not lines[0].isdigit():  # a full disk cut the file, so that server never started
+    if len(lines) < 7 or not lines[0].isdigit():  # a full disk cut the file, so the server never started
         pid_file.unlink()
     elif psutil.pid_exists(int(lines[0])):
         log.warning("postgres_pid_file_stale", path=str(pid_file), pid=int(lines[0]))
@@ -124,7 +124,7 @@ def _serves(process: psutil.Process, data: Path) -> bool:
     except (
         psutil.NoSuchProcess,
         psutil.AccessDenied,
-    ):  # skip a process that may not be inspected; it is not this server
+    ):  # a process that cannot be inspected is not this server
         return False
 
 

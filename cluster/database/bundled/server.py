@@ -40,7 +40,7 @@ START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5
 POLL_INTERVAL_S = 0.05
-#: Number of ports to try. Another process may take a free port before the server listens on it.
+#: Number of ports to try, because another process may take a free port before the server listens on it.
 PORT_ATTEMPTS = 3
 #: Maximum size of the log. A larger log is renamed to ``server.log.1`` when the server starts.
 MAX_LOG_BYTES = 16 * MIB
@@ -64,8 +64,11 @@ def start(settings: Settings) -> str:
     Several processes may call this function at the same time.
 
     Raises:
-        Misconfigured: the server's programs are missing, or its data belongs to another OS user or version.
-        Unavailable: the server did not start, and the message ends with its log; or it does not answer.
+        Misconfigured: the server's programs are missing, its data belongs to another OS user or version, or
+            the server refuses the log-in.
+        Unavailable: the server did not start, and the message ends with the server's log; or the server does
+            not answer.
+        Shortage: the server did not start, because its disk is full.
     """
     files = _files(settings)
     with _refuse_files_of_others():
@@ -79,7 +82,7 @@ def start(settings: Settings) -> str:
 
 
 def stop(settings: Settings) -> bool:
-    """Stop the bundled server after its current writes. Return True if it ran."""
+    """Stop the bundled server. Postgres rolls back open transactions. Return True if the server ran."""
     files = _files(settings)
     with _refuse_files_of_others():
         if not files.root.exists():
@@ -206,7 +209,9 @@ def _launch(files: Files, port: int) -> bool:
     process = postmaster.find(files.data)
     if not started or process is None:
         return False
-    with suppress(OSError):  # for the postmaster only; PG_OOM_ADJUST_FILE (os_user) covers its children
+    # The kernel must not kill the postmaster first when memory runs out. For the postmaster's children,
+    # PG_OOM_ADJUST_FILE (os_user) does the same.
+    with suppress(OSError):
         Path(f"/proc/{process.pid}/oom_score_adj").write_text("0")
     log.info("postgres_started", port=port, pid=process.pid, data=str(files.data))
     return True
@@ -247,7 +252,11 @@ def _free(port: int) -> bool:
 
 
 def _answers(files: Files) -> bool:
-    """Return True if a log-in succeeds. An open port is no proof, because it opens before log-ins work."""
+    """Return True if a log-in succeeds. An open port is no proof, because the port opens before log-ins work.
+
+    Raises:
+        Misconfigured: the server refuses the log-in, and a retry would be refused too.
+    """
     try:
         psycopg.connect(_url(files), connect_timeout=CONNECT_TIMEOUT_S).close()
     except psycopg.Error as exc:
