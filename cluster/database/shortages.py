@@ -35,7 +35,7 @@ CODES = (
 def announce(connection: Connection[Any], short: Collection[Resource]) -> None:
     """Announce that exactly these resources are short, until the next call or the end of the session.
 
-    The function first releases all advisory locks of the session, so the session must hold no other such lock.
+    The function first releases all advisory locks of the session, so the session must hold no others.
     """
     connection.execute(SQL["withdraw"])
     for resource in short:

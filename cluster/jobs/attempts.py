@@ -138,7 +138,9 @@ def has_unknown_kinds(connection: Connection[Any], turn: Turn, *, kinds: Collect
 
 
 def has_suspects(connection: Connection[Any], turn: Turn, *, kinds: Collection[str]) -> bool:
-    """True if a worker died during an earlier attempt at a queued job of this organisation and class."""
+    """True if a worker died during an earlier attempt at a queued job of the turn's organisation and
+    class.
+    """
     return connection.execute(SQL["suspect_waits"], _line(turn, kinds)).fetchone() is not None
 
 
@@ -285,7 +287,7 @@ def _end(
     code: str | None = None,
 ) -> Job:
     hold(connection, job)
-    _end_attempt(connection, job, state.value, error)  # type: ignore[arg-type]  # is an outcome, too
+    _end_attempt(connection, job, state.value, error)  # type: ignore[arg-type]  # an end state is an outcome
     return _record_end(connection, job, state, result=result, error=error, code=code)
 
 
@@ -318,7 +320,7 @@ def _record_cancelled(
     code: str | None = None,
     result: dict[str, Any] | None = None,
 ) -> Job:
-    """End the job as cancelled. The reason and code of a request replace ``reason`` and ``code``."""
+    """End the job as cancelled. A cancellation request's reason and code replace the arguments."""
     error, error_code = job.cancel_reason or reason or CANCELLED_BECAUSE, job.cancel_code or code or CANCELLED
     return _record_end(connection, job, JobState.CANCELLED, error=error, code=error_code, result=result)
 

@@ -1,7 +1,7 @@
 """Defines the record of a job, with the job's input, state, progress, and result or error.
 
-``queue`` accepts jobs, cancels jobs and queues them again. ``attempts`` begins and ends attempts at
-jobs, both for workers and for commands. ``view`` shows jobs to people.
+``queue`` accepts jobs, cancels jobs, and queues failed or cancelled jobs again. ``attempts`` begins and ends
+attempts at jobs, both for workers and for commands. ``view`` shows jobs to people.
 
     job = get_job(connection, "default", "job_...")
     job.state.ended
@@ -27,7 +27,8 @@ THROTTLED = "throttled"
 PROVIDER_UNAVAILABLE = "provider_unavailable"
 #: Error code of a job whose last attempt failed because a resource, such as a disk, was used up.
 SHORT_OF = "short"
-#: Error code of a job that was cancelled on request, and the error of such a job if the request named none.
+#: Error code of a job that was cancelled on request, and the error of such a job if the request gave no
+#: reason.
 CANCELLED, CANCELLED_BECAUSE = "cancelled", "its cancellation was requested; it can be queued again"
 #: Error code of a job that was cancelled because a later job does its work.
 REPLACED = "replaced"

@@ -98,7 +98,7 @@ EMBED_BATCH = JobKind(
     input=EmbedBatchInput,
     aliases=("generate_embeddings_batch",),
     priority_class=PriorityClass.LOW,
-    # An attempt that has added a part to the batch permits five more (``progress.renew_attempts``).
+    # An attempt that has added a part to the batch permits five more attempts (``renew_attempts``).
     attempts=5,
     unit="requests",
     result=("batch", "status", "total", "completed", "failed", "tokens", "output_file", "error_file"),

@@ -333,8 +333,8 @@ def lock_jobs(connection: Connection[Any], organisation: str, ids: Sequence[str]
 def record_event(
     connection: Connection[Any], job: Job, type: str, data: dict[str, Any] | None = None
 ) -> None:
-    """Write an event for listeners that follow the job. The stored data also has the number of
-    the attempt, and has no fields that are None.
+    """Write an event for listeners that follow the job. The stored data also has the number of the attempt,
+    and has no fields that are None.
     """
     connection.execute(SQL["event"], _event(job, type, data))
 

@@ -163,7 +163,7 @@ def missing_turns(connection: Connection[Any]) -> list[tuple[str, str, int]]:
     """Find organisations that have more queued jobs in a priority class than turns for these jobs.
 
     Returns:
-        For each find, the organisation, the priority class, and the number of missing turns.
+        For each organisation and class: the organisation, the priority class, the number of missing turns.
     """
     return connection.execute(SQL["missing_turns"], {"turn": TAKE_TURN}).fetchall()
 

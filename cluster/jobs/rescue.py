@@ -1,8 +1,8 @@
 """Rescues the jobs of dead processes: queues a job again if attempts remain, and otherwise makes it a dead
 letter. A job whose cancellation was requested is cancelled.
 
-Each worker calls ``rescue`` every few seconds. ``python -m cluster.doctor --mend`` calls it, too. One call is
-a round, and only one process at a time does a round.
+Each worker calls ``rescue`` every few seconds. ``python -m cluster.doctor --mend`` calls this
+function, too. One call is a round, and only one process at a time does a round.
 
     with connection.transaction():
         rescued = rescue(connection, lease_s=30)

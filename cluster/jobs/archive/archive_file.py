@@ -148,7 +148,7 @@ class Archive:
         for folder in (
             target.parent,
             *target.parent.parents[:3],
-        ):  # a power failure must not lose the new names in these four folders
+        ):  # organisation, day, archive, its parent: a power failure must lose no new name
             _sync_folder(folder)
 
     def _counts(self, path: str) -> list[int]:

@@ -53,7 +53,7 @@ class Archived:
 
 def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_BATCH) -> Archived:
     """Move the jobs that finished more than ``retention_days`` days ago to the archive. Then delete old queue
-    entries, stored answers, runs of schedules and uploads.
+    entries, uploads, stored answers, and those runs of schedules that have no job.
 
     A call of this function can be killed and repeated, and two processes can call it at the same time.
 

@@ -59,7 +59,7 @@ class ScheduleRun:
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from the job's first attempt to the job's end; None if it has not begun or not ended."""
+        """Seconds from the first attempt to the end of the job; None if the job has not begun or ended."""
         if self.started_at is None or self.finished_at is None:
             return None
         return (self.finished_at - self.started_at).total_seconds()

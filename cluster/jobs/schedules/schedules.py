@@ -246,7 +246,10 @@ def update_schedule(
 
 
 def first_run(connection: Connection[Any], timing: Timing, not_before: datetime | None) -> datetime:
-    """Return the first time of a schedule after now, by the database's clock, and from ``not_before`` on."""
+    """Return the first time of a schedule that is later than now and not earlier than ``not_before``.
+
+    The clock is that of the database.
+    """
     row = connection.execute(SQL["now"]).fetchone()
     assert row is not None
     return timing.first_from(not_before or row[0], now=row[0])
