@@ -69,7 +69,7 @@ BY_SQLSTATE: dict[str, type[ClusterError]] = {
     "53": Shortage,  # insufficient resources: disk, memory, connections
     "54": Permanent,  # program limit exceeded
     "55": Retryable,  # object not in prerequisite state: in use, lock not available
-    "55P02": Misconfigured,  # this parameter needs a restart
+    "55P02": Misconfigured,  # a parameter that only a restart changes
     "57": Unavailable,  # operator intervention: shutdown, crash, starting up
     "57014": Retryable,  # query cancelled, by a timeout or an operator
     "57P04": Misconfigured,  # the database was dropped

@@ -1,6 +1,6 @@
 """Reads lists from the database one page at a time, by cursor.
 
-Items that are added between two requests do not make a reader skip other items or read them twice. A list is
+Items that are added between two requests do not make a reader skip items or read items twice. A list is
 ordered by the creation time of its items; items with the same creation time are ordered by id.
 
     lists = ListStatements(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["places"])

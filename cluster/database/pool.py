@@ -63,7 +63,7 @@ class ExplainingPool(ConnectionPool):
 def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
     """Open a pool of connections to the database that the settings name.
 
-    This starts the bundled server if needed, and applies missing migrations.
+    The function starts the bundled server if needed, and applies missing migrations.
 
     All threads of a process share one pool; the caller closes it.
 
@@ -85,8 +85,8 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
         except psycopg.Error:
             if reviving:
                 database_url(settings)
-            # If one connection is dead, the other connections are dead too. Check all of them at the same
-            # time: the pool would check them one by one, with pauses that double.
+            # If one connection is dead, the other connections are dead too. Check all connections at the
+            # same time, because the pool would check them one by one, with pauses that double.
             pool.check()
             raise
 

@@ -38,8 +38,8 @@ def missing(connection: Connection[Any]) -> list[str]:
 
 def apply(connection: Connection[Any]) -> None:
     """Apply all missing migrations, in the caller's transaction. A new database gets the whole schema."""
-    # This statement comes first. It makes Postgres notice tables that other processes created while this
-    # transaction waited for the lock.
+    # This statement comes first, because it makes Postgres notice tables that other processes created while
+    # this transaction waited for the lock.
     connection.execute(LEDGER)
     names = missing(connection)
     if len(names) == len(_names()):

@@ -2,7 +2,7 @@
 
 A database with a full disk, or a standby, accepts no row. So a waiting process announces the shortage with a
 shared advisory lock of its session. The lock is in the server's memory and ends with the connection. Workers
-hold such locks (``data_jobs.worker.shortages``); the endpoint, the metrics and the doctor read them.
+hold such locks (``data_jobs.worker.shortages``); the endpoint, the metrics and the doctor read these locks.
 
     announce(connection, {Resource.DATABASE_DISK})
     announced(connection)                            # {Resource.DATABASE_DISK}

@@ -54,9 +54,9 @@ class Ailment:
     """
 
     name: str
-    #: Description of the cases. Reports print it after the number of cases: "3 ...".
+    #: Description of the cases. Reports print this text after the number of cases: "3 ...".
     says: str
-    #: Description of the repair. Reports print it after "--mend".
+    #: Description of the repair. Reports print this text after "--mend".
     remedy: str
     find: Callable[[Patient], list[Case]]
     mend: Callable[[Patient, Sequence[Case]], None]

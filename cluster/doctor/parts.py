@@ -27,7 +27,7 @@ from cluster.settings import Settings
 SQL = queries("cluster.doctor", "doctor.sql")
 #: Maximum acceptable wait of a job, by priority class. Jobs of class low may wait without a limit.
 LONGEST_WAIT_S = {"high": 60.0, "medium": 900.0, "scheduled": 900.0}
-#: Remedy for a shortage. Reports print it after the sentence of the shortage, which says where to make room.
+#: Remedy for a shortage. Reports print it after the sentence of ``Resource``, which says where to make room.
 AFTER_SHORTAGE = "make room; jobs then continue by themselves, and none has lost an attempt"
 
 
@@ -91,7 +91,7 @@ def blobs(settings: Settings) -> PartCheck:
 def room(connection: Connection[Any]) -> PartCheck:
     """Check that Postgres has room for writes, and that no process waits for a resource.
 
-    The check writes some rows and rolls them back.
+    The check writes some rows, and rolls these writes back.
     """
     name = "room"
     try:

@@ -162,8 +162,8 @@ def hold(connection: Connection[Any], job: Job) -> Job:
 
 
 def finish(connection: Connection[Any], job: Job, *, result: dict[str, Any] | None) -> Job:
-    """End the job with success. Call this in the transaction that writes the job's effects, so that the end
-    and the effects are committed together.
+    """End the job with success. Call this function in the transaction that writes the job's effects, so that
+    the end and the effects are committed together.
 
     Args:
         result: has the fields that the job's kind lists (``JobKind.result``).

@@ -43,7 +43,7 @@ LONGEST_INTERVAL_S = 2.0
 
 
 class CommandJob:
-    """A job that runs inside a ``with`` block. The job succeeds if the block ends normally, is cancelled if
+    """Runs a job inside a ``with`` block. The job succeeds if the block ends normally, is cancelled if
     ``KeyboardInterrupt`` leaves the block, and fails if another exception leaves it.
 
     Use the block in the main thread, because a cancellation raises ``KeyboardInterrupt`` in that thread.

@@ -62,7 +62,7 @@ class JobState(StrEnum):
 
 
 class PriorityClass(StrEnum):
-    """How urgent a job is. Each class has its own slots in every worker."""
+    """Says how urgent a job is. Each class has its own slots in every worker."""
 
     #: A person waits for the result now.
     HIGH = "high"
@@ -166,7 +166,10 @@ COLUMNS = ", ".join(f"jobs.{field.name}" for field in fields(Job))
 
 
 def with_columns(file: str) -> dict[str, str]:
-    """Return the SQL statements of a file under this folder by name, with ``COLUMNS`` for ``{columns}``."""
+    """Return the SQL statements of a file under this folder, by name.
+
+    ``COLUMNS`` replaces ``{columns}`` in each statement.
+    """
     return {name: text.replace("{columns}", COLUMNS) for name, text in queries("cluster.jobs", file).items()}
 
 

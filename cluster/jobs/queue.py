@@ -109,7 +109,7 @@ def submit_many(
 ) -> list[Job]:
     """Accept many jobs of one priority class in the caller's transaction.
 
-    The other arguments and the errors are those of ``submit``.
+    ``submit`` describes the other arguments and the errors.
     """
     if not 0 <= priority <= HIGHEST_PRIORITY:
         raise InvalidInput(f"priority is {priority}; it must be in 0..{HIGHEST_PRIORITY}", param="priority")
@@ -181,7 +181,7 @@ def add_turns(
     *,
     run_at: datetime | None = None,
 ) -> list[int]:
-    """Add ``count`` queue entries for the organisation in the caller's transaction, and return their ids.
+    """Add ``count`` queue entries for the organisation in the caller's transaction. Return the entries' ids.
 
     Raises:
         NotFound: there is no such organisation.
@@ -314,7 +314,7 @@ def requeue(
 
 
 def lock_job(connection: Connection[Any], organisation: str, id: str) -> Job:
-    """Lock the job until the transaction ends, and return it.
+    """Lock the job until the transaction ends, and return the job.
 
     Raises:
         NotFound: the organisation has no such job.

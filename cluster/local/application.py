@@ -36,7 +36,7 @@ def ready(settings: Settings) -> bool:
 
 
 def deploy(settings: Settings, report: Callable[[str], None]) -> None:
-    """Deploy the applications with these settings and wait until they take requests.
+    """Deploy the applications with these settings and wait until the endpoint takes requests.
 
     Raises:
         Unavailable: Serve refused the applications, or they did not become ready; the message says why.

@@ -1,7 +1,7 @@
 """Runs the command behind ``make demo``, which ingests a folder and asks up to three questions about it.
 
-The command needs no preparation. At its end, also after a failure or an interrupt, it stops everything that
-it started. A cluster that ran before keeps running.
+The command needs no preparation. At its end, also after a failure or an interrupt, the command stops
+everything that it started. A cluster that ran before keeps running.
 
     python -m cluster.local.demo [FOLDER]
 """
@@ -29,7 +29,7 @@ from cluster.logs import configure
 from cluster.settings import Settings
 
 HANDBOOK_STORE = "handbook"
-#: Exit codes of a complete ingest. 0: all documents are searchable; 3: some are not.
+#: Exit codes of a complete ingest. 0: all documents are searchable; 3: some documents are not.
 INGESTED = (0, 3)
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 

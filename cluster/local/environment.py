@@ -36,7 +36,7 @@ LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 def head_environment(settings: Settings, folder: Path) -> dict[str, str]:
     """Return the environment of Ray's processes, replicas and submitted jobs.
 
-    It contains these settings, and PATH begins with the folder of this Python's programs.
+    The environment contains these settings, and PATH begins with the folder of this Python's programs.
     """
     return {
         **_inherited(),

@@ -39,12 +39,12 @@ from cluster.local.processes import (
 from cluster.records import digest
 from cluster.settings import RAY_PORTS, Settings
 
-#: Minimum number of Ray's logical CPUs. With it, a replica and the stages of a bulk job can run at the same
-#: time even on the smallest machine.
+#: Minimum number of Ray's logical CPUs. With this number, a replica and the stages of a bulk job can
+#: run at the same time even on the smallest machine.
 MIN_CPUS = 4
 START_TIMEOUT_S = 180.0
-#: Ray drains its node for some seconds. Processes that still run after this time are killed. No data is lost,
-#: because Postgres has all data.
+#: Maximum time to wait until Ray ends. Ray drains its node for some seconds. Processes that still run after
+#: this time are killed. No data is lost, because Postgres has all data.
 STOP_TIMEOUT_S = 20.0
 KILL_TIMEOUT_S = 10.0
 #: Time to wait for ports to become free. The sockets of a killed process may stay open until its last thread

@@ -74,7 +74,7 @@ class ClusterStatus:
 
 
 def gather(settings: Settings) -> ClusterStatus:
-    """Check every part, and count the contents of the database if it answers."""
+    """Check every part, and count the contents of the database if Postgres runs."""
     database = _database(settings)
     head = ray_head.running(settings)
     ray = PartStatus(

@@ -82,7 +82,7 @@ def initialise(files: Files) -> None:
 
     Raises:
         Misconfigured: the programs are missing, or no OS user can run them.
-        Unavailable: ``initdb`` failed; the message holds its error.
+        Unavailable: ``initdb`` failed; the message ends with the error output of ``initdb``.
     """
     user, programs = server_user(files.data), newest()
     files.root.mkdir(exist_ok=True)

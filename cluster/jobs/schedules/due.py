@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 #: Maximum number of due schedules, and maximum number of jobs, in one call of ``submit_due``. There are
 #: limits because one call is one transaction.
 DUE_LIMIT, JOBS_LIMIT = 100, 1_000
-#: With ``catch_up`` ``none``, a time counts as missed if it passed longer ago than this.
+#: With ``catch_up`` ``none``, a time counts as missed if it passed longer ago than this duration.
 MISSED_AFTER = timedelta(minutes=1)
 #: Error code of a run whose job was refused.
 REFUSED = "refused"
@@ -127,7 +127,7 @@ def submit_due(
 
 
 def run_now(connection: Connection[Any], schedule: Schedule, *, accept: Accept) -> list[ScheduleRun]:
-    """Submit a job of the schedule at once, in the caller's transaction, and return its run.
+    """Submit a job of the schedule at once, in the caller's transaction, and return the runs.
 
     A schedule of all organisations gives each organisation a job and a run. The times of the schedule do not
     change.
@@ -241,7 +241,7 @@ def _run(
         end |= {"error": str(exc), "error_code": code}
     except Retryable:
         raise  # the whole transaction is repeated
-    except Exception as exc:  # any, because a fault of one schedule must not stop other schedules
+    except Exception as exc:  # because a fault of one schedule must not stop other schedules
         if due.by_hand:
             raise
         log.exception("scheduled_job_failed", schedule=due.schedule.id)

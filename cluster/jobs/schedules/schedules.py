@@ -158,7 +158,7 @@ def create_schedule(
     id.
 
     Args:
-        arguments: the input of each job. The caller has validated it.
+        arguments: the input of each job, which the caller has validated.
         id: id of the schedule; None: a new id.
 
     Raises:
@@ -289,7 +289,7 @@ def list_schedules(connection: Connection[Any], organisation: str, page: PageReq
 
 
 def delete_schedule(connection: Connection[Any], organisation: str, id: str) -> None:
-    """Delete the schedule and its history. Its jobs stay.
+    """Delete the schedule and the history of its runs. The jobs of the schedule stay.
 
     Raises:
         NotFound: the organisation has no such schedule.
