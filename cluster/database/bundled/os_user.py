@@ -3,8 +3,8 @@
 If this process belongs to a plain user, the programs run as the same user. If this process belongs to root,
 the programs run as the owner of the data directory; a new data directory gets the OS user ``postgres`` or
 ``nobody`` as its owner. If that user cannot reach the files because of a closed folder, such as /root, the
-programs keep one capability, which opens folders. The alternatives are to move the files and to open /root. But the handbook
-promises that all data is under ``home``, and only the operator may decide to open /root.
+programs keep one capability, which opens folders. The alternatives are to move the files and to open /root.
+But the handbook promises that all data is under ``home``, and only the operator may decide to open /root.
 """
 
 import os
