@@ -1,1 +1,1 @@
-"""Store files, uploads, vector stores, attached files, and documents with their versions."""
+"""Store files, uploads, batches, vector stores, attached files, and documents with their versions."""

@@ -1,9 +1,9 @@
 """Read the records of documents, and write the records of copied documents into another store.
 
-The commands that copy, export and import stores call this module. With its record, a copied document can be
-listed and deleted like the original. A copied document keeps the ids of its chunks. The copy's own id is made
-from the new store and the document's source, in the same way as for ingested and attached documents. So a
-later ingest of the same source finds the copy, and so does a later attachment of the same file.
+The commands that copy, export and import stores call this module. A copied document can be listed and deleted
+like the original, because its record is copied too. A copied document keeps the ids of its chunks. The copy's
+own id is made from the new store and the document's source, in the same way as for ingested and attached
+documents. So a later ingest of the same source, or a later attachment of the same file, finds the copy.
 
     with snapshot(pool) as connection:
         for document in read_documents(connection, store): ...
@@ -36,7 +36,7 @@ class _Record(BaseModel):
 
 
 class CopiedFile(_Record):
-    """A file as it is attached to the store; the columns of ``vector_store_files``."""
+    """A file that is attached to a store. The fields are columns of the table ``vector_store_files``."""
 
     file: Line
     status: Literal["completed", "failed", "cancelled", "in_progress"]
@@ -50,7 +50,9 @@ class CopiedFile(_Record):
 
 
 class CopiedDocument(_Record):
-    """A document with its last attempt and its searchable version; the columns of ``documents``."""
+    """A document with its last attempt and its searchable version. The fields are columns of the table
+    ``documents``.
+    """
 
     source: Line
     source_stamp: Line | None = None
@@ -71,7 +73,7 @@ class CopiedDocument(_Record):
 
 
 class Copied(_Record):
-    """A document, the file that was attached for it, or both."""
+    """A document of a store, a file that is attached to the store, or a document with its attached file."""
 
     #: Id of the document in the store that is copied.
     id: Line
@@ -80,7 +82,7 @@ class Copied(_Record):
     file: CopiedFile | None = None
 
     def id_in(self, store: VectorStore) -> str:
-        """Return the id of the document in another store."""
+        """Return the id of the document's copy in this store."""
         source = self.file.file if self.document is None and self.file is not None else None
         if source is None:
             assert self.document is not None
@@ -103,8 +105,8 @@ def read_documents(connection: Connection[Any], store: VectorStore) -> Iterator[
 
 
 def hold_files(connection: Connection[Any], store: VectorStore, files: Sequence[str]) -> set[str]:
-    """Return those of the files that a job of this store is processing. Lock the rows that attach these
-    files.
+    """Return the files that a job of this store is processing at the moment, and lock the rows that attach
+    the returned files.
     """
     values = {"organisation": store.organisation, "store": store.id, "files": sorted(files)}
     return {file for (file,) in connection.execute(SQL["busy_files"], values)}
@@ -115,8 +117,8 @@ def write_documents(
 ) -> None:
     """Record copied documents in the transaction that writes their chunks, and attach their files.
 
-    A file that the organisation does not have is not attached. Its document is then listed like a document of
-    a bulk ingest.
+    A file that the organisation does not have is not attached. The document of such a file is then listed
+    like a document of a bulk ingest.
 
     Args:
         job: id of the job that makes the copy.

@@ -1,7 +1,7 @@
 """Record, for each document, the last attempt, its outcome, and the version that is searchable now.
 
-The plan of a bulk run reads the documents (``known_documents``). The write stage records attempts in its
-transaction.
+The plan of a bulk run reads the documents (``known_documents``). The write stage of the run records attempts
+in the transaction that writes the chunks.
 
     with connection.transaction():
         lock_document(connection, organisation, document)
@@ -30,13 +30,14 @@ class KnownDocument:
     id: str
     #: Place from which the document was read.
     source: str
-    #: Size and modification time or etag at the last attempt.
+    #: Size and modification time of the source, or the etag of the source, at the last attempt; None if no
+    #: stamp is recorded.
     source_stamp: str | None
     #: Outcome of the last attempt.
     outcome: Outcome
     #: The reason for the outcome, as a sentence.
     detail: str
-    #: Hash of the bytes at the last attempt; None if they could not be read.
+    #: Hash of the bytes at the last attempt; None if the bytes could not be read.
     attempted_hash: str | None
     #: Pipeline version of the last attempt.
     attempted_version: str
@@ -62,7 +63,7 @@ class DocumentAttempt:
     #: Pipeline version.
     version: str
     job: str
-    #: SHA-256 of the bytes; None if they could not be read.
+    #: SHA-256 of the bytes; None if the bytes could not be read.
     content_hash: str | None
 
 
@@ -87,7 +88,7 @@ class DocumentContent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutcomeCount:
-    """The number of a store's documents with one outcome, and their pages, chunks and tokens in total."""
+    """Holds totals of the documents of a store that have one outcome."""
 
     outcome: Outcome
     documents: int
@@ -99,7 +100,8 @@ class OutcomeCount:
 def known_documents(
     connection: Connection[Any], organisation: str, vector_store: str, ids: Sequence[str]
 ) -> dict[str, KnownDocument]:
-    """Return the documents with these ids that were attempted before, by id."""
+    """Return the recorded documents of the store with these ids, by id. An id without a record is left out.
+    """
     values = {"organisation": organisation, "vector_store": vector_store, "ids": list(ids)}
     return {known.id: known for known in _select(connection, "known", values)}
 
@@ -107,7 +109,9 @@ def known_documents(
 def list_documents(
     connection: Connection[Any], organisation: str, vector_store: str, *, after: str = "", limit: int = 100
 ) -> list[KnownDocument]:
-    """Return a page of the store's documents, ordered by id. It begins with the first id after ``after``."""
+    """Return a page of the store's documents, ordered by id. The page begins with the first id after
+    ``after``.
+    """
     return _select(
         connection,
         "list",
@@ -121,11 +125,11 @@ def lock_document(connection: Connection[Any], organisation: str, id: str) -> No
 
 
 def record_success(connection: Connection[Any], attempt: DocumentAttempt, content: DocumentContent) -> None:
-    """Record an attempt that found text. The version that the attempt read is searchable as soon as this
-    transaction commits.
+    """Record an attempt that found text. The version that the attempt read is searchable as soon as the
+    caller commits the transaction.
 
     Raises:
-        ValueError: documents with this outcome are not searchable.
+        ValueError: the outcome of the content is not in ``SEARCHABLE``.
     """
     if content.outcome not in SEARCHABLE:
         raise ValueError(f"a document that ended {content.outcome} is not searchable")
@@ -136,12 +140,14 @@ def record_success(connection: Connection[Any], attempt: DocumentAttempt, conten
 def record_failure(
     connection: Connection[Any], attempt: DocumentAttempt, outcome: Outcome, detail: str
 ) -> None:
-    """Record an attempt that found no text. An earlier searchable version stays searchable."""
+    """Record an attempt after which no new text is searchable. An earlier searchable version stays
+    searchable.
+    """
     connection.execute(SQL["record_failure"], {**asdict(attempt), "outcome": outcome, "detail": detail})
 
 
 def touch(connection: Connection[Any], organisation: str, id: str, source_stamp: str) -> None:
-    """Record that the source was read again and has not changed since the last attempt."""
+    """Record the new stamp of a source whose bytes have not changed since the last attempt."""
     connection.execute(SQL["touch"], {"organisation": organisation, "id": id, "source_stamp": source_stamp})
 
 

@@ -54,12 +54,13 @@ class Upload:
     id: str
     filename: str
     purpose: str
-    #: Number of bytes that the client announced; the listed parts must have exactly this many together.
+    #: Number of bytes that the client announced. The parts that a completion lists must have exactly this
+    #: many bytes in all.
     bytes: int
     #: Media type that the client announced.
     media_type: str
     status: UploadStatus
-    #: Seconds after which the completed file expires; None: the default of its purpose.
+    #: Seconds after which the completed file expires; None means the default for the purpose of the file.
     expires_after: int | None
     #: Id of the completed file.
     file: str | None
@@ -86,12 +87,14 @@ SQL = {
     for name, text in queries("cluster.documents", "uploads.sql").items()
 }
 
-#: Maximum number of parts of an upload. It is enough for 8 GiB in parts of a megabyte.
+#: Maximum number of parts that a completion may list. This is enough for 8 GiB in parts of a megabyte.
 MAX_PARTS = 8_192
-#: The parts of an upload may hold this many times the announced bytes, because a client that divides its file
-#: differently after a failure sends the file twice. More than that is abuse.
+#: The parts that arrive for an upload may have this many times the announced bytes, and there may be this
+#: many times ``MAX_PARTS``, because a client that divides its file differently after a failure sends the file
+#: twice. More than that is abuse.
 MAX_TIMES_SENT = 2
-#: Seconds after the expiry within which a completion may still finish, to write a large file.
+#: Number of seconds after the expiry of an upload in which a completion may still finish, because writing a
+#: large file takes time.
 COMPLETION_GRACE_S = 600
 
 
@@ -209,12 +212,12 @@ def ordered_parts(connection: Connection[Any], upload: Upload, ids: Sequence[str
 def complete_upload(
     connection: Connection[Any], upload: Upload, blob: Blob, media_type: str, *, default_limits: StorageLimits
 ) -> tuple[Upload, File, list[str]]:
-    """Make a file of the upload. Called inside a transaction. An upload that is completed already keeps its
+    """Make a file of the upload. Called inside a transaction. An upload that was completed before keeps its
     file.
 
     Args:
         blob: the whole file, stored (see ``files.require_blob``).
-        media_type: recognised from the bytes.
+        media_type: media type that was recognised from the bytes.
         default_limits: limits from the settings, for an organisation without limits of its own.
 
     Returns:
@@ -223,7 +226,8 @@ def complete_upload(
 
     Raises:
         InvalidInput: the upload was cancelled or has expired.
-        NotFound: the upload is completed already, and its file is deleted.
+        NotFound: the organisation has no such upload, or the upload was completed before and its file was
+            deleted or has expired.
         Throttled: the organisation would exceed a storage limit.
     """
     key = {"organisation": upload.organisation, "id": upload.id}
@@ -232,7 +236,8 @@ def complete_upload(
         return locked, get_file(connection, upload.organisation, locked.file or ""), []
     if locked.status != UploadStatus.PENDING:
         raise _ended(locked)
-    # End the upload before the file exists, or the bytes would be counted twice: for the upload and the file.
+    # End the upload before the file exists. Otherwise the storage limits would count the bytes twice, for the
+    # upload and for the file.
     connection.execute(SQL["end"], {**key, "status": UploadStatus.COMPLETED})
     file = create_file(
         connection, upload.organisation, upload.filename, upload.purpose, blob, media_type,
@@ -243,7 +248,7 @@ def complete_upload(
 
 
 def cancel_upload(connection: Connection[Any], organisation: str, id: str) -> tuple[Upload, list[str]]:
-    """Cancel the upload. A cancelled upload does not change. Called inside a transaction.
+    """Cancel the upload. An upload that was cancelled before does not change. Called inside a transaction.
 
     Returns:
         The upload, and the hashes of its parts' blobs as in ``complete_upload``.
@@ -259,7 +264,8 @@ def cancel_upload(connection: Connection[Any], organisation: str, id: str) -> tu
 
 
 def expire_uploads(connection: Connection[Any], *, limit: int = 100) -> list[tuple[Upload, list[str]]]:
-    """End the expired uploads of every organisation. Called inside a transaction.
+    """End uploads, of any organisation, that expired more than ``COMPLETION_GRACE_S`` seconds ago. Called
+    inside a transaction.
 
     Args:
         limit: maximum number of uploads per call; call again while a call returns that many.

@@ -1,8 +1,8 @@
 """Save the progress of a job that inserts a file of given vectors, and the rows that the job could not
 insert.
 
-A worker saves both in the transaction that writes the rows. So every row counts exactly once, even if the
-worker is killed at any moment.
+A worker saves the progress and the failed rows in the transaction that writes the other rows. So every row
+counts exactly once, even if the worker is killed at any moment.
 
     standing = get_standing(connection, "acme", job.id)
     standing = standing.after(8_000, done, faults)
@@ -27,7 +27,7 @@ from cluster.vector_index.contract import Written
 
 SQL = queries("cluster.documents.given_vectors", "bulk_inserts.sql")
 
-#: Maximum number of failed rows of each kind whose numbers are in the result of the job.
+#: For each kind of fault, the maximum number of failed rows whose numbers are in the result of the job.
 ROWS_SHOWN = 100
 
 
@@ -35,7 +35,7 @@ ROWS_SHOWN = 100
 class Standing:
     """The progress of a job. ``written``, ``unchanged`` and ``failed`` add up to ``rows``."""
 
-    #: Number of the last row that is done.
+    #: Number of the last row that is done, from 1; 0 if no row is done.
     position: int = 0
     #: Number of rows that are done.
     rows: int = 0
@@ -71,8 +71,8 @@ class Standing:
 
 
 def get_standing(connection: Connection[Any], organisation: str, job: str) -> Standing:
-    """Return the progress that the job saved last. If the job has saved none, return the progress of a job
-    that has done no row.
+    """Return the progress that the job saved last. If the job has saved no progress, return ``Standing()``,
+    in which no row is done.
     """
     row = connection.execute(SQL["get"], {"organisation": organisation, "job": job}).fetchone()
     return Standing() if row is None else Standing(position=row[0], **row[1])
@@ -85,8 +85,9 @@ def save_standing(
     standing: Standing,
     faults: Sequence[RowFault],
 ) -> None:
-    """Save the progress of the job in the caller's transaction, and the faults since the job last saved its
-    progress.
+    """Save the progress of the job in the caller's transaction, and the faults that were found since the job
+    last saved its progress. The commit does not wait for the disk, because a crash of the database can only
+    lose the rows together with the progress.
     """
     counts = asdict(standing)
     key = {"organisation": organisation, "job": job, "position": counts.pop("position")}
@@ -98,8 +99,8 @@ def save_standing(
 
 
 def fault_lines(pool: ConnectionPool, organisation: str, job: str) -> Iterator[bytes]:
-    """Yield the error file of a job, some lines at a time. Each line has ``row``, ``id``, ``kind`` and
-    ``message``.
+    """Yield the error file of a job, some lines at a time. Each line is a JSON object with ``row``, ``id``,
+    ``kind`` and ``message``.
     """
     after = 0
     while True:

@@ -1,4 +1,4 @@
-"""The faults because of which a row of given vectors is not inserted: their kinds, and the record of one
+"""Define the kinds of faults because of which a row of given vectors is not inserted, and the record of one
 fault.
 
 raise Unfit(FaultKind.ID, "has no id")
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class FaultKind(StrEnum):
-    """Why a row was not inserted."""
+    """The reason why a row was not inserted."""
 
     #: The row is not a JSON object, or it is too long.
     ROW = "row"
@@ -25,7 +25,7 @@ class FaultKind(StrEnum):
     ZERO_LENGTH = "zero_length"
     #: The text is not a string, is too long, or cannot be stored.
     TEXT = "text"
-    #: There are more than 16 attributes, or a name or value is not valid.
+    #: The attributes are not a JSON object, are more than 16, or have a name or value that is not valid.
     ATTRIBUTES = "attributes"
     #: An earlier row has the same id.
     DUPLICATE_ID = "duplicate_id"
@@ -35,11 +35,11 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowFault:
-    """A row that was not inserted, and why."""
+    """A row that was not inserted, with the reason."""
 
     #: Number of the row, from 1.
     row: int
-    #: Id of the row; None if it has none.
+    #: Id of the row; None if the row has no id that can be shown.
     id: str | None
     kind: FaultKind
     #: What is wrong with the row, as the end of a sentence that begins with the row: "has no vector".

@@ -1,6 +1,6 @@
 """Check the numbers of given vectors, and give the vectors unit length.
 
-matrix = common_matrix([[3.0, 4.0], [0.0, 0.0]], dim=2)      # (2, 2); None if a value is not such a vector
+matrix = common_matrix([[3.0, 4.0], [0.0, 0.0]], dim=2)      # (2, 2); None if a value has another form
 units, unfit = unit_vectors(matrix)
 units[0], unfit[1].kind                                      # [0.6, 0.8], FaultKind.ZERO_LENGTH
 """
@@ -27,7 +27,7 @@ ZERO_LENGTH = "has a vector of length zero, which has no direction"
 
 
 def unit_vector(numbers: Sequence[float], dim: int) -> NDArray[np.float32]:
-    """Return the vector of a search, (dim,) float32 with unit length.
+    """Convert the vector of a search to (dim,) float32 with unit length.
 
     Raises:
         InvalidInput: the vector does not have ``dim`` numbers, is not finite, or has length zero.
@@ -43,7 +43,7 @@ def unit_vector(numbers: Sequence[float], dim: int) -> NDArray[np.float32]:
 
 
 def vector_of(value: Any, dim: int) -> NDArray[np.float64]:
-    """Convert a JSON value or an array to a vector, (dim,) float64. The vector may have NaN.
+    """Convert a JSON value or an array to a vector, (dim,) float64. The vector has NaN in the place of null.
 
     Raises:
         Unfit: the value is not a vector of ``dim`` numbers.
@@ -65,7 +65,8 @@ def common_matrix(values: Sequence[Any], dim: int) -> NDArray[Any] | None:
     """Return the JSON values as one matrix, (n, dim). This is faster than a call of ``vector_of`` for each
     value.
 
-    Returns None if one of the values is perhaps not a vector of ``dim`` numbers.
+    Returns None if a value is perhaps not a vector of ``dim`` numbers. The caller then has to check each
+    value with ``vector_of``.
     """
     if not all(type(value) is list and len(value) == dim and type(value[0]) is not bool for value in values):
         return None
@@ -77,8 +78,8 @@ def common_matrix(values: Sequence[Any], dim: int) -> NDArray[Any] | None:
 
 
 def unit_vectors(matrix: NDArray[Any]) -> tuple[NDArray[np.float32], dict[int, Unfit]]:
-    """Divide the vectors by their lengths, (n, dim) float32. Also return, by position, the errors of vectors
-    for which this is not possible.
+    """Return the vectors with unit length, (n, dim) float32. Also return the errors of the vectors that
+    cannot get unit length, by the position of the vector.
 
     Args:
         matrix: (n, dim) numbers.
@@ -110,6 +111,6 @@ def _array(value: list[Any]) -> Any:
         return None
     if array.dtype != object:
         return array
-    if all(one is None or type(one) in (int, float) for one in value):  # null, or more than 64 bits
+    if all(one is None or type(one) in (int, float) for one in value):  # with null or a large integer
         return np.array([np.nan if one is None else float(one) for one in value])
     return None

@@ -26,7 +26,8 @@ from cluster.vector_index.filters import LARGEST_NUMBER, is_text
 FIELDS = frozenset({"id", "vector", "text", "attributes"})
 #: Maximum number of unknown fields whose names are kept.
 MAX_IGNORED_NAMES = 32
-#: Larger integers are stored as floating-point numbers, which is what most parsers of JSON do.
+#: Maximum absolute value of an integer that is stored as an integer. Larger integers are stored as
+#: floating-point numbers, because most parsers of JSON do the same.
 LARGEST_INTEGER = 2**63 - 1
 #: Types of the values of attributes.
 VALUE_TYPES = frozenset({str, bool, int, float})
@@ -41,7 +42,7 @@ class GivenRows:
     #: Number of each row, from 1, ascending.
     numbers: Sequence[int]
     ids: Sequence[str]
-    #: Text of each row; empty if the row has none.
+    #: Text of each row; empty if the row has no text.
     texts: Sequence[str]
     attributes: Sequence[Attributes]
     #: (n, dim) float32, unit length.
@@ -61,7 +62,7 @@ class GivenRows:
 
     @classmethod
     def joined(cls, parts: "Sequence[GivenRows]") -> "GivenRows":
-        """Return the rows of all parts. Without parts, there are no rows."""
+        """Return one object with the rows of all parts. If there are no parts, the object has no rows."""
         if len(parts) == 1:
             return parts[0]
         filled = [part for part in parts if len(part)]
@@ -80,23 +81,24 @@ class RowChecker:
     """Checks the rows of one request or file, in order.
 
     Args:
-        dim: number of numbers of a vector.
+        dim: count of the numbers in a vector.
     """
 
     def __init__(self, dim: int) -> None:
         self._dim = dim
         self._ids = IdSet()
-        #: Names of the fields that rows had besides ``FIELDS``. These fields are ignored.
+        #: Names of unknown fields of the rows, at most ``MAX_IGNORED_NAMES``. Unknown fields are ignored.
         self.ignored: set[str] = set()
 
     def check(
         self, rows: Iterable[tuple[int, Any]], vectors: NDArray[Any] | None = None
     ) -> tuple[GivenRows, list[RowFault]]:
-        """Return the rows that can be stored, and the faults of the rows that cannot. Both lists have the
-        order of the rows.
+        """Return the rows that can be stored, and the faults of the other rows. Both results keep the order
+        of the rows.
 
         Args:
-            rows: number and JSON value of each row. A vector may be a list of numbers or an array.
+            rows: number and JSON value of each row. A vector may be a list of numbers or an array. The value
+                of a row that could not be read is an ``Unfit`` error.
             vectors: (n, dim) numbers, if the vectors of all rows are in one array.
         """
         given = list(rows)
@@ -109,7 +111,8 @@ class RowChecker:
         self, rows: Sequence[tuple[int, Any]], vectors: NDArray[Any] | None
     ) -> tuple[GivenRows, NDArray[Any]] | None:
         """Check all rows together, which is several times as fast as ``_one_by_one``. Return the rows and the
-        numbers of their vectors; None if a row may have a fault, so that ``_one_by_one`` has to find it.
+        numbers of their vectors. Return None if a row may have a fault, because only ``_one_by_one`` finds
+        the fault.
         """
         values = [row for _, row in rows]
         if not all(type(row) is dict for row in values):
@@ -151,8 +154,8 @@ class RowChecker:
     def _storable(
         self, rows: GivenRows, vectors: NDArray[Any], faults: list[RowFault]
     ) -> tuple[GivenRows, list[RowFault]]:
-        """Return the rows with their vectors in unit length. Rows whose vector has no unit length, and rows
-        with a repeated id, become faults.
+        """Return the rows with vectors of unit length, and all faults in the order of the rows. A row becomes
+        a fault if its vector cannot get unit length, or if an earlier row has the same id.
         """
         units, wrong = unit_vectors(vectors)
         fits = [place for place in range(len(rows)) if place not in wrong] if wrong else range(len(rows))
@@ -174,7 +177,7 @@ class RowChecker:
         return good, sorted(faults, key=lambda fault: fault.row)
 
     def _fields(self, row: Any) -> tuple[str, str, Attributes]:
-        """Return id, text and attributes of a row."""
+        """Check a row, and return its id, text and attributes."""
         if isinstance(row, Unfit):
             raise row
         if not isinstance(row, dict):
@@ -184,7 +187,7 @@ class RowChecker:
         return _id(row.get("id")), _text(row.get("text")), _attributes(row.get("attributes"))
 
     def _ignore(self, names: Iterable[str]) -> None:
-        """Remember the unknown fields among these names."""
+        """Remember the unknown fields among these names, up to ``MAX_IGNORED_NAMES``."""
         unknown = [name for name in names if name not in FIELDS and is_text(name)]
         self.ignored.update(unknown[: MAX_IGNORED_NAMES - len(self.ignored)])
 
@@ -201,7 +204,7 @@ def _at(column: Sequence[Any], places: Sequence[int] | None) -> Sequence[Any]:
 
 
 def _are_ids(values: Sequence[Any]) -> bool:
-    """True if each value is certainly an id; see ``_id``."""
+    """True if each value is certainly a valid id; see ``_id``."""
     if not all(type(value) is str for value in values):
         return False
     lengths = [*map(len, values)]
@@ -211,7 +214,7 @@ def _are_ids(values: Sequence[Any]) -> bool:
 
 
 def _are_texts(values: Sequence[Any]) -> bool:
-    """True if each value is certainly a text; see ``_text``."""
+    """True if each value is certainly a valid text; see ``_text``."""
     return (
         all(type(value) is str for value in values)
         and max(map(len, values), default=0) * 4 <= MAX_TEXT_BYTES
@@ -235,7 +238,7 @@ def _are_attributes(values: Sequence[Any]) -> bool:
     if strings and (max(map(len, strings)) > MAX_ATTRIBUTE_VALUE or not is_text("".join(strings))):
         return False
     # For NaN, the comparison is false. Integers above ``LARGEST_INTEGER`` have to become floating-point
-    # numbers, so ``_attributes`` checks them.
+    # numbers, so ``_attributes`` has to convert these integers.
     return all(
         abs(value) <= (LARGEST_NUMBER if type(value) is float else LARGEST_INTEGER)
         for value in found

@@ -5,7 +5,8 @@
     ids.add(["b"])                  # [0]
 
 The set keeps 64-bit hashes. In a file of ten million rows, two different ids have the same hash with a
-probability of three in a million. The hash has a random key, so a caller cannot construct two such ids.
+probability of three in a million. The hash has a random key, so a caller cannot construct two ids with the
+same hash.
 """
 
 import secrets

@@ -5,8 +5,8 @@
         written = insert(connection, index, store, ahead)
     index.settle(store.organisation, store.id)
 
-``write_ahead`` prepares the rows, and writes their vectors if the index is an external one. A chunk has the
-same id as its row, so a repeated call changes nothing.
+``write_ahead`` prepares the rows, and writes their vectors if the index of the store is external. A chunk has
+the same id as its row, so a repeated call changes nothing.
 """
 
 from collections.abc import Sequence
@@ -40,9 +40,10 @@ class AheadOfRows:
     #: The rows that were passed to ``write_ahead``.
     rows: GivenRows
     refused: Sequence[RowFault]
-    #: The rows that an external index did not refuse, as they are stored.
+    #: The chunks to store, without the rows that an external index has refused; empty if the vectors are in
+    #: our Postgres.
     records: Sequence[ChunkRecord] = ()
-    #: The rows in the binary format of ``COPY``; None if a row has a text, or the index is an external one.
+    #: The rows in the binary format of ``COPY``; None if a row has a text, or if the index is external.
     new: bytes | None = None
     #: What the external index has stored; None if the vectors are in our Postgres.
     ahead: Ahead | None = None
@@ -63,7 +64,8 @@ def require_given(store: VectorStore) -> VectorStore:
 
 
 def write_ahead(index: ChunkIndex, store: VectorStore, rows: GivenRows) -> AheadOfRows:
-    """Prepare the rows, and write their vectors to an external index. Call this outside any transaction.
+    """Prepare the rows. If the index is external, also write the vectors to the index. Call this function
+    outside any transaction.
 
     Raises:
         Retryable: the index does not answer, or asks for fewer requests.
@@ -98,7 +100,7 @@ class Inserted:
     """The result of one call of ``insert``."""
 
     written: Written
-    #: True if all rows were new and were copied.
+    #: True if all rows were new and were inserted by ``COPY``.
     copied: bool = False
 
 
@@ -116,12 +118,13 @@ def insert(
     lock on the store's row and then change the row would deadlock.
 
     Args:
-        probably_new: True to try ``COPY`` first. This is much faster if all rows are new, and slower if not.
+        probably_new: True to try ``COPY`` first. ``COPY`` is much faster if all rows are new. If a row is
+            stored already, the attempt is lost time.
 
     Raises:
         NotFound: the store was deleted.
         Conflict: the store has expired.
-        InvalidInput: rows cannot be stored; their ids are in ``row_ids``.
+        InvalidInput: some rows cannot be stored; their ids are in ``row_ids``.
     """
     key = {"organisation": store.organisation, "id": store.id}
     found = connection.execute(SQL["share_store"], key).fetchone()

@@ -1,4 +1,4 @@
-"""Turn checked rows of given vectors into chunks: each row is its own document, and searches show the id of
+"""Turn checked rows of given vectors into chunks. Each row is its own document, and searches show the id of
 the row as the file.
 
     chunk_records(rows)                              # for an index outside our Postgres
@@ -60,8 +60,9 @@ def new_rows(organisation: str, store: str, rows: GivenRows) -> bytes | None:
 
 
 def _stored_attributes(id: str, owners: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the attributes that filters test. If an attribute has the name of a system attribute, such as
-    ``page``, searches show its value as the system attribute, unless the value has another type.
+    """Return the attributes to store, which filters test. If an attribute has the name of a system attribute,
+    such as ``page``, searches show its value as the system attribute. If the value has another type than the
+    system attribute, searches show a neutral value instead.
     """
     if SYSTEM.isdisjoint(owners):
         return owners

@@ -35,7 +35,7 @@ class Attachment:
     file: str
     #: At most 16 strings, numbers and booleans that search filters can use.
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    #: OpenAI's ``chunking_strategy``; None: the store's strategy.
+    #: OpenAI's ``chunking_strategy``; None means the strategy of the store.
     chunking_strategy: Mapping[str, Any] | None = None
 
 
@@ -76,10 +76,12 @@ def attach_many(
     batch: str | None = None,
     run_at: datetime | None = None,
 ) -> None:
-    """Attach files and submit a job for each. Either all files are attached or none.
+    """Attach files, and submit a job for each file that needs a new job. Either all files are attached or
+    none.
 
-    A file that is attached already is indexed again. If its open job uses the same chunking strategy, the job
-    continues with the new attributes. Otherwise a new job replaces the open job.
+    A file that is attached already is indexed again. If the file has an open job with the same chunking
+    strategy, that job continues with the new attributes. Any other open job of the file is replaced by a new
+    job.
 
     Args:
         attachments: the files; if a file occurs more than once, its last attachment counts.
@@ -103,7 +105,8 @@ def attach_many(
         connection.execute(SQL["insert"], {**owner, "documents": ids})
         strategies = {file: attachment.chunking_strategy for file, attachment in wanted.items()}
         jobs, replaced = _open_jobs(connection, strategies, owner)
-        # ``queue.requeue`` also locks jobs before queue entries. Another order could cause a deadlock.
+        # Lock jobs before queue entries, as ``queue.requeue`` does, because another order could cause a
+        # deadlock.
         queue.lock_jobs(connection, store.organisation, list(replaced.values()))
         new = [file for file in wanted if file not in jobs]
         requests = [_request(store, file) for file in new]
@@ -126,7 +129,7 @@ def successor(connection: Connection[Any], organisation: str, store_id: str, fil
 
 
 def _require_files(connection: Connection[Any], owner: dict[str, Any]) -> None:
-    """Check that the organisation has all the files.
+    """Check that the organisation has all the files, and that a vector store takes files with their purposes.
 
     Raises:
         NotFound: a file is missing.
@@ -149,7 +152,8 @@ def _require_files(connection: Connection[Any], owner: dict[str, Any]) -> None:
 def _open_jobs(
     connection: Connection[Any], wanted: Mapping[str, Mapping[str, Any] | None], owner: dict[str, Any]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Lock the files' rows, and return their open jobs by file: the jobs to keep, and the jobs to replace.
+    """Lock the rows of the files. Return two mappings from a file to its open job: first the jobs to keep,
+    then the jobs to replace.
 
     Args:
         wanted: file -> new chunking strategy of the file. An open job with the same strategy may be kept.
@@ -186,7 +190,9 @@ def _write(
     *,
     batch: str | None,
 ) -> None:
-    """Write the attached files with their jobs, in the order of ``owner["files"]``."""
+    """Write the job, the attributes and the chunking strategy of each attached file. Add the files to the
+    batch, if a batch is given. The attachments have the order of ``owner["files"]``.
+    """
     values: dict[str, Any] = {**owner, "jobs": [], "attributes": [], "strategies": []}
     for attachment in attachments:
         strategy = attachment.chunking_strategy

@@ -1,4 +1,5 @@
-"""The chunk length of an attached file: OpenAI's ``chunking_strategy``, limited to the model's input length.
+"""Compute the chunk length of an attached file from OpenAI's ``chunking_strategy`` and the model's input
+length.
 
 The worker divides the file into chunks of this length, and the routes show the length.
 
@@ -12,8 +13,8 @@ from typing import Any, Self
 
 #: For a model that reads at most this many tokens, a chunk is by default as long as the model can read.
 LONGEST_WHOLE_CHUNK = 2_048
-#: Default number of tokens of a chunk for a model that reads more. A longer chunk is about many subjects, and
-#: one vector cannot be near to all of them.
+#: Default number of tokens of a chunk for a model that reads more than ``LONGEST_WHOLE_CHUNK`` tokens. A
+#: longer chunk is about many subjects, and one vector cannot be near to all of them.
 CHUNK_TOKENS_OF_LONG_MODELS = 512
 
 
@@ -28,7 +29,7 @@ class Chunking:
 
     #: Maximum number of tokens of a chunk, without special tokens.
     max_tokens: int
-    #: Tokens that neighbouring chunks share. Always 0 for every strategy, because the content decides where
+    #: Number of tokens that neighbouring chunks share. This is always 0, because the content decides where
     #: chunks end (docs/decisions/004-content-defined-chunks.md).
     overlap_tokens: int = 0
 

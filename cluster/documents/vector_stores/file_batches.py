@@ -31,7 +31,7 @@ class FileBatch:
     """A file batch and the numbers of its files by status.
 
     A file that belongs to several batches is indexed once and counts in each batch. A file that was deleted,
-    or detached from the store, counts as cancelled.
+    or detached from the store, counts as cancelled, unless its indexing had failed before.
     """
 
     organisation: str
@@ -45,10 +45,11 @@ class FileBatch:
 
     @property
     def status(self) -> FileStatus:
-        """The status of the batch: in progress while any file is in progress.
+        """The status of the batch. The batch is in progress while any of its files is in progress.
 
-        After that, the batch is cancelled if it was cancelled or all of its files were. Otherwise it is
-        completed if any file is completed, and failed if no file is.
+        After that, the batch is cancelled if it was cancelled as a batch, or if all of its files count as
+        cancelled. Otherwise the batch is completed if any file is completed, and failed if no file is
+        completed.
         """
         if self.files.in_progress:
             return FileStatus.IN_PROGRESS
@@ -99,7 +100,8 @@ def get_batch(connection: Connection[Any], store: VectorStore, id: str) -> FileB
 
 
 def cancel_batch(connection: Connection[Any], store: VectorStore, id: str) -> FileBatch:
-    """Cancel the open jobs of the batch: queued jobs at once, running jobs as soon as their workers notice.
+    """Cancel the open jobs of the batch. A queued job ends immediately. A running job ends when its worker
+    notices the cancellation.
 
     A job that another batch waits for continues, but its file counts as cancelled in this batch. A batch
     without open jobs does not change.

@@ -1,11 +1,11 @@
 """Attach many files of an organisation to a vector store as one file batch, some files at a time.
 
-Called by the job ``ingest_files``. Files that are in the store already do not change, so a repeated call
-continues after the last file of an earlier call.
+Called by the job ``ingest_files``. Files that the store has already indexed, or is indexing now, do not
+change. So a repeated call attaches only the remaining files.
 
     batch = ensure_batch(connection, store, job.id)
     some = next_documents(connection, store.organisation, files=None, after="", limit=500)
-    attach_new(connection, store, some, batch=batch, priority=5)
+    attach_new(connection, store, some, batch=batch, attributes={}, chunking_strategy=None, priority=5)
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ from cluster.records import digest
 
 SQL = queries("cluster.documents.vector_stores", "ingesting.sql")
 
-#: Number of files that one transaction attaches.
+#: Maximum number of files that one transaction attaches.
 FILES_PER_TRANSACTION = 500
 
 
 def ensure_batch(connection: Connection[Any], store: VectorStore, job: str) -> str:
-    """Make the file batch of the job if it does not exist, and return its id."""
+    """Make the file batch of the job if it does not exist, and return the id of the batch."""
     batch = "vsfb_" + digest("batch of a job", job, size=12)
     connection.execute(SQL["ensure_batch"], _owner(store, batch))
     return batch
@@ -40,10 +40,10 @@ def next_documents(
     after: str,
     limit: int = FILES_PER_TRANSACTION,
 ) -> list[str]:
-    """Return the ids of the organisation's files whose text can be read, in order.
+    """Return the next ids, in ascending order, of the organisation's files whose text can be read.
 
     Args:
-        files: only these files; None: all files.
+        files: ids of the only files to choose from; None means all files.
         after: only return ids that sort after this id.
     """
     values = {
@@ -67,7 +67,7 @@ def attach_new(
     chunking_strategy: Mapping[str, Any] | None,
     **options: Any,
 ) -> None:
-    """Attach those of the files that are not in the store, in the caller's transaction.
+    """Attach the files that are neither indexed in the store nor being indexed, in the caller's transaction.
 
     Args:
         options: priority class, priority and attempts of the files' jobs, see ``attach_many``.

@@ -5,7 +5,7 @@ in its last transaction:
 
     with connection.transaction():
         attached = hold(connection, organisation, store_id, file_id, job_id)
-        if attached is not None:           # None: another job has taken over, so this one writes nothing
+        if attached is not None:           # None: this job must write nothing
             ...                            # write the chunks, with attached.attributes
             record_status(connection, organisation, store_id, file_id, job_id, status=FileStatus.COMPLETED)
 
@@ -60,7 +60,7 @@ class StoreFile:
     #: Id of the file's document; the chunks of the file are indexed under this id.
     document: str
     status: FileStatus
-    #: Error code of the failed job; ``records.public_error`` maps it to a public code.
+    #: Error code of the failed job; ``records.public_error`` maps this code to a public code.
     error_code: str | None
     #: Error of the failed job, as a sentence.
     error: str | None
@@ -184,7 +184,7 @@ def update_attributes(
 
 
 def detach(connection: Connection[Any], store: VectorStore, file: str) -> None:
-    """Remove the file from the store: delete its chunks and document record, and cancel its job if open.
+    """Remove the file from the store: delete its chunks and document record, and cancel its open job.
 
     Raises:
         NotFound: the file is not attached to the store.
@@ -206,11 +206,11 @@ def detach_everywhere(connection: Connection[Any], organisation: str, file: str)
 def hold(
     connection: Connection[Any], organisation: str, store_id: str, file: str, job: str
 ) -> StoreFile | None:
-    """Lock the attached file for the job that is about to write its chunks.
+    """Lock the attached file for the job that is about to write the chunks of the file.
 
     Returns:
         The attached file in its current state. None if the file was detached, another job replaced this job,
-        or the store was deleted. If None, the worker must write nothing.
+        or the store was deleted or has expired. If None, the worker must write nothing.
     """
     if (
         connection.execute(
@@ -240,7 +240,7 @@ def record_status(
     failed_pages: Sequence[int] | None = None,
 ) -> bool:
     """Record the result of a file's job in the transaction that ends the job. Returns False if a later job
-    replaced this job.
+    replaced this job, or if the file was detached.
 
     Args:
         usage_bytes: bytes that the file uses in the store; None: no change.

@@ -1,7 +1,7 @@
 """Upkeep of vector stores: mark expired stores, and delete the contents of deleted and expired stores.
 
-Called by the worker: ``expire_stores`` at intervals, ``delete_store_rows`` by jobs of kind
-``kinds.DELETE_STORE``.
+The worker calls ``expire_stores`` at intervals. Jobs of kind ``kinds.DELETE_STORE`` call
+``delete_store_rows``.
 
     while delete_store_rows(connection, organisation, id): ...      # each call in a transaction of its own
 """
@@ -26,8 +26,8 @@ FILES_AT_ONCE = 500
 
 
 def expire_stores(connection: Connection[Any]) -> int:
-    """Mark expired stores of all organisations and submit the jobs that delete the contents of these stores.
-    Returns the number of these stores.
+    """Mark expired stores of all organisations, and submit the jobs that delete the contents of these stores.
+    Return the number of stores that were marked.
     """
     expired = 0
     for (organisation,) in connection.execute(SQL["organisations"]).fetchall():
@@ -40,10 +40,10 @@ def expire_stores(connection: Connection[Any]) -> int:
 
 def delete_store_rows(connection: Connection[Any], organisation: str, id: str) -> int:
     """Delete some rows of a deleted or expired store in the caller's transaction. Returns the number of
-    deleted rows; 0 means that no row is left.
+    deleted rows; 0 means that no rows are left to delete.
 
-    The first calls cancel the jobs of the store's files. The last call deletes the row of a deleted store; a
-    transaction that is still writing into the store then fails.
+    The first calls detach the store's files and cancel the open jobs of these files. The last call deletes
+    the row of a deleted store. A transaction that is still writing into the store then fails.
 
     Raises:
         Conflict: the store is neither deleted nor expired.

@@ -2,8 +2,8 @@
 store find.
 
 Searches cache their results under the version of the store. Triggers of the chunk tables (migration 0016)
-change the version, so no writer can forget to change it. A version is the sum of counters; each commit adds
-at least one.
+change the version, so no writer can forget to change it. A version contains a sum of counters, and each
+commit with such a change increases the sum by at least one.
 
     found = find_versioned_store(connection, "default", "handbook")
     found.version
@@ -30,7 +30,8 @@ SQL = {
 class StoreVersion:
     """The version of a store's contents. Later versions are greater."""
 
-    #: Creation time of the store, because a deleted store's id can be used again.
+    #: Creation time of the store. A new store can have the id of a deleted store, and the creation time makes
+    #: the versions of the new store greater.
     created_at: datetime
     #: Number of changes that were committed since the creation of the store.
     changes: int
@@ -51,6 +52,7 @@ def find_versioned_store(connection: Connection[Any], organisation: str, id_or_n
 
     Raises:
         NotFound: the organisation has no such store; the error names existing stores.
+        NotPermitted: the caller's key is limited to other stores.
     """
     values = {"organisation": organisation, "id_or_name": id_or_name}
     with connection.cursor(row_factory=dict_row) as cursor:

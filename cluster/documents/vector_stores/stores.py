@@ -4,7 +4,7 @@ Called by the jobs that fill stores, by retrieval and by the routes. Every call 
 
     store = ensure_store(connection, "default", "handbook", fingerprint=engine.fingerprint)
 
-A deleted store is hidden from every call at once, and a job deletes its contents (``store_upkeep``). An
+A deleted store is immediately hidden from every call, and a job deletes its contents (``store_upkeep``). An
 expired store keeps its row to show the owner that the store expired. The documents of an expired store are
 hidden and deleted too.
 """
@@ -70,7 +70,7 @@ class VectorStore:
 
     @property
     def expired(self) -> bool:
-        """True if the store has expired. Its documents can no longer be found."""
+        """True if the store has expired. Searches no longer find the documents of the store."""
         return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
 
 
@@ -148,7 +148,7 @@ def ensure_store(
         index: name of the index that holds a new store's vectors.
 
     Raises:
-        InvalidInput: no store can have this name.
+        InvalidInput: the name is empty, longer than ``LONGEST_NAME``, or not valid text.
         NotFound: the name looks like an id, and no store has this id. A mistyped id must not become a name.
     """
     if not is_text(name):
@@ -170,7 +170,7 @@ def ensure_store(
 
 
 def find_store(connection: Connection[Any], organisation: str, id_or_name: str) -> VectorStore:
-    """Return the store with this id, else the oldest with this name. Ignores deleted and expired stores.
+    """Return the store with this id, or the oldest store with this name. Ignore deleted and expired stores.
 
     Raises:
         NotFound: the organisation has no such store; the error names existing stores.
@@ -182,7 +182,7 @@ def find_store(connection: Connection[Any], organisation: str, id_or_name: str) 
 
 
 def not_found(connection: Connection[Any], organisation: str, id_or_name: str) -> NotFound:
-    """Return the error about a missing store, which names existing stores."""
+    """Return the error about a missing store. The error names existing stores."""
     page = PageRequest(limit=NAMES_SHOWN, newest_first=False)
     stores = list_stores(connection, organisation, page).items
     names = [store.name or store.id for store in stores if not store.expired]
@@ -219,7 +219,7 @@ def list_stores(
     """Return a page of the organisation's stores that the caller may use, including expired stores.
 
     Raises:
-        InvalidInput: the cursor is not a store of the organisation.
+        InvalidInput: the page's cursor names no store of the organisation.
     """
     values = {"organisation": organisation, "kind": DELETE_STORE.name, "only": permitted_stores()}
     found = read_page(connection, LISTS, values, page)
@@ -285,7 +285,7 @@ def submit_deletion(connection: Connection[Any], organisation: str, id: str, *, 
     """Submit the job that deletes the store's contents.
 
     Args:
-        made: creation time of the store. The job keeps it because list cursors may name the deleted store.
+        made: creation time of the store. The job keeps the time for list cursors that name this store.
     """
     input = {"vector_store": id, "made": made.isoformat()}
     return submit(connection, organisation, DELETE_STORE, input, subject=id)
@@ -297,7 +297,7 @@ def _make_named(
     with connection.transaction():
         connection.execute(SQL["lock_name"], {"organisation": organisation, "name": new.name})
         try:
-            return find_store(connection, organisation, new.name)  # another caller was faster
+            return find_store(connection, organisation, new.name)  # succeeds if another caller was faster
         except NotFound:
             try:
                 return _insert(
@@ -326,7 +326,7 @@ def _insert(
 
 
 def _values(store: VectorStore | NewStore) -> dict[str, Any]:
-    """Convert the fields to SQL parameters; objects become JSON."""
+    """Convert the fields, except the fingerprint, to SQL parameters. Objects become JSON."""
     values = {field.name: getattr(store, field.name) for field in fields(store)}
     return {
         name: Jsonb(dict(value)) if isinstance(value, Mapping) else value
