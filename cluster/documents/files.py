@@ -32,17 +32,18 @@ from cluster.errors import NotFound, Throttled
 from cluster.organisations.organisations import StorageLimits, storage_limits
 
 SQL = queries("cluster.documents", "files.sql")
-#: An id as ``files.sql`` makes it. It begins with the creation time. So the id of a deleted file still has a
-#: place in lists.
+#: Pattern of the ids that ``files.sql`` makes. An id begins with the creation time of the file, so the id of
+#: a deleted file still has a place in lists.
 ID = re.compile(r"file-[0-9a-f]{26}")
 
-#: Clients repeat an upload if they did not receive the answer. Uploads with the same bytes, name and purpose
-#: within this many seconds are one file.
+#: Clients repeat an upload if they did not receive the answer. Uploads with the same bytes, name, purpose and
+#: lifetime within this many seconds are one file.
 SAME_WITHIN_S = 600
 #: Default lifetime in seconds by purpose, the same as OpenAI's: files of batches expire after thirty days,
 #: other files do not expire.
 LIFETIMES_S = {"batch": 30 * 24 * 3600}
-#: A client waits this long because space is freed only by deletions and expiries, which take time.
+#: Seconds that a client has to wait after a storage limit was reached. Space is freed only by deletions and
+#: expiries, which take time.
 STORAGE_RETRY_AFTER_S = 60.0
 
 
@@ -78,15 +79,15 @@ def create_file(
 ) -> File:
     """Create a file whose blob is stored. A repeated upload (``SAME_WITHIN_S``) returns the existing file.
 
-    Called inside a transaction. The blob cannot be deleted until the transaction ends. ``require_blob``
-    checks whether the blob was deleted earlier, together with another file of the same content.
+    Called inside a transaction. The blob cannot be deleted until the transaction ends. Call ``require_blob``
+    before, because the blob may have been deleted together with another file of the same content.
 
     Args:
         filename: a result of ``file_names.plain_name``.
-        media_type: recognised from the bytes.
+        media_type: media type that was recognised from the bytes.
         expires_after_s: seconds until the file expires; None: the default of its purpose.
-        default_limits: limits from the settings, for an organisation without limits of its own; None: the
-            file is stored even beyond these limits, because it holds results of finished work.
+        default_limits: limits from the settings, for an organisation without limits of its own; None: no
+            storage limit is checked, because the file holds results of finished work.
 
     Raises:
         Throttled: the organisation would exceed a storage limit.
@@ -106,7 +107,7 @@ def create_file(
     if default_limits is not None:
         limits = storage_limits(connection, organisation, default=default_limits)
     if limits:
-        connection.execute(SQL["lock_storage"], values)  # always locked before the blob
+        connection.execute(SQL["lock_storage"], values)  # before the blob, to prevent deadlocks
     connection.execute(SQL["lock_blob"], values)
     same = _one(connection, "same", values)
     if same is not None:
@@ -120,8 +121,8 @@ def create_file(
 def require_room(
     connection: Connection[Any], organisation: str, *, default_limits: StorageLimits, files: int, bytes: int
 ) -> None:
-    """Check that the organisation may store this much more. If it has limits, other calls for the same
-    organisation wait until the transaction ends.
+    """Check that the organisation may store so many more files and bytes. If the organisation has limits,
+    other calls for the same organisation wait until the transaction ends.
 
     Args:
         default_limits: limits from the settings, for an organisation without limits of its own.
@@ -177,7 +178,7 @@ def keep_file(connection: Connection[Any], organisation: str, id: str) -> File:
 
 
 def missing_files(connection: Connection[Any], organisation: str, ids: Sequence[str]) -> list[str]:
-    """Return the ids that belong to no file of the organisation."""
+    """Return the ids that belong to no file of the organisation. An expired file counts as missing."""
     values = {"organisation": organisation, "ids": list(ids)}
     return [id for (id,) in connection.execute(SQL["missing"], values)]
 
@@ -199,7 +200,7 @@ def list_files(
         limit: maximum number of files on the page.
 
     Raises:
-        InvalidInput: ``after`` is not the id of a file.
+        InvalidInput: ``after`` does not have the form of a file id.
     """
     if after is not None and not ID.fullmatch(after):
         raise unknown_cursor("after", after)
@@ -226,7 +227,7 @@ def delete_file(connection: Connection[Any], organisation: str, id: str) -> File
 
 
 def expire_files(connection: Connection[Any], *, limit: int = 100) -> list[File]:
-    """Call ``delete_file`` for the expired files of every organisation, and return these files.
+    """Call ``delete_file`` for at most ``limit`` expired files of all organisations, and return these files.
 
     Args:
         limit: maximum number of files per call; call again while a call returns that many.
@@ -244,8 +245,8 @@ def require_blob(connection: Connection[Any], blobs: BlobStore, organisation: st
 
 
 def release_blob(connection: Connection[Any], blobs: BlobStore, organisation: str, sha256: str) -> bool:
-    """Delete the blob in a separate transaction, unless a row still names it. Returns True if the blob was
-    deleted.
+    """Delete the blob in a separate transaction, unless a row still names the blob. Returns True if the blob
+    was deleted.
 
     Raises:
         Unavailable: the blob store does not answer.

@@ -10,9 +10,9 @@ makes three calls:
     index.settle(organisation, store_id)
 
 If the vectors are in our Postgres, the transaction does everything, and the other two calls do nothing.
-If not, ``write_ahead`` writes the new vectors. A repeated call changes nothing because ids come from content.
-The transaction makes the new chunks current and puts the ids of old chunks into the outbox. ``settle``
-empties the outbox; a job does so each minute too. Transactions and chunk deletions call no external index.
+For an external index, ``write_ahead`` writes the new vectors; ids come from content, so a repeated call
+changes nothing. The transaction makes the new chunks current and puts the ids of old chunks into the outbox.
+``settle`` and a job each minute empty the outbox. Transactions and chunk deletions call no external index.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ from cluster.vector_index.contract import ExternalIndex, Mode, VectorIndex, Vect
 
 log = structlog.get_logger(__name__)
 
-#: Seconds that a writer spends on the outbox after its own write; a worker sends the remaining entries.
+#: Maximum seconds that a writer spends on the outbox after its write; a worker sends the remaining entries.
 SETTLE_S = 5.0
 #: Time limit for renewing older chunks after a bulk load; workers and the doctor renew the remaining chunks.
 RENEWAL_S = 30.0
@@ -67,7 +67,7 @@ class ChunkIndex:
         self._pool = pool
         #: The index that stores the vectors.
         self.vectors = index
-        #: The same index if it is an external index; otherwise None.
+        #: The same index if the index is external; otherwise None.
         self.external = None if index.capabilities.transactional else cast(ExternalIndex, index)
         self._collections: dict[str, Collection] = {}
         self.name = name
@@ -89,13 +89,13 @@ class ChunkIndex:
     ) -> Ahead | None:
         """Write the vectors of new chunks to an external index, and wait until searches see them.
 
-        Call it outside any transaction. Repeating the call changes nothing. Returns None if the vectors are
+        Call this outside any transaction. Repeating the call changes nothing. Returns None if the vectors are
         in our Postgres.
 
         Raises:
-            InvalidInput: with ``row_ids`` of chunks that cannot be stored; nothing is written.
-            Permanent: with ``row_ids`` of vectors that the index did not store.
-            Retryable: the index does not answer, or vectors of these ids are being deleted from it.
+            InvalidInput: chunks cannot be stored (their ids are in ``row_ids``); nothing is written.
+            Permanent: the index did not store some vectors; their ids are in ``row_ids``.
+            Retryable: the index does not answer, or vectors of these ids are being deleted there.
         """
         index = self.external
         if index is None:
@@ -139,11 +139,11 @@ class ChunkIndex:
         attributes.
 
         Args:
-            ahead: result of ``write_ahead`` for the same chunks; their attributes may have changed since.
+            ahead: result of ``write_ahead`` for the same chunks; the attributes may have changed since then.
 
         Raises:
-            Permanent: with ``row_ids`` of chunks without a vector that are not stored.
-            InvalidInput: chunks that cannot be stored, or that belong to another document.
+            Permanent: chunks without a vector are not stored; their ids are in ``row_ids``.
+            InvalidInput: some chunks cannot be stored, or belong to another document.
             Retryable: another writer wrote the same vectors in the meantime; write the vectors again.
         """
         strangers = [row.id for row in rows if row.document != document]
@@ -200,11 +200,11 @@ class ChunkIndex:
     def upsert(
         self, organisation: str, store: str, rows: Sequence[ChunkRecord], *, collection: str
     ) -> Written:
-        """Insert or update chunks, each with its vector. Of several chunks with one id, the last counts.
+        """Insert or update chunks, each with its vector. If chunks have the same id, the last one counts.
 
         Raises:
-            InvalidInput: with ``row_ids``; see ``chunk_rows.accepted``. Nothing is written.
-            Permanent: with ``row_ids`` of vectors that an external index did not store.
+            InvalidInput: see ``chunk_rows.accepted``; nothing is written.
+            Permanent: an external index did not store some vectors; their ids are in ``row_ids``.
         """
         accepted(rows, found := self.collection(collection), vectors_needed=True)
         distinct = sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)
@@ -226,8 +226,8 @@ class ChunkIndex:
         ahead: Ahead | None,
         known: Mapping[str, Mapping[str, Any]],
     ) -> Written:
-        """Write chunks in the caller's transaction. A vector that an external index already has is not
-        written.
+        """Write chunks in the caller's transaction. If the index is external, the chunks are written without
+        their vectors.
 
         Args:
             known: the attributes that an external index already has, by chunk id.
@@ -307,9 +307,9 @@ class ChunkIndex:
             return chunk_store.count(connection, organisation, store, collection=collection)
 
     def scan(self, organisation: str, store: str, *, collection: str) -> Iterator[ChunkRecord]:
-        """Yield every chunk of the store with its vector, ordered by id, with a bounded number in memory.
+        """Yield every chunk of the store with its vector, ordered by id. Only some chunks are in memory.
 
-        A vector is None if an external index has lost it.
+        The vector of a chunk is None if an external index has lost the vector.
         """
         found = self.collection(collection)
         records = chunk_store.scan(self._pool, organisation, store, collection=collection)
@@ -322,8 +322,8 @@ class ChunkIndex:
             yield from (replace(record, vector=vectors.get(record.id)) for record in part)
 
     def optimise(self, collection: str) -> None:
-        """Renew some chunks that an older version wrote, and build the approximate index if the collection
-        has become large enough for it. Safe to repeat."""
+        """Renew the words of some chunks that older code wrote, and build the approximate index if the
+        collection is large enough for one. Safe to repeat."""
         renew_words(self._pool, limit_s=RENEWAL_S, collection=collection)
         self.vectors.optimise(self.collection(collection))
 

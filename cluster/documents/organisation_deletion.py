@@ -1,10 +1,10 @@
-"""Delete an organisation: refuse its requests at once, and delete everything that it owns in a durable job.
+"""Delete an organisation: refuse its requests immediately, and delete its data in a durable job.
 
 ``request_deletion`` is called by ``python -m cluster.organisations delete`` and by the route of the operator.
 The job is ``data_jobs.kinds.delete_organisation``, which calls the other functions. A new table needs no code
-here: the code finds every column that refers to an organisation in the catalogue of the database.
+here, because the code finds every column that refers to an organisation in the catalogue of the database.
 
-    job = request_deletion(connection, "acme")
+    job = request_deletion(connection, "acme", default="default")
     while delete_some(connection, column, "acme"): ...
     remaining(connection, "acme")                      # rows of each table; all 0 at the end
 """
@@ -78,7 +78,7 @@ def request_deletion(connection: Connection[Any], organisation: str, *, default:
 
 
 def cancel_jobs(connection: Connection[Any], organisation: str) -> int:
-    """Cancel the open jobs of the organisation, and return how many of them still run."""
+    """Cancel up to 500 open jobs of the organisation, and return the number of jobs that are still open."""
     ids = [id for (id,) in connection.execute(SQL["open_jobs"], {"organisation": organisation})]
     queue.cancel_many(connection, organisation, ids, reason=REASON, code=CODE)
     row = connection.execute(SQL["running_jobs"], {"organisation": organisation}).fetchone()
@@ -86,14 +86,16 @@ def cancel_jobs(connection: Connection[Any], organisation: str) -> int:
 
 
 def mark_stores(connection: Connection[Any], organisation: str) -> list[str]:
-    """Mark the organisation's vector stores as deleted, and return the ids of the stores that still exist."""
+    """Mark the organisation's vector stores as deleted, and return the ids of the stores whose rows still
+    exist.
+    """
     values = {"organisation": organisation}
     connection.execute(SQL["mark_stores"], values)
     return [id for (id,) in connection.execute(SQL["stores"], values)]
 
 
 def unsent_deletions(connection: Connection[Any], organisation: str) -> dict[str, int]:
-    """Return the number of vectors that are still to be deleted from each external index."""
+    """Return, for each external index, the number of outbox entries that are not sent yet."""
     return dict(connection.execute(SQL["outbox"], {"organisation": organisation}).fetchall())
 
 
@@ -105,8 +107,8 @@ def delete_turns(connection: Connection[Any], organisation: str) -> int:
 
 
 def owner_columns(connection: Connection[Any]) -> list[OwnerColumn]:
-    """Return the columns whose tables have rows to delete. If one table refers to another table, the columns
-    of the first table come first.
+    """Return the columns of all tables whose rows are deleted with an organisation. If one table refers to
+    another table, the columns of the referring table come first.
     """
     found = connection.execute(SQL["columns"]).fetchall()
     columns = [OwnerColumn(table=table, column=column) for table, column in found]
@@ -123,7 +125,9 @@ def owner_columns(connection: Connection[Any]) -> list[OwnerColumn]:
 
 
 def delete_some(connection: Connection[Any], column: OwnerColumn, organisation: str) -> int:
-    """Delete some of the organisation's rows of the table, and return the number of deleted rows."""
+    """Delete at most ``ROWS_AT_ONCE`` of the organisation's rows of the table. Return the number of deleted
+    rows.
+    """
     statement = Statement(
         "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE {column} = %s LIMIT %s))"
     )
@@ -132,7 +136,8 @@ def delete_some(connection: Connection[Any], column: OwnerColumn, organisation: 
 
 
 def remaining(connection: Connection[Any], organisation: str) -> dict[str, int]:
-    """Return the number of the organisation's rows in each table, after every open insertion has ended.
+    """Return the number of the organisation's rows in each table of ``owner_columns``. Before that, wait
+    until every open insertion has ended.
 
     An insertion that began before the deletion holds a lock on the organisation's row. This function waits
     for such locks. Later insertions are refused by the database.
@@ -145,8 +150,8 @@ def remaining(connection: Connection[Any], organisation: str) -> dict[str, int]:
 
 
 def deletion_of(connection: Connection[Any], row: OrganisationRow) -> dict[str, Any] | None:
-    """Return id, state, error and result of the job that deletes the organisation; None if there is no such
-    job.
+    """Return id, state, error and result of the job that deletes the organisation; None if no deletion was
+    requested.
     """
     if row.deletion_job is None:
         return None

@@ -1,13 +1,13 @@
-"""The outbox: ids of chunks for which an external vector index may differ from our chunk table.
+"""Keep the outbox: the ids of chunks for which an external vector index may differ from our chunk table.
 
 A vector outside our Postgres cannot be written in the transaction that makes its chunk current. So a writer
 reserves the ids (``reserve``) before it sends the vectors, and releases the ids (``release``) in the
-transaction that makes the chunks current. The transaction that deletes a chunk or changes its attributes
-adds the chunk's id (``add``). ``empty`` reconciles: it deletes ids without a current chunk from the index,
-and sends the current attributes of all other ids.
+transaction that makes the chunks current. The transaction that deletes a chunk or changes its attributes adds
+the chunk's id (``add``). ``empty`` makes the index agree with the chunk table again (it reconciles the ids):
+it deletes the vectors of ids without a current chunk, and sends the current attributes of all other ids.
 
-An entry is a lease. An id that is being sent cannot be reserved, and a reserved id is not sent.
-If a writer dies, its entries are due after ``GRACE_S``. Then the vectors that it wrote are deleted, unless
+An entry is a lease. An id that is being sent cannot be reserved, and a reserved id is not sent. If a writer
+dies, its entries are due after ``GRACE_S`` seconds. Then the vectors of these entries are deleted, unless
 their chunks are current. No call to an index happens inside a transaction.
 """
 
@@ -33,8 +33,8 @@ log = structlog.get_logger(__name__)
 SQL = queries("cluster.documents", "outbox.sql")
 #: A writer has this many seconds between reserving ids and making their chunks current.
 GRACE_S = 3_600.0
-#: A sender has this many seconds for one batch. If reading the batch took half of this time, the sender sends
-#: nothing.
+#: A sender has this many seconds for one batch. If reading the batch took more than half of this time, the
+#: sender sends nothing.
 LEASE_S = 300.0
 IDS_PER_BATCH = 1_000
 #: Backoff in seconds after a failed attempt. It starts at the first value and doubles up to the second.
@@ -60,7 +60,8 @@ def reserve(connection: Connection[Any], place: Place, ids: Sequence[str]) -> st
     """Reserve ids before their vectors are sent. Returns the token for releasing the ids.
 
     Raises:
-        Retryable: some of the ids are being sent at this moment; the transaction must be rolled back.
+        Retryable: the vectors of the whole store are being deleted, or some of the ids are being sent at this
+            moment. The transaction must be rolled back.
     """
     values = _values(place, ids=sorted(ids), holder=uuid4().hex, grace_s=GRACE_S)
     emptied = connection.execute(SQL["store_is_being_emptied"], values).fetchone()
@@ -96,8 +97,8 @@ def give_up(connection: Connection[Any], place: Place, holder: str) -> None:
 
 
 def add(connection: Connection[Any], organisation: str, store: str, ids: Sequence[str]) -> None:
-    """Add ids of chunks that were deleted or have new attributes. The id ``WHOLE_STORE`` means every
-    vector of the store.
+    """Add ids of chunks that were deleted or have new attributes to the outbox. The id ``WHOLE_STORE`` means
+    every vector of the store.
     """
     if ids:
         values = {"organisation": organisation, "store": store, "ids": sorted(ids)}
@@ -137,7 +138,9 @@ def empty(
 
 
 def _send_batch(pool: ConnectionPool, open_index: Callable[[str], ExternalIndex], place: Place) -> int | None:
-    """Return the number of ids sent; None if the index failed or another sender has the ids."""
+    """Reconcile one batch of ids of the store. Return the number of ids in the batch; None if the index
+    failed or another sender has the ids.
+    """
     holder, began = uuid4().hex, time.monotonic()
     taken = _values(place, holder=holder, lease_s=LEASE_S, limit=IDS_PER_BATCH)
     with translated(), pool.connection() as connection:

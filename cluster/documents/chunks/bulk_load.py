@@ -15,9 +15,9 @@ class ApproximateIndex:
     """Drops the approximate index of a collection during a large load, and builds it after the load.
 
     Inserting a row is 35 times slower while the collection has an approximate index. So the load drops the
-    index as soon as it has written more rows than the collection had before. A smaller load keeps the index,
-    because the searches of other stores use it. After an interruption, the approximate index may be missing
-    until ``optimise`` or the next load.
+    index as soon as the load has written more rows than the collection had before. A smaller load keeps the
+    index, because the searches of other stores use it. After an interruption, the approximate index may be
+    missing until the next call of ``optimise`` or the next load.
     """
 
     def __init__(self, index: ChunkIndex, collection: str) -> None:
@@ -41,15 +41,15 @@ class ApproximateIndex:
             self._dropped = transactional.drop_approximate(found)
 
     def build(self) -> None:
-        """Build the index if the collection has become large enough for it."""
+        """Build the approximate index if the collection is large enough for one (``ChunkIndex.optimise``)."""
         self._index.optimise(self._collection)
 
 
 def bulk_load(
     index: ChunkIndex, organisation: str, store: str, rows: Iterable[ChunkRecord], *, collection: str
 ) -> Written:
-    """Upsert the chunks; see ``ApproximateIndex``. If the load is interrupted, the rows that it has written
-    stay.
+    """Insert or update the chunks. ``ApproximateIndex`` drops the approximate index during a large load, and
+    builds it after the load. If the load is interrupted, the rows that were written stay.
     """
     approximate = ApproximateIndex(index, collection)
     written = unchanged = 0

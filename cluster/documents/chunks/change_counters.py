@@ -1,10 +1,10 @@
 """Add the triggers that count changes to chunk tables that have no such triggers.
 
 During a rolling update, a process of the previous release can create a chunk table without these triggers.
-Searches of its stores would then answer from outdated cached results. Workers call this module every ten
-minutes, and so does ``make doctor`` with ``--mend``.
+Searches of the stores in this table would then answer from outdated cached results. Workers call this module
+every ten minutes. ``make doctor`` with ``--mend`` calls it too.
 
-    count_changes(pool)                                  # ["m_minilm_0123"]: the collections that had none
+    count_changes(pool)                                  # ["m_minilm_0123"]: they lacked triggers
 """
 
 from typing import Any

@@ -45,8 +45,8 @@ class Difference:
 def chunks_of(
     connection: Connection[Any], index: ChunkIndex, store: VectorStore, documents: Sequence[str]
 ) -> list[ChunkRecord]:
-    """Return the chunks of some documents with their vectors, ordered by document and id. A vector is None if
-    an external index does not have it.
+    """Return the chunks of some documents with their vectors, ordered by document and id. The vector of a
+    chunk is None if an external index does not have the vector.
     """
     statement = CopyStatements(store.collection).of_documents()
     values = {"organisation": store.organisation, "store": store.id, "documents": list(documents)}
@@ -63,7 +63,7 @@ def chunks_without_document(
 
     Args:
         connection: must be in a transaction that stays open until the iteration ends.
-        size: number of chunks of a list; the last list may be shorter.
+        size: number of chunks in each list; the last list may be shorter.
     """
     statement = CopyStatements(store.collection).without_document()
     values = {"organisation": store.organisation, "store": store.id}
@@ -83,8 +83,8 @@ def compare(connection: Connection[Any], first: VectorStore, second: VectorStore
 
 
 def some_ids(connection: Connection[Any], store: VectorStore, limit: int) -> list[str]:
-    """Return the ids of at most ``limit`` chunks of the store: those with the lowest hashes of their ids,
-    which are spread over the store.
+    """Return the ids of at most ``limit`` chunks of the store. The ids with the lowest hashes are chosen,
+    because such ids are spread over the whole store.
     """
     values = {"organisation": store.organisation, "store": store.id, "limit": limit}
     return [id for (id,) in connection.execute(CopyStatements(store.collection).some_ids(), values)]

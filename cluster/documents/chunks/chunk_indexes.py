@@ -105,7 +105,7 @@ def chosen_index(settings: Settings, name: str | None) -> str:
 
 
 def require_index(settings: Settings, store: VectorStore) -> None:
-    """Check that the store's vectors can be read and written.
+    """Check that the settings name the store's index, so that the vectors can be read and written.
 
     Raises:
         Conflict: the settings do not name the store's index. The message names the index and the remedy.
@@ -119,5 +119,5 @@ def require_index(settings: Settings, store: VectorStore) -> None:
 
 
 def open_chunk_index(settings: Settings, pool: ConnectionPool) -> ChunkIndex:
-    """Return the chunk index for new stores."""
+    """Return the chunk index for new stores whose request names no index."""
     return ChunkIndexes(settings, pool).default

@@ -2,7 +2,8 @@
 
     rows = accepted(chunks, collection, vectors_needed=True)
 
-The error here has the ids of the chunks. An error of Postgres has at most a line number of the copy.
+The error of this module has the ids of the refused chunks, so the caller can name them. An error of Postgres
+has at most a line number of the copy.
 """
 
 import json
@@ -26,12 +27,13 @@ class ChunkRecord:
     """A chunk in the form that is stored: its text, its attributes, and its vector."""
 
     id: str
-    #: Id of the document the chunk belongs to.
+    #: Id of the document that the chunk belongs to.
     document: str
     text: str
-    #: JSON values that filters can compare and hits show: source, page, start, end, keywords, ...
+    #: JSON values that filters can compare and that search hits show: source, page, start, end, keywords, ...
     attributes: Mapping[str, Any]
-    #: (dim,) float32; None for a chunk that is stored already and keeps its vector.
+    #: (dim,) float32; None for a chunk that is stored already and keeps its vector, or that was read without
+    #: its vector.
     vector: NDArray[np.float32] | None
 
 
@@ -40,24 +42,27 @@ Accepted = tuple[str, str, str, Jsonb, NDArray[np.float32] | None]
 
 #: Maximum number of rows per transaction. Larger transactions are not faster and hold their locks longer.
 ROWS_PER_TRANSACTION = 1_000
-#: Limits the length of ids because organisation, store and id must fit in an index key of Postgres, which has
-#: at most 2,700 bytes.
+#: Maximum number of characters of an id. Organisation, store and id must fit in an index key of Postgres,
+#: which has at most 2,700 bytes.
 MAX_ID_CHARACTERS = 512
-#: A full-text vector of Postgres has at most 1 MiB. If the words of a text are short and all different, the
-#: full-text vector needs up to four bytes for each byte of the text.
+#: Maximum number of bytes of a text. A full-text vector of Postgres has at most 1 MiB. If the words of a text
+#: are short and all different, the full-text vector needs up to four bytes for each byte of the text.
 MAX_TEXT_BYTES = 256 * 1024
-#: Matches an escaped NUL character in JSON. The last backslash is an escape if their number is odd.
+#: Matches an escaped NUL character in JSON. The last backslash begins the escape only if the number of
+#: backslashes is odd.
 JSON_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 T = TypeVar("T")
 
 
 def accepted(rows: Sequence[ChunkRecord], collection: Collection, *, vectors_needed: bool) -> list[Accepted]:
-    """Return the rows in the form for ``COPY``, ordered by id. Of rows with the same id, the last counts.
+    """Return the rows in the form for ``COPY``, ordered by id. If several rows have the same id, only the
+    last of these rows is returned.
 
     Raises:
-        InvalidInput: with ``row_ids`` of all rows that cannot be stored, or that no search could find.
-            Reasons are a vector with another dimension, with NaN, or with length zero under cosine; text with
+        InvalidInput: some rows cannot be stored, or no search could find them. The error has the ids of all
+            such rows in ``row_ids``. Reasons are a missing vector; a vector with another dimension, with NaN,
+            or with length zero under cosine; an id that is empty or too long; a text that is too long or has
             NUL; attributes that are not JSON.
     """
     distinct = sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)

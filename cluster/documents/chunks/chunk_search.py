@@ -3,8 +3,8 @@
 Called through ``indexing.ChunkIndex``. Our Postgres ranks by words and phrase, and the store's vector index
 ranks by meaning. All questions of one call see one state of the store. While a document is being replaced, a
 call finds the old or the new version, never both. An external index may have vectors of chunks that are not
-current, or old attributes. Ids that are not current, or do not pass the filter now, are dropped before the
-fusion.
+current, or old attributes. So ids of chunks that are not current, or whose current attributes do not pass the
+filter, are dropped before the fusion.
 
     questions = [Question(text="pump", vector=vector)]
     search(pool, index, "default", "vs_1", questions, collection=collection, k=10)
@@ -32,7 +32,8 @@ from cluster.vector_index.vectors import query_vector
 MAX_K = 1_000
 #: Minimum number of ids requested from each ranking that is fused.
 FUSION_DEPTH = 50
-#: Maximum number of queries to an external index per search. Each query asks for twice as many ids.
+#: Maximum number of queries to an external index for each question. Each further query asks for twice as many
+#: ids as the query before.
 EXTERNAL_SEARCHES = 3
 
 
@@ -55,7 +56,7 @@ class Hit:
     text: str
     attributes: Mapping[str, Any]
     #: Similarity, higher is better: cosine in [-1, 1], dot product, or minus the distance. If rankings were
-    #: fused, the sum of the chunk's RRF shares divided by the largest possible sum, in (0, 1].
+    #: fused, the score is the sum of the chunk's RRF shares divided by the largest possible sum, in (0, 1].
     score: float
 
 
@@ -80,7 +81,7 @@ class _Search:
         return {"collection": self.collection, "filter": self.filter, "mode": self.mode}
 
     def within(self, connection: Connection[Any], question: Question) -> list[ScoredId]:
-        """Return the ranking by vector, in the state that the connection sees."""
+        """Return the ranking by vector, of the rows that the transaction of the connection sees."""
         if question.vector is None:
             return []
         return cast(TransactionalIndex, self.index).search_within(
@@ -112,7 +113,7 @@ class _Search:
         )
 
     def depth(self, question: Question) -> int:
-        """Maximum number of ids in each ranking of the question."""
+        """Return the maximum number of ids in each ranking of the question."""
         return self.k if question.text is None else max(FUSION_DEPTH, self.k)
 
 
@@ -128,15 +129,16 @@ def search(
     filter: Mapping[str, Any] | None = None,
     mode: Mode = "ann",
 ) -> list[list[Hit]]:
-    """Return the k best chunks for each question: by vector, by text (words and phrase), or by both.
-    Several rankings are fused (RRF, k=60).
+    """Return the k best chunks for each question: by vector, by text (words and phrase), or by both. If there
+    are several rankings, they are fused (reciprocal rank fusion, RRF, with the constant 60).
 
     Args:
         filter: OpenAI's comparison and compound filters; see ``filters.parse_filter``.
         mode: exact compares every vector of the store; ann may use an approximate index.
 
     Raises:
-        InvalidInput: unknown filter operator, wrong dimension, k not in 1..1000, neither vector nor text.
+        InvalidInput: the filter has an unknown operator, a vector has another dimension, k is not in 1..1000,
+            a question has neither vector nor text, or a text has a NUL character.
     """
     if not 1 <= k <= MAX_K:
         raise InvalidInput(f"k is {k}; it must be in 1..{MAX_K}", param="max_num_results")
@@ -158,10 +160,11 @@ def search(
 
 
 def _external_hits(pool: ConnectionPool, how: _Search, questions: Sequence[Question]) -> list[list[Hit]]:
-    """Query the external index before the snapshot is taken, so that no connection is held during the query.
+    """Return the hits of a store with an external index. The index is queried before the snapshot is taken,
+    so that no connection is held during the query.
 
-    If ids were dropped and too few are left, query the index again for more ids. This also finds chunks that
-    became current in the meantime.
+    If ids were dropped and too few are left, query the index again for more ids. The new query also finds
+    chunks that became current in the meantime.
     """
     for number in range(EXTERNAL_SEARCHES):
         deeper = 2**number

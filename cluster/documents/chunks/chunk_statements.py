@@ -1,5 +1,5 @@
-"""The SQL statements on chunk tables. A row has text, attributes, full-text words, and in pgvector stores the
-vector.
+"""Build the SQL statements on chunk tables. A row has text, attributes and full-text words. If the store
+keeps its vectors in pgvector, the row also has the vector.
 
 Each collection has one table. Statements that touch rows name the organisation, except for the renewal of
 words, which covers all organisations. Collection names are checked by the callers and quoted
@@ -13,7 +13,8 @@ from psycopg import sql
 from cluster.vector_index.collections import table_name
 from cluster.vector_index.words import WORDS_VERSION
 
-#: Maximum count of the numbers of a vector that fits, with the rest of its row, on one page of Postgres.
+#: Maximum dimension of a vector that fits, with the rest of its row, on one page of Postgres. Such vectors
+#: are stored in the row itself.
 LONGEST_INLINE_DIM = 1_500
 
 #: A query for any of the words. ``words.words`` normalises the words, so the words contain no operators of
@@ -75,8 +76,8 @@ class ChunkStatements:
         )
 
     def open_incoming(self) -> sql.Composed:
-        """Create the session's temporary table for incoming rows if it does not exist, and empty it before
-        each write.
+        """Create the session's temporary table for incoming rows if it does not exist, and empty the table.
+        Run this before each write.
         """
         return self._format(
             """
@@ -121,7 +122,9 @@ class ChunkStatements:
         )
 
     def lock_kept(self) -> sql.Composed:
-        """Lock rows that keep their vector, so that no other session can delete or change these rows."""
+        """Lock rows that keep their vectors, so that no other session can delete or change these rows. Select
+        the ids of the locked rows.
+        """
         return self._format(
             "SELECT id FROM {table} WHERE {owned} AND id = ANY(%(kept)s) ORDER BY id FOR UPDATE"
         )
@@ -153,8 +156,8 @@ class ChunkStatements:
         )
 
     def delete_others(self) -> sql.Composed:
-        """Delete the document's rows that are not among the incoming rows. Returns their ids, and for each id
-        True if its vector is in an external index.
+        """Delete the document's rows that are not among the incoming rows. Returns the ids of the deleted
+        rows, and for each id True if its vector is in an external index.
         """
         return self._format(
             """
@@ -242,7 +245,7 @@ class ChunkStatements:
         return self._format("SELECT count(*) FROM {table} WHERE {owned}")
 
     def scan(self) -> sql.Composed:
-        """Select every row of a store."""
+        """Select every row of a store, with its vector, ordered by id."""
         return self._format(
             """
             SELECT id, document, text, attributes, embedding AS vector FROM {table}
@@ -251,9 +254,9 @@ class ChunkStatements:
         )
 
     def by_words(self, where: sql.Composable) -> sql.Composed:
-        """Rank rows that have any of the query's words; more matching words rank higher."""
-        # For 100 sentences of real manuals, ts_rank ranked the right page first for 96 sentences, and
-        # ts_rank_cd for 74.
+        """Rank rows that have any of the query's words. Rows with more matching words rank higher."""
+        # ``ts_rank`` is used because, for 100 sentences of real manuals, it ranked the right page first for
+        # 96 sentences, and ``ts_rank_cd`` for 74.
         return self._by_text(ANY_OF_ITS_WORDS, where)
 
     def by_phrase(self, where: sql.Composable) -> sql.Composed:

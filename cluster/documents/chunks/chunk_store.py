@@ -93,14 +93,15 @@ def merge(
     collection: str,
     kept: Sequence[str],
 ) -> int:
-    """Write rows, given in order of their ids. Returns the number of rows that are new or have changed.
+    """Insert or update rows, which are given in order of their ids. Returns the number of rows that are new
+    or have changed.
 
     Args:
         kept: ids of rows that are given without a vector because their vector is stored already. A row
             without a vector keeps its stored vector.
 
     Raises:
-        Permanent: with ``row_ids`` of ``kept`` rows that are not stored.
+        Permanent: rows of ``kept`` are not stored; their ids are in ``row_ids``.
     """
     statements = ChunkStatements(collection)
     owner = {"organisation": organisation, "store": store}
@@ -122,11 +123,11 @@ def merge(
 
 
 def insert_new(connection: Connection[Any], rows: bytes, *, collection: str) -> bool:
-    """Insert rows with their vectors, much faster than ``merge``, if none of them is stored.
+    """Insert rows with their vectors if none of the rows is stored. This is much faster than ``merge``.
 
-    Returns False, and writes nothing, if a row is stored already. Call this only if the rows are probably
-    new. If one of the rows is stored already, its key stops the copy, and the rows that were copied so far
-    are discarded.
+    Returns False, and writes nothing, if a row is stored already. Call this function only if the rows are
+    probably new, because the key of a stored row stops the copy, and the rows that were copied before it are
+    discarded.
 
     Args:
         rows: from ``binary_copy.binary_rows``.
@@ -153,7 +154,7 @@ def lock_document(
 def delete_others(
     connection: Connection[Any], organisation: str, store: str, document: str, *, collection: str
 ) -> Changed:
-    """Delete the document's rows that the last ``merge`` of this transaction did not write."""
+    """Delete the document's rows that were not among the rows of the last ``merge`` of this transaction."""
     owner = {"organisation": organisation, "store": store, "document": document}
     return _changed(connection, ChunkStatements(collection).delete_others(), owner)
 
@@ -228,7 +229,9 @@ def set_attributes(
     *,
     collection: str,
 ) -> Changed:
-    """Replace the attributes of the chunks with these ids if the attributes differ."""
+    """Replace the attributes of the chunks whose ids are the keys of ``attributes``. A chunk that has the
+    given attributes already does not change.
+    """
     ids = sorted(attributes)
     values = {
         "organisation": organisation,
@@ -260,7 +263,7 @@ def delete_chunks(
 def delete_store(
     connection: Connection[Any], organisation: str, store: str, *, collection: str, limit: int
 ) -> Changed:
-    """Delete the store's chunks, at most ``limit`` of them."""
+    """Delete at most ``limit`` chunks of the store."""
     owner = {"organisation": organisation, "vector_store": store}
     if look_up(connection, collection) is None:
         return Changed(count=0, outside=())
@@ -277,8 +280,8 @@ def count(connection: Connection[Any], organisation: str, store: str, *, collect
 
 
 def scan(pool: ConnectionPool, organisation: str, store: str, *, collection: str) -> Iterator[ChunkRecord]:
-    """Yield every chunk of the store, ordered by id, with a bounded number in memory. A vector is None if the
-    chunk's row has none.
+    """Yield every chunk of the store, ordered by id. The number of chunks in memory is limited. The vector of
+    a chunk is None if the chunk's row has no vector.
     """
     statement, owner = ChunkStatements(collection).scan(), {"organisation": organisation, "store": store}
     with (

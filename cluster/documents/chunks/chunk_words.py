@@ -1,8 +1,9 @@
-"""Renew the lexemes of chunks that an older version wrote, because it normalised words differently.
+"""Renew the lexemes of chunks that an older version of this code wrote, because the older version normalised
+words differently.
 
-Called by workers every few minutes, after each bulk load, and by ``make doctor`` with ``--mend``. Small
-transactions renew the rows, so searches and writes continue. After an interruption, the next call renews the
-remaining rows.
+Workers call this module every ten minutes and after each bulk load. ``make doctor`` with ``--mend`` calls it
+too. Small transactions renew the rows, so searches and writes continue. After an interruption, the next call
+renews the remaining rows.
 
     renew_words(pool, limit_s=60)
 """
@@ -31,12 +32,13 @@ Key = tuple[str, str, str]
 def renew_words(
     pool: ConnectionPool, *, limit_s: float, collection: str | None = None, again: bool = False
 ) -> int:
-    """Renew rows of older versions. Returns the number of renewed rows.
+    """Renew the rows whose words have an older version. Returns the number of renewed rows.
 
     Args:
         limit_s: seconds after which no further transaction begins.
         collection: the only collection to renew; None: all collections.
-        again: also check finished collections, because older code may have written to them since.
+        again: also check collections that were finished before, because older code may have written rows
+            since.
     """
     deadline = time.monotonic() + limit_s
     with translated(), pool.connection() as connection:
@@ -51,7 +53,9 @@ def renew_words(
 
 
 def _renew(pool: ConnectionPool, collection: str, deadline: float) -> int:
-    """Renew rows in order of their key. Rows that another transaction has locked wait for the next call."""
+    """Renew the rows of one collection in the order of their keys. Rows that another transaction has locked
+    are left for the next call.
+    """
     statements = ChunkStatements(collection)
     renewed = 0
     after: Key | None = ("", "", "")
@@ -75,8 +79,8 @@ def _renew(pool: ConnectionPool, collection: str, deadline: float) -> int:
 def _renew_some(
     connection: Connection[Any], statements: ChunkStatements, after: Key
 ) -> tuple[int, Key | None]:
-    """Renew the next rows. Returns the number of renewed rows, and the key of the last one; the key is None
-    if no rows were left.
+    """Renew the next rows. Returns the number of renewed rows, and the key of the last renewed row. The key
+    is None if no rows were left.
     """
     organisation, store, id = after
     with connection.transaction():

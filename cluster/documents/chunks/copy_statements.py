@@ -1,4 +1,4 @@
-"""The SQL statements that read whole stores, and that compare two stores; see ``chunk_copies``."""
+"""Build the SQL statements that read whole stores, and that compare two stores; see ``chunk_copies``."""
 
 from psycopg import sql
 
@@ -6,7 +6,7 @@ from cluster.documents.chunks.chunk_statements import ChunkStatements
 
 
 class CopyStatements(ChunkStatements):
-    """Builds the statements for one collection's chunk table."""
+    """Builds the statements that copy and compare stores, for one collection's chunk table."""
 
     def of_documents(self) -> sql.Composed:
         """Select the rows of some documents, with their vectors."""

@@ -1,10 +1,10 @@
 """Find and build approximate indexes that are missing.
 
 A bulk load drops the approximate index of its collection and builds the index at its end. If the load is
-cancelled in between, the index stays missing, and searches compare all rows of a store. Workers call this
-module every ten minutes, and so does ``make doctor`` with ``--mend``.
+cancelled between these steps, the index stays missing, and searches compare all rows of a store. Workers call
+this module every ten minutes. ``make doctor`` with ``--mend`` calls it too.
 
-    build_missing(pool, indexes)                             # ["m_minilm_0123"]: the collections without one
+    build_missing(pool, indexes)                             # ["m_minilm_0123"]: they lacked an index
 """
 
 from typing import cast
@@ -24,8 +24,8 @@ LOADS = (BULK_INSERT_VECTORS, COPY_STORE, IMPORT_STORE, INGEST)
 
 
 def collections_without_index(pool: ConnectionPool, indexes: ChunkIndexes) -> list[str]:
-    """Return the collections in our Postgres that lack an approximate index. While a load runs, return no
-    collection.
+    """Return the collections in our Postgres that are large enough for an approximate index and have none.
+    While a load runs, return no collection.
     """
     values = {"index": PGVECTOR, "loads": [kind.name for kind in LOADS]}
     with translated(), pool.connection() as connection:
@@ -36,10 +36,10 @@ def collections_without_index(pool: ConnectionPool, indexes: ChunkIndexes) -> li
 
 
 def build_missing(pool: ConnectionPool, indexes: ChunkIndexes) -> list[str]:
-    """Build the missing approximate indexes while searches and writes continue. Return the collections of
-    these indexes.
+    """Build the missing approximate indexes while searches and writes continue. Return the collections that
+    lacked an index.
 
-    A second call returns soon while another process builds the index.
+    If another process is building an index, this call does not wait for that process.
     """
     names = collections_without_index(pool, indexes)
     index = indexes.chosen(PGVECTOR)

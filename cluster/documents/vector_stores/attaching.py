@@ -76,12 +76,10 @@ def attach_many(
     batch: str | None = None,
     run_at: datetime | None = None,
 ) -> None:
-    """Attach files, and submit a job for each file that needs a new job. Either all files are attached or
-    none.
+    """Attach all the files or none, and submit a job for each file that needs a new job.
 
     A file that is attached already is indexed again. If the file has an open job with the same chunking
-    strategy, that job continues with the new attributes. Any other open job of the file is replaced by a new
-    job.
+    strategy, that job continues with the new attributes. A new job replaces any other open job.
 
     Args:
         attachments: the files; if a file occurs more than once, its last attachment counts.
@@ -105,8 +103,7 @@ def attach_many(
         connection.execute(SQL["insert"], {**owner, "documents": ids})
         strategies = {file: attachment.chunking_strategy for file, attachment in wanted.items()}
         jobs, replaced = _open_jobs(connection, strategies, owner)
-        # Lock jobs before queue entries, as ``queue.requeue`` does, because another order could cause a
-        # deadlock.
+        # Lock jobs before queue entries, as ``queue.requeue`` does. Another order could cause a deadlock.
         queue.lock_jobs(connection, store.organisation, list(replaced.values()))
         new = [file for file in wanted if file not in jobs]
         requests = [_request(store, file) for file in new]
