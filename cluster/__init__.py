@@ -1,1 +1,1 @@
-"""Code that every node of the cluster uses: settings, the database, engines, documents, jobs."""
+"""Holds the code that every node of the cluster uses: settings, the database, engines, documents, jobs."""

@@ -48,7 +48,7 @@ def translated_storage_errors() -> Iterator[None]:
 
 @contextmanager
 def missing_blob_is_permanent(organisation: str, sha256: str) -> Iterator[None]:
-    """Raise Permanent for a blob whose file does not exist."""
+    """Raise ``Permanent`` instead of ``FileNotFoundError`` if the file of the blob does not exist."""
     try:
         yield
     except FileNotFoundError as exc:

@@ -1,6 +1,6 @@
-"""The blob store: the bytes of uploaded files, in a folder or a bucket.
+"""Keep the bytes of uploaded files in the blob store, which is a folder or a bucket.
 
-A blob is named by the SHA-256 of its bytes, and each organisation has at most one copy of a content. The
+A blob is named by the SHA-256 of its bytes, and each organisation has at most one copy of the same bytes. The
 bytes are written before the row that names them. So a crash in between leaves a blob without a row, which
 ``cluster.doctor`` finds, but never a row without its blob. Called by uploads, by the jobs that read files,
 and by deletion.
@@ -45,7 +45,7 @@ READ_BYTES = 1024 * 1024
 class Blob:
     """The name and size of a blob."""
 
-    #: Hexadecimal; the blob's name in the store.
+    #: SHA-256 of the bytes in hexadecimal, which is the blob's name in the store.
     sha256: str
     bytes: int
 
@@ -94,7 +94,8 @@ class BlobStore:
         self._local = isinstance(filesystem, LocalFileSystem)
 
     def writer(self, organisation: str) -> "BlobWriter":
-        """Make a writer for a new blob, for use in a ``with`` block. Without ``commit`` nothing is stored."""
+        """Make a writer for a new blob, for a ``with`` block. If ``commit`` is not called, nothing is stored.
+        """
         folder = f"{self._root}/{_checked(ORGANISATION, organisation)}/{UNFINISHED}"
         with translated_storage_errors():
             self._make(folder)
@@ -106,11 +107,11 @@ class BlobStore:
         blob raises an error before its last bytes are returned.
 
         Raises:
-            Permanent: the blob is missing or damaged.
+            Permanent: the blob is missing. Reading raises the same error if the blob is damaged.
         """
         path = self._path(organisation, sha256)
         with translated_storage_errors(), missing_blob_is_permanent(organisation, sha256):
-            # An earlier listing of a bucket may be out of date.
+            # Forget an earlier listing of the bucket, because it may be out of date.
             self._files.invalidate_cache(path)
             size = self._files.size(path)
             file = self._files.open(path, "rb")
@@ -143,7 +144,8 @@ class BlobStore:
         return True
 
     def delete_organisation(self, organisation: str) -> int:
-        """Delete every blob of the organisation, also unfinished blobs, and return the number of blobs."""
+        """Delete every blob of the organisation, including unfinished blobs, and return the number of blobs.
+        """
         folder = f"{self._root}/{_checked(ORGANISATION, organisation)}"
         with translated_storage_errors():
             self._files.invalidate_cache()
@@ -198,7 +200,7 @@ class BlobStore:
         """
         if not self._local or os.path.isdir(folder):
             return
-        os.makedirs(self._root, mode=0o700, exist_ok=True)  # only the last folder gets this mode
+        os.makedirs(self._root, mode=0o700, exist_ok=True)  # parents do not get this mode
         os.makedirs(folder, exist_ok=True)
         while len(folder) > len(self._root):
             folder = os.path.dirname(folder)
@@ -255,8 +257,8 @@ class BlobWriter:
         if self._done:
             return
         self._done = True
-        # A full disk may be the reason for the discard. ``discard_unfinished`` deletes later what cannot be
-        # deleted now.
+        # Errors are ignored, because a full disk may be the reason for the discard. ``discard_unfinished``
+        # later deletes what cannot be deleted now.
         with suppress(Unavailable), translated_storage_errors():
             with suppress(OSError):
                 self._file.close()

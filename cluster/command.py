@@ -1,4 +1,4 @@
-"""Code that all commands share: reads the settings, prints errors as lines, and returns exit codes.
+"""Holds the code that all commands share, which reads the settings, prints errors, and returns exit codes.
 
 sys.exit(run(lambda settings: 0, Console(stderr=True), log_level="WARNING"))
 """
@@ -24,7 +24,7 @@ def run(command: Callable[[Settings], int], console: Console, *, log_level: str)
 
     Args:
         command: takes the settings and returns an exit code.
-        console: receives a line for each error.
+        console: receives a line with the error if the command fails.
         log_level: lowest level that is logged while the command runs.
     """
     try:
@@ -47,13 +47,14 @@ def read_settings(*, organisation: str | None = None) -> Settings:
         organisation: if given, replaces CLUSTER_ORGANISATION.
 
     Raises:
-        Misconfigured: settings are wrong; the message names each one and says what is wrong with it.
+        Misconfigured: settings are wrong; the message names each wrong setting and says what is wrong with
+            it.
     """
     try:
         return Settings() if organisation is None else Settings(organisation=organisation)
     except ValidationError as exc:
         raise Misconfigured("; ".join(map(_sentence, exc.errors()))) from exc
-    except SettingsError as exc:  # the value is not JSON; the error's cause says where
+    except SettingsError as exc:  # a value is not JSON; the cause says at which position
         raise Misconfigured(f"{exc}: {exc.__cause__}") from exc
 
 

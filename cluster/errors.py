@@ -1,4 +1,4 @@
-"""The tree of this project's errors. The branch of an error decides what its caller does next.
+"""Define the tree of this project's errors. The branch of an error decides what its caller does next.
 
     ClusterError
     ├── Retryable            the same call may succeed later; ``retry_after_s`` says when
@@ -41,7 +41,7 @@ class Retryable(ClusterError):
 
 
 class Throttled(Retryable):
-    """A backlog is too long, an organisation has reached a limit on what it keeps, or the rate limit of a
+    """A backlog is too long, an organisation has reached a limit on what it stores, or the rate limit of a
     remote provider is used up.
     """
 
@@ -74,7 +74,9 @@ class Resource(StrEnum):
 
     @property
     def shared(self) -> bool:
-        """True if no single call can use up the resource; calls may then wait for room without a limit."""
+        """True if no single call can use up the resource; calls may then wait for room for any length of
+        time.
+        """
         return self is not Resource.DATABASE_MEMORY
 
     @property
@@ -164,7 +166,9 @@ class NotAuthenticated(Permanent):
 
 
 class NotPermitted(Permanent):
-    """The caller's API key does not allow the request, because of its scopes or its lists."""
+    """The caller's API key does not allow the request, because of the key's scopes or its lists of models and
+    stores.
+    """
 
 
 class Conflict(Permanent):
@@ -183,5 +187,7 @@ class Misconfigured(Permanent):
 
 
 def last_line(exc: BaseException) -> str:
-    """Return the last line of the error's message. In an error of Ray, a traceback precedes this line."""
+    """Return the last line of the error's message, or the name of the error's type if the message is empty.
+    In an error of Ray, a traceback precedes the last line.
+    """
     return (str(exc).strip().splitlines() or [type(exc).__name__])[-1]

@@ -19,8 +19,9 @@ from cluster.text.wide_text import unmarked_encoding
 SNIFFED_BYTES = 4096
 #: A PDF may have junk before its header, so PDF readers search this many bytes for the header.
 PDF_HEADER_WITHIN = 1024
-#: A comment ends only at the first ``-->``. The atomic group ensures this; with backtracking, thirty comments
-#: would take an hour.
+#: Matches the beginning of an HTML page, which an XML declaration and comments may precede. A comment ends
+#: only at the first ``-->``. The atomic group ensures this, because with backtracking, thirty comments would
+#: take an hour.
 HTML_START = re.compile(
     rb"^\s*(?:<\?xml[^>]*>\s*)?(?:(?><!--.*?-->)\s*)*<(?:!doctype\s+html|html|head|body)\b",
     re.IGNORECASE | re.DOTALL,
@@ -39,9 +40,10 @@ WIDE_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-#: Backspace and escape are left out, because printed manual pages and terminal logs have many of both.
+#: Control characters, except white space, backspace and escape. Printed manual pages and terminal logs have
+#: many backspaces and escapes.
 CONTROL = re.compile(rb"[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f]")
-#: NUL bytes may separate parts of a text, but text is not padded with NUL bytes.
+#: Four NUL bytes in a row, which no text has. Single NUL bytes may separate parts of a text.
 NUL_PADDING = re.compile(rb"\x00{4}")
 #: End-of-file marks of older systems, and the NULs that a system crash leaves at the end of a log.
 END_MARKS = b"\x00\x1a"
@@ -78,7 +80,9 @@ class FileBeginning:
 
     @property
     def is_pdf(self) -> bool:
-        """True for a PDF, even one with junk before its header; False for text that mentions a PDF."""
+        """True for a PDF, even if junk precedes its header; False for text that only mentions the mark of a
+        PDF.
+        """
         if self.is_html:
             return False
         position = self.start.find(PDF_MARK, 0, PDF_HEADER_WITHIN)

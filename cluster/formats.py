@@ -41,8 +41,8 @@ class Format:
     suffixes: frozenset[str] = frozenset()
     #: Purposes for which such a file can be uploaded.
     purposes: tuple[Purpose, ...] = ()
-    #: True if the format is recognised only in files for its purposes; the same bytes are plain text in
-    #: others.
+    #: True if the format is recognised only in files for its purposes; in files for other purposes, the same
+    #: bytes are plain text.
     only_for_its_purposes: bool = False
     #: Module of the parser; None if documents of this format cannot be read. This is a name, not an import,
     #: because only the parsing process loads parser libraries.
@@ -54,7 +54,8 @@ class Format:
     parser_version: int = 1
     #: What counts as one page of such a document, in the words of the handbook.
     page: str = ""
-    #: True if the parser can read only a range of pages; other formats are always read as a whole.
+    #: True if the parser can read a range of pages alone; documents of other formats are always read as a
+    #: whole.
     parsed_in_parts: bool = False
 
 
@@ -63,8 +64,8 @@ def recognise(data: bytes, *, name: str, purpose: str | None = None) -> Format:
 
     Args:
         data: the file, or its first ``file_beginning.SNIFFED_BYTES`` bytes.
-        name: its file name, which decides only between kinds of text.
-        purpose: the purpose for which it is uploaded; None for a document.
+        name: name of the file, which decides only between kinds of text.
+        purpose: the purpose for which the file is uploaded; None for a document.
     """
     beginning = FileBeginning.of(data, name=name)
     candidates = (row for row in FORMATS if not row.only_for_its_purposes or purpose in row.purposes)
@@ -84,7 +85,8 @@ def starts_with(*marks: bytes) -> Callable[[FileBeginning], bool]:
 def matches(pattern: bytes) -> Callable[[FileBeginning], bool]:
     """Make a function that recognises a format by a pattern.
 
-    A text may begin with a mark that consists of letters, so such a pattern also checks the bytes after it.
+    Some marks consist of letters, so a text may begin with such a mark by chance. The pattern of such a mark
+    also checks the bytes after the mark.
     """
     compiled = re.compile(pattern, re.DOTALL)
     return lambda beginning: compiled.match(beginning.start) is not None

@@ -32,7 +32,7 @@ class _StderrLogger(structlog.WriteLogger):
 def configure(settings: Settings) -> None:
     """Send all log lines of this process and its libraries to standard error, in one form.
 
-    This function can be called again.
+    A process may call this function again to change the configuration.
     """
     console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     shared: list[Any] = [

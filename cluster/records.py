@@ -1,4 +1,4 @@
-"""The records of the cluster (documents, pages, chunks, outcomes), and the functions that make their ids.
+"""Define the records of the cluster (documents, pages, chunks, outcomes), and make their ids.
 
 document_id("default", "vs_1", "file:///a.pdf")     # "doc_...": the same on every machine and in every run
 """
@@ -99,7 +99,8 @@ class Fact(StrEnum):
 
     #: Character set with which the bytes were decoded, as Python names it.
     ENCODING = "encoding"
-    #: Number of bytes that are not text in that character set; U+FFFD replaces each.
+    #: Number of bytes that are not text in the character set ``ENCODING``; U+FFFD replaces each of these
+    #: bytes.
     REPLACED_BYTES = "replaced_bytes"
     #: Number of characters that the document hides from readers (``display: none``). The parsed text leaves
     #: out hidden characters.
@@ -146,8 +147,8 @@ class ParsedDocument:
     page_count: int = 0
     #: Facts about how the document was read.
     facts: Facts = field(default_factory=dict)
-    #: Number of each page that could not be read, from 1 -> the reason. ``NO_PAGE`` is the number of a part
-    #: that is not a page.
+    #: The reasons why pages could not be read, by the number of the page, from 1. ``NO_PAGE`` is the number
+    #: of a part that is not a page.
     unread: Mapping[int, str] = field(default_factory=dict)
 
 

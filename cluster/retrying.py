@@ -1,4 +1,5 @@
-"""Decides how long to wait before the next attempt, and for which shortages to wait without using attempts.
+"""Decides how long to wait before the next attempt, and for which shortages to wait without using up
+attempts.
 
 Every loop that retries uses this module, with its own parameters. The cost of a retry and the end of the loop
 differ between loops; docs/decisions/024-four-loops-that-retry.md says why.

@@ -1,11 +1,12 @@
-"""Accept a job of each public kind: write the rows that the job is about, and queue the job.
+"""Accept a job of a public kind: write the rows that the job is about, and queue the job.
 
 Called by ``POST /v1/jobs``, which has checked the input, and by workers for the jobs of schedules, whose
 input was checked when the schedule was created. A public kind without a row in ``ACCEPTED`` is queued without
-further rows.
+further checks and rows.
 
+    asked = AskedJob(organisation="default", input=input, default_limits=limits)
     with connection.transaction():
-        job = accept(connection, "default", INDEX_FILE, input, default_limits=limits, options={})
+        job = accept(connection, INDEX_FILE, asked)
 """
 
 from collections.abc import Callable, Mapping
@@ -52,7 +53,7 @@ class AskedJob:
     """A job that a request or a schedule asks for."""
 
     organisation: str
-    #: The validated input, an instance of the kind's ``input``.
+    #: The validated input, an instance of the class ``JobKind.input`` of the kind.
     input: Any
     #: Limits from the settings, for an organisation without limits of its own.
     default_limits: StorageLimits
@@ -68,7 +69,7 @@ def accept(connection: Connection[Any], kind: JobKind, asked: AskedJob, *, subje
         subject: what the job is about, if the kind does not say so.
 
     Raises:
-        ClusterError: the organisation does not have what the input names, or has reached a limit.
+        ClusterError: the organisation does not have a thing that the input names, or has reached a limit.
     """
     if kind.name in ACCEPTED:
         return ACCEPTED[kind.name](connection, asked)
@@ -82,11 +83,13 @@ def accept_due(settings: Settings) -> Accept:
 
 
 def schedulable_kind(name: str, organisation: str) -> JobKind:
-    """Return the kind with this name, if the organisation may have schedules of this kind. These are the
-    kinds that people may submit and, for ``system``, also the kinds of the cluster's own schedules.
+    """Return the kind with this name, if the organisation may have schedules of this kind. Every organisation
+    may have schedules of the kinds that people may submit. The organisation ``system`` may also have
+    schedules of the kinds of the cluster's own schedules.
 
     Raises:
-        InvalidInput: there is no such kind; the message lists the kinds.
+        InvalidInput: the organisation can have no schedules of such a kind; the message lists the possible
+            kinds.
     """
     allowed = {
         kind.name: kind
@@ -201,7 +204,7 @@ def _embed_batch(connection: Connection[Any], asked: AskedJob) -> Job:
     return get_job(connection, asked.organisation, batch.job)
 
 
-#: For each kind of job that needs more rows than the one in the queue, the function that accepts such a job.
+#: For each kind of job that needs further checks or rows, the function that accepts such a job.
 ACCEPTED: Mapping[str, Callable[[Connection[Any], AskedJob], Job]] = MappingProxyType(
     {
         INDEX_FILE.name: _index_file,

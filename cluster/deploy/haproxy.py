@@ -1,10 +1,10 @@
 """Adds our lines to the HAProxy configuration that Ray Serve wrote, then replaces this process with HAProxy.
 
-Serve has no settings for these lines. They set the answer while no replica exists (Serve would send a 404 in
-plain text) and the form of HAProxy's own errors. They also make HAProxy buffer whole requests, because it can
-only repeat a request that it has buffered. On a local cluster they keep HAProxy's listeners on the loopback
-interface. RAY_SERVE_HAPROXY_BINARY_PATH (``ray.env``) names ``PROGRAM``, so Serve runs ``PROGRAM``,
-which calls ``main``.
+Serve has no settings for these lines. Our lines set the answer while no replica exists (Serve would send a
+404 in plain text) and the form of HAProxy's own errors. They also make HAProxy buffer whole requests, because
+HAProxy can only repeat a request that it has buffered. On a local cluster, our lines keep HAProxy's listeners
+on the loopback interface. RAY_SERVE_HAPROXY_BINARY_PATH (``ray.env``) names ``PROGRAM``, so Serve runs
+``PROGRAM``, which calls ``main``.
 
 Another release of Ray may change Serve's template. If our lines do not fit the template, HAProxy does not
 start, and the log says why.
@@ -42,8 +42,8 @@ ERRORS = {
 }
 #: Matches the line of a replica in a backend. The line that ends in ``backup`` is Serve's own proxy.
 REPLICA = re.compile(r"^ +server (?!.* backup$)", re.MULTILINE)
-#: HAProxy can repeat a request only if it has received the whole request. The last line limits the time to
-#: receive it.
+#: The lines of the section ``defaults``. The second line makes HAProxy buffer a whole request, because
+#: HAProxy can only repeat a request that it has buffered. The last line limits the time to receive a request.
 DEFAULTS = ("    mode http", "    option http-buffer-request", "    timeout http-request 30s")
 
 
@@ -66,13 +66,13 @@ def main() -> None:
     file.write_text(content, encoding="utf-8")
     del os.environ[VARIABLE]  # otherwise get_haproxy_binary returns this program
     program = get_haproxy_binary()
-    os.execv(program, [program, *arguments])  # noqa: S606  # the process id, which Serve knows, stays
+    os.execv(program, [program, *arguments])  # noqa: S606  # keeps the process id, which Serve knows
 
 
 def _started(record: Path, config: str) -> frozenset[str]:
-    """Return the backends that have, or had, a replica since Serve started on this node.
+    """Return the names of the backends that have, or had, a replica since Serve started on this node.
 
-    Their names are kept in ``record``, a file beside the configuration.
+    The names are kept in ``record``, a file beside the configuration.
     """
     known = record.read_text(encoding="utf-8").split() if record.exists() else []
     started = frozenset(
@@ -91,14 +91,14 @@ def backends(config: str) -> dict[str, str]:
 
 
 def edited(config: str, *, started: Collection[str], loopback: bool) -> str:
-    """Return Serve's configuration with our lines.
+    """Return Serve's configuration with our lines added.
 
     Args:
         config: the configuration that Serve wrote.
         started: names of backends that have, or had, a replica. If such a backend has no replica now,
             requests to it wait at Serve's own proxy.
-        loopback: serve the pages of metrics and statistics on the loopback interface only, instead of on all
-            interfaces.
+        loopback: True to serve the pages of metrics and statistics on the loopback interface only; False to
+            serve them on all interfaces.
 
     Raises:
         UnknownTemplate: the configuration does not have one of the lines to replace.

@@ -4,11 +4,11 @@ RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH (``ray.env``) names ``middlewares``, s
 each of these processes before the server starts.
 
 - Offers to upgrade the connection are ignored, because uvicorn would lose the body of such a request. HTTP
-  allows this (RFC 9110, 7.8). The HttpClient of Java and ``curl --http2`` send an offer with every first
-  request.
+  allows a server to ignore offers (RFC 9110, 7.8). The HttpClient of Java and ``curl --http2`` send an offer
+  with every first request.
 - Serve's own errors are plain text; this module gives them the form of OpenAI's errors. Serve's 404 becomes
   503, because Serve's proxy listens before it knows the application.
-- An answer has only our ``x-request-id``. The second one, which Serve adds, is removed.
+- An answer has only our ``x-request-id``. The second ``x-request-id``, which Serve adds, is removed.
 """
 
 import json
@@ -48,12 +48,16 @@ class WithoutUpgrade(HttpToolsProtocol):
     """
 
     def on_headers_complete(self) -> None:
-        """Handle a complete head. A head that offers an upgrade is handled only when it is parsed again."""
+        """Handle a complete head. A head with an offer to upgrade is handled when it is parsed without the
+        offer.
+        """
         if not self.parser.should_upgrade():
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Handle a complete body. After a head that offers an upgrade, the parser calls this too early."""
+        """Handle a complete body. After a head with an offer to upgrade, the parser calls this method too
+        early, so the call is ignored.
+        """
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
@@ -70,7 +74,7 @@ class WithoutUpgrade(HttpToolsProtocol):
                 return
             head = self._head_without_upgrade()
             self.parser = httptools.HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # uvicorn sets it, too
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # uvicorn sets this, too
             self.data_received(head + data[stopped.args[0] :])
 
     def send_400_response(self, msg: str) -> None:
@@ -146,7 +150,7 @@ class ServeErrors:
 
 
 def _with_one_id(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return the headers without the second request id, which Serve adds after ours."""
+    """Return the headers with one request id only. Serve adds a second request id after ours."""
     kept, has_id = [], False
     for name, value in headers:
         if name.lower() != REQUEST_ID:

@@ -2,7 +2,7 @@
 
 Most models run in the replicas of the endpoint (``ENDPOINT``). A model with ``gpus``, ``min_replicas`` or
 ``max_replicas`` in ``CLUSTER_MODELS`` has a deployment of its own. The endpoint and the workers use this
-module. Each call names the fingerprint, so a replica with other weights refuses it.
+module. Each call names the fingerprint, so a replica with other weights refuses the call.
 
     deployment_of(settings, "all-MiniLM-L6-v2")       # "embedder"
     deployment_of(settings, "bge-large")              # "embedder-bge-large"
@@ -94,6 +94,7 @@ async def answer_of(response: Any, *, faults: tuple[type[Exception], ...]) -> An
         faults: the exceptions with which Ray reports that no replica answered.
 
     Raises:
+        ClusterError: the replica refused the call.
         Unavailable: a replica died, or there is no replica.
         CancelledError: the caller or the replica cancelled the call.
     """

@@ -25,7 +25,9 @@ def serve_config(settings: Settings) -> dict[str, Any]:
 
 
 def ray_environment() -> dict[str, str]:
-    """Return the variables that ``ray.env`` sets in a shell."""
+    """Return the variables of ``ray.env``. The path of ``PROGRAM`` is set here, because no shell evaluates
+    the file.
+    """
     text = (files("cluster.deploy") / "ray.env").read_text(encoding="utf-8")
     variables = dict(assignment.split("=", 1) for assignment in shlex.split(text, comments=True))
     return {**variables, VARIABLE: str(PROGRAM)}

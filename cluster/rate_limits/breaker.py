@@ -1,15 +1,15 @@
 """Stops the whole cluster from calling a provider that does not answer.
 
-After repeated failures, the breaker opens: every process refuses its calls at once, without waiting for time
-limits. After a pause, one call of the whole cluster probes the provider. If the probe succeeds, the breaker
-closes; if it fails, the next pause is twice as long.
+After repeated failures, the breaker opens: every process refuses its calls immediately, and no call waits
+until its time limit. After a pause, one call of the whole cluster probes the provider. If the probe succeeds,
+the breaker closes. If the probe fails, the next pause is twice as long.
 
     breaker = SharedBreaker(pool, "openai:small")
     with breaker.attempt():                     # raises ProviderUnavailable while the breaker is open
         answer = client.embeddings.create(...)
 
-Put only the call itself into the block. The name must not contain the name of an organisation, because
-``/readyz`` shows the name of the breaker to everybody.
+Put only the call to the provider into the ``with`` block. The name of a breaker must not contain the name of
+an organisation, because ``/readyz`` shows the names of breakers to everybody.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class BreakerState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProviderLoad:
-    """The state of the cluster's calls to remote providers."""
+    """Counts the unavailable providers and the waiting calls of the whole cluster."""
 
     #: Number of providers with an open breaker, which no process calls now.
     unavailable: int = 0
@@ -88,15 +88,17 @@ def provider_load(connection: Connection[Any]) -> ProviderLoad:
 
 
 def breaker_states(connection: Connection[Any]) -> list[BreakerState]:
-    """Return the state of every breaker that has counted a failure, ordered by name."""
+    """Return the state of every breaker that has counted a failure, ordered by name. A breaker is left out if
+    its provider was not called in the hour after a probe was allowed.
+    """
     with connection.cursor(row_factory=class_row(BreakerState)) as cursor:
         return cursor.execute(SQL["all"]).fetchall()
 
 
 class SharedBreaker:
-    """The breaker of one provider, for all processes that open it with the same name.
+    """The breaker of one provider. All processes that use the same name share its state.
 
-    It is safe to use from several threads.
+    A breaker is safe to use from several threads.
 
     Args:
         pool: connections to the database.
@@ -134,10 +136,11 @@ class SharedBreaker:
         self._has_failures = False
 
     def attempt(self) -> "BreakerAttempt":
-        """Return a context manager for one call; ``with`` or, in a coroutine, ``async with``.
+        """Return a context manager for one call. Use it with ``with`` or, in a coroutine, with ``async
+        with``.
 
-        A ``Retryable`` error of the block counts as a failure. ``Throttled`` and ``Permanent`` do not,
-        because the provider has answered.
+        A ``Retryable`` error of the block counts as a failure. ``Throttled`` and ``Permanent`` errors do not
+        count as failures, because the provider has answered.
 
         Raises:
             ProviderUnavailable: at the beginning of the block, if the breaker is open; ``retry_after_s`` says
@@ -146,7 +149,9 @@ class SharedBreaker:
         return BreakerAttempt(self)
 
     def _enter(self) -> str | None:
-        """Return the id of the probe if this call is a probe; otherwise None."""
+        """Return the id of the probe if this call is a probe, and None if the breaker is closed. Raise
+        ``ProviderUnavailable`` if the breaker is open and this call is no probe.
+        """
         if time.monotonic() < self._closed_until:
             return None
         probe = uuid4().hex

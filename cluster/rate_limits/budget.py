@@ -9,7 +9,7 @@ the calls when they arrive. Organisations get fair shares of the budget, and urg
         answer = client.embeddings.create(...)
         grant.settle({"tokens": answer.usage.total_tokens})
 
-A thread waits in ``acquire``, a coroutine in ``acquire_async``. Call neither while the caller holds a
+A thread calls ``acquire``, and a coroutine calls ``acquire_async``. Call neither function while you hold a
 connection of the pool. docs/decisions/030-one-budget-for-the-cluster.md has the reasons and measurements.
 """
 
@@ -28,7 +28,7 @@ from cluster.database.queries import queries
 from cluster.errors import InvalidInput, Throttled
 
 #: Number of parts into which a window is divided. Usage is summed up for each part, so a used amount may
-#: count longer than the window, by the length of one part.
+#: count for up to one part longer than the window.
 SLOTS = 100
 SLOT_END = (
     f"to_timestamp(ceil(extract(epoch FROM at)::float8 * {SLOTS} / part.window_s) * part.window_s / {SLOTS})"
@@ -39,21 +39,22 @@ SQL = {
     )
     for name, text in queries("cluster.rate_limits", "budget.sql").items()
 }
-#: While urgent claims and other claims wait, the urgent claims get up to this many times as much as the
-#: others.
+#: While urgent claims and other claims wait, the urgent claims get up to this many times as much as the other
+#: claims.
 URGENT_SHARE = 9
-#: Grants are spread over the window: otherwise the first caller would use up the whole window, and an urgent
-#: claim would wait for its end. ``BURST`` is the part of a limit that may be granted in one moment. ``PACE``
-#: is the speed of further grants, as a multiple of the average speed. ``PACE`` is above 1, so that callers
-#: can still use room that was left unused.
+#: Grants are spread over the window, because otherwise the first caller would use up the whole window, and an
+#: urgent claim would have to wait for the end of the window. ``BURST`` is the part of a limit that may be
+#: granted in one moment. ``PACE`` is the speed of further grants, as a multiple of the average speed.
+#: ``PACE`` is above 1, so that callers can still use room that was left unused.
 BURST, PACE = 0.05, 1.1
-#: Seconds for which a grant counts as in use if its process does not settle it. This has to be longer than
-#: the time limit of a call.
+#: Seconds for which a grant counts as in use if its process does not settle the grant. This has to be longer
+#: than the time limit of a call.
 LEASE_S = 120.0
 #: Seconds after which a waiting process counts as lost, if it does not ask again and does not take its
 #: offered grant.
 SEEN_S = 5.0
-#: Minimum and maximum seconds between two questions of a waiting process. Short windows have a lower maximum.
+#: Minimum and maximum seconds between two queries with which a waiting process asks for its grant. Short
+#: windows have a lower maximum.
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.002, 1.0
 #: Maximum pause that a provider can ask for, in seconds.
 LONGEST_PAUSE_S = 86_400.0
@@ -79,13 +80,13 @@ class Grant:
         """Record that the provider has answered, and return the unused rest of the grant to the budget. Later
         calls do nothing.
 
-        A call that was surely not sent returns the whole grant: ``settle({"requests": 0, "tokens": 0})``.
+        If the call was surely not sent, return the whole grant: ``settle({"requests": 0, "tokens": 0})``.
 
         Args:
-            used: the amounts that the provider counted; a resource that is missing was used as granted.
+            used: the amounts that the provider counted; a missing resource counts with its granted amount.
 
         Raises:
-            Unavailable: the database does not answer. The grant ends at the end of its lease.
+            Unavailable: the database does not answer. The grant then ends with its lease.
         """
         if not self._settled:
             self._budget._settle(self._id, self.amounts, used, urgent=self._urgent)
@@ -107,13 +108,15 @@ class SharedBudget:
     Args:
         pool: connections to the database.
         name: names the provider and, if an organisation brings its own key, the organisation.
-        limits: for each resource, the amount that the provider allows, and the seconds of its window.
+        limits: for each resource, the amount that the provider allows, and the length of its window in
+            seconds.
         weights: shares of organisations that compete; an organisation without an entry has weight 1.
-        lease_s: seconds after which a grant that was not settled ends; longer than a call takes.
+        lease_s: seconds after which a grant that was not settled ends. This has to be longer than a call
+            takes.
         burst: part of a limit that may be granted in one moment, 0 to 1.
 
     Raises:
-        InvalidInput: a limit or its window is not greater than zero.
+        InvalidInput: there is no limit, or a limit or its window is not greater than zero.
     """
 
     def __init__(
@@ -151,17 +154,18 @@ class SharedBudget:
     def acquire(
         self, amounts: Amounts, *, organisation: str, urgent: bool = False, timeout_s: float
     ) -> Grant:
-        """Wait until the budget has room for the amounts, and take the amounts from it.
+        """Wait until the budget has room for the amounts, and take the amounts from the budget.
 
         Args:
-            amounts: at least one resource of the budget.
+            amounts: the amount that the call needs, for at least one resource of the budget.
             organisation: the organisation whose share of the budget is used.
             urgent: True if a person waits for the answer.
             timeout_s: maximum seconds to wait.
 
         Raises:
             Throttled: there is no room within ``timeout_s``. The error is raised as soon as this is known.
-            InvalidInput: an amount is greater than its limit, or not a resource of the budget.
+            InvalidInput: an amount is negative, is greater than its limit, or belongs to no resource of the
+                budget.
             Unavailable: the database does not answer.
         """
         claim = _Claim(self, amounts, organisation, urgent, timeout_s)
@@ -176,7 +180,9 @@ class SharedBudget:
     async def acquire_async(
         self, amounts: Amounts, *, organisation: str, urgent: bool = False, timeout_s: float
     ) -> Grant:
-        """Wait as ``acquire`` does, without a thread. If the caller is cancelled, its claim is withdrawn."""
+        """Do the same as ``acquire``, but without blocking the event loop. If the caller is cancelled, its
+        claim is withdrawn.
+        """
         claim = _Claim(self, amounts, organisation, urgent, timeout_s)
         try:
             while (wait_s := await asyncio.shield(asyncio.to_thread(claim.ask))) is not None:
@@ -191,8 +197,8 @@ class SharedBudget:
 
         Args:
             remaining: for each resource, the amount that the provider still allows.
-            reset_s: seconds until the provider allows the whole amount again; a missing resource has the
-                length of its window.
+            reset_s: for each resource, the seconds until the provider allows the whole amount again; for a
+                missing resource, the length of its window counts.
         """
         told = {name: amount for name, amount in remaining.items() if name in self.limits}
         if not told:
@@ -207,11 +213,15 @@ class SharedBudget:
         self._locked("correct", values=values)
 
     def pause(self, seconds: float) -> None:
-        """Grant nothing to any process for so many seconds, as the provider asked (``Retry-After``)."""
+        """Grant nothing to any process for this many seconds, because the provider asked for a pause
+        (``Retry-After``). A pause is at most ``LONGEST_PAUSE_S`` long.
+        """
         self._locked("pause", values={"seconds": min(max(0.0, seconds), LONGEST_PAUSE_S)})
 
     def _locked(self, *names: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
-        """Run the statements in a transaction that locks the budget, and return the row of the last one."""
+        """Run the statements in a transaction that locks the budget, and return the row of the last
+        statement.
+        """
         return self._run("lock", *names, values={**self._common, **values})
 
     def _run(self, *names: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
@@ -281,7 +291,8 @@ class _Claim:
         return float(min(max(wait_s, SHORTEST_WAIT_S), self._budget._longest_wait_s, left_s))
 
     def withdraw(self) -> None:
-        """Remove the claim from the queue. If its grant was not used, the grant returns to the budget."""
+        """Remove the claim from the queue. If the claim has an unused grant, the grant returns to the budget.
+        """
         self._budget._run("withdraw", values={"budget": self._budget.name, "id": self._values["id"]})
 
 

@@ -42,7 +42,7 @@ class SecretCipher:
         """
         try:
             owner = json.loads(self._all.decrypt(token))
-        except InvalidToken:  # no cause, because a traceback would show the token
+        except InvalidToken:  # the error below gets no cause, which would show the token
             owner = None
         if not isinstance(owner, list) or owner[:2] != [organisation, provider]:
             raise Misconfigured(
@@ -56,7 +56,7 @@ def open_cipher(secret_key: SecretStr | None) -> SecretCipher:
     """Return the cipher of the setting ``secret_key``.
 
     Raises:
-        Misconfigured: the setting is missing, or has no valid key.
+        Misconfigured: the setting is missing or empty, or one of its keys is not valid.
     """
     if secret_key is None:
         raise Misconfigured(

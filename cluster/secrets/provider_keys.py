@@ -1,4 +1,4 @@
-"""The keys that organisations have for remote providers, encrypted in the database.
+"""Store the keys that organisations have for remote providers, encrypted in the database.
 
 Engines and vector indexes look a key up with ``find_key``; ``python -m cluster.secrets`` sets and lists keys.
 
@@ -26,7 +26,7 @@ PROVIDER = re.compile(r"[a-z][a-z0-9-]{0,63}")
 #: Maximum length of a key in characters.
 MAX_KEY_CHARACTERS = 4_096
 KEY = re.compile(rf"[!-~]{{1,{MAX_KEY_CHARACTERS}}}")
-#: Number of characters that a list shows of a key: the last characters.
+#: Number of last characters of a key that a list shows.
 SHOWN_CHARACTERS = 4
 #: Minimum length of a key whose last characters are shown.
 MIN_SHOWN_KEY = 16
@@ -51,8 +51,8 @@ def find_key(
     *,
     secret_key: SecretStr | None,
 ) -> Secret | None:
-    """Return the organisation's own key for the provider. If it has no key, return the key in the environment
-    variable; if that is missing too, return None.
+    """Return the organisation's own key for the provider. If the organisation has no key, return the key in
+    the environment variable. If the variable is missing too, return None.
 
     Args:
         pool: connections to the database.
@@ -103,7 +103,7 @@ def set_key(
 
 
 def list_keys(connection: Connection[Any], cipher: SecretCipher, organisation: str) -> list[ProviderKey]:
-    """Return the organisation's keys, by provider, without their values."""
+    """Return the organisation's keys without their values, ordered by provider."""
     rows = connection.execute(SQL["list"], {"organisation": organisation}).fetchall()
     return [
         ProviderKey(
@@ -151,8 +151,8 @@ def rotate(connection: Connection[Any], cipher: SecretCipher) -> int:
 
 
 def undecryptable(connection: Connection[Any], cipher: SecretCipher | None) -> list[tuple[str, str]]:
-    """Return organisation and provider of every key that the cipher cannot decrypt. Without a cipher, no key
-    can be decrypted.
+    """Return organisation and provider of every key that the cipher cannot decrypt. If there is no cipher, no
+    key can be decrypted.
     """
     return [
         (organisation, provider)

@@ -1,4 +1,4 @@
-"""A secret text, such as a provider's key, that no log line, error or pickle can show.
+"""Define a type for a secret text, such as a provider's key, that no log line, error or pickle can show.
 
 key = Secret("sk-...")
 print(key)                   # Secret(***)
@@ -17,7 +17,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """Return the text. Call this only where the text is handed to the provider's client."""
+        """Return the text. Call this method only to pass the text to the code that needs it."""
         return self._text
 
     def __repr__(self) -> str:

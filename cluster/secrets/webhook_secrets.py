@@ -16,7 +16,7 @@ from cluster.secrets.cipher import SecretCipher
 from cluster.secrets.secret import Secret
 
 SQL = queries("cluster.secrets", "webhook_secrets.sql")
-#: Number of last characters of a secret that people see.
+#: Number of last characters of a secret that people can see.
 HINT_CHARACTERS = 4
 
 
@@ -29,7 +29,7 @@ def add_secret(
     *,
     keep_others_s: float = 0,
 ) -> None:
-    """Make this the current secret of the endpoint, in the caller's transaction.
+    """Make ``secret`` the current secret of the endpoint, in the caller's transaction.
 
     Args:
         keep_others_s: seconds for which the secret that was current until now stays valid. Older secrets stay
@@ -60,8 +60,8 @@ def valid_secrets(
 
 
 def rotate(connection: Connection[Any], cipher: SecretCipher) -> int:
-    """Encrypt every secret of every endpoint with the first key of the setting, and return the number of
-    secrets.
+    """Encrypt every secret of every endpoint with the first key of ``CLUSTER_SECRET_KEY``, and return the
+    number of secrets.
 
     Raises:
         Misconfigured: a secret cannot be decrypted. Then no secret is changed.
@@ -81,7 +81,9 @@ def rotate(connection: Connection[Any], cipher: SecretCipher) -> int:
 
 
 def undecryptable(connection: Connection[Any], cipher: SecretCipher | None) -> list[tuple[str, str]]:
-    """Return organisation and endpoint of each secret that the cipher does not decrypt."""
+    """Return organisation and endpoint of each secret that the cipher cannot decrypt. If there is no cipher,
+    no secret can be decrypted.
+    """
     return [
         (organisation, endpoint)
         for organisation, endpoint, _, token in connection.execute(SQL["list_of_all"]).fetchall()

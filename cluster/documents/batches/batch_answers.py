@@ -21,7 +21,7 @@ class RequestAnswer:
     status: int
     #: The body in JSON.
     body: bytes
-    #: Name of the model that read the inputs; empty if no model did.
+    #: Name of the model that read the inputs; empty if no model read them.
     model: str = ""
     #: Number of tokens that the model read.
     tokens: int = 0
@@ -45,8 +45,8 @@ def answered_line(batch: str, request: RequestLine, answer: RequestAnswer) -> by
 
 
 def unanswered_line(batch: str, request: RequestLine, *, code: str, message: str) -> bytes:
-    """Return the line of the error file for a request without an answer. The batch ended before the request
-    was sent to a model.
+    """Return the line of the error file for a request that has no answer because the batch ended before the
+    request was sent to a model.
     """
     line: dict[str, Any] = {
         "id": f"batch_req_{digest(batch, str(request.number), size=12)}",

@@ -3,7 +3,7 @@
 The job of a batch calls ``write_files``. Upkeep calls ``end_abandoned`` for each batch that its job cannot
 end, because the job failed, was cancelled, or did not begin before the completion window ended.
 
-    files = write_files(blobs, batch, parts, unanswered=UNANSWERED[BatchStatus.CANCELLED], ...)
+    files = write_files(blobs, batch, parts, BatchStatus.CANCELLED, max_line_bytes=1_000_000)
 """
 
 from collections.abc import Mapping
@@ -87,8 +87,8 @@ def write_files(
 def end_abandoned(
     connection: Connection[Any], blobs: BlobStore, *, max_line_bytes: int
 ) -> list[RequestBatch]:
-    """End the open batches that no job will end, of every organisation. Return these batches as they were
-    before.
+    """End open batches, of all organisations, that no job will end; at most ``ROUND_LIMIT`` batches. Return
+    the batches that this call has ended, in their state before the end.
 
     Each batch ends in a separate transaction. Several processes may call this at the same time.
     """
@@ -102,7 +102,7 @@ def end_abandoned(
             parts = batch_progress.parts_of(connection, batch)
         try:
             files = write_files(blobs, batch, parts, status, max_line_bytes=max_line_bytes)
-        except Permanent as exc:  # a blob is damaged, so the batch ends without files
+        except Permanent as exc:  # a blob is missing or damaged, so the batch ends without files
             log.error("batch_files_lost", batch=id, organisation=organisation, reason=str(exc))
             status, files = BatchStatus.FAILED, BatchFiles()
         with connection.transaction():
@@ -123,7 +123,7 @@ def _end(
     files: BatchFiles,
 ) -> list[str] | None:
     """End the batch, and return the hashes of the blobs to release. Return None if the batch has changed
-    since the caller read it.
+    since the caller read it, or if its job runs.
     """
     batch = lock_batch(connection, seen.organisation, seen.id)
     if batch.status.ended or batch.next_line != seen.next_line:

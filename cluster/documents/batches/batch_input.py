@@ -2,12 +2,12 @@
 
     {"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {"model": "...", "input": "a text"}}
 
-``check_input`` reads the whole file before a batch begins. A line that is not a request makes the batch fail,
-as in OpenAI's API. If only the body of a request is wrong, the batch does not fail; the answer to the request
-is an error. Only one line is in memory at a time.
+``check_input`` reads the file before a batch begins. A line that is not a request makes the batch fail, as in
+OpenAI's API. If only the content of a request's body is wrong, the batch does not fail, and the answer to the
+request is an error. Only one line is in memory at a time.
 
-    found = check_input(file, limits)
-    for request in read_requests(file, first_line=1, limits=limits): ...
+    found = check_input(file, max_line_bytes=1_000_000)
+    for request in read_requests(file, first_line=1, max_line_bytes=1_000_000): ...
 """
 
 import json
@@ -33,8 +33,8 @@ MAX_FILE_BYTES = 200_000_000
 MAX_ERRORS = 1_000
 #: Maximum number of characters of a ``custom_id``.
 MAX_CUSTOM_ID = 512
-#: Maximum number of arrays and objects on one line. An empty array takes two bytes in the file, and about a
-#: hundred times as many in memory.
+#: Maximum number of arrays and objects on one line. This protects the memory, because an empty array takes
+#: two bytes in the file, and about a hundred times as many in memory.
 MAX_CONTAINERS = 1_000_000
 #: Number of bytes of the hash that is kept for each ``custom_id`` while the file is checked.
 HASH_BYTES = 16
@@ -57,7 +57,7 @@ class InputError:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckedInput:
-    """The result of reading a whole input file."""
+    """The result of checking an input file."""
 
     #: Number of requests.
     requests: int
@@ -74,7 +74,7 @@ class RequestLine:
     custom_id: str
     #: The whole line.
     data: bytes
-    #: Number of inputs of the request; 1 if its body is wrong.
+    #: Number of inputs of the request; 1 if its body has no list of inputs.
     inputs: int
 
 
@@ -87,7 +87,8 @@ class BadLine(ValueError):
 
 
 def check_input(file: BinaryIO, *, max_line_bytes: int) -> CheckedInput:
-    """Read the whole file, and return the number of its requests and its errors.
+    """Read the file, and return the number of its requests and its errors. Reading stops early if there are
+    too many requests or errors.
 
     Args:
         file: the input file, at its beginning.
@@ -130,7 +131,7 @@ def read_requests(file: BinaryIO, *, first_line: int, max_line_bytes: int) -> It
 
 def _lines(file: BinaryIO, max_line_bytes: int) -> Iterator[tuple[int, bytes]]:
     """Yield the number and the bytes of each line that is not empty. If a line is too long, only its
-    beginning is returned.
+    beginning is yielded.
     """
     number = 0
     while line := file.readline(max_line_bytes + 1):
@@ -217,7 +218,9 @@ def _repeated(hashes: bytearray, numbers: "array[int]") -> list[InputError]:
 
 
 def _wrong_size(requests: int, inputs: int) -> list[InputError]:
-    """Return an error if the file has no requests, or too many requests or inputs."""
+    """Return one error if the file has no requests, or too many requests or inputs; otherwise return no
+    error.
+    """
     if requests == 0:
         return [InputError(code="empty_file", message="The input file has no requests.")]
     if requests > MAX_REQUESTS:

@@ -7,7 +7,7 @@ job (``attempts.hold``).
 
     begin(connection, batch, total=20_000, fingerprints={...})
     add_part(connection, blobs, batch, part)
-    end(connection, blobs, batch, BatchStatus.COMPLETED, files)
+    end(connection, blobs, batch, BatchStatus.COMPLETED, files, errors=[])
 """
 
 from dataclasses import asdict, dataclass, field
@@ -61,7 +61,7 @@ class BatchFiles:
 def begin(
     connection: Connection[Any], batch: RequestBatch, *, total: int, fingerprints: dict[str, str]
 ) -> None:
-    """Record that the input file is checked.
+    """Record that the input file was checked, and that the batch is in progress.
 
     Args:
         total: number of requests.
@@ -78,7 +78,7 @@ def add_part(connection: Connection[Any], blobs: BlobStore, batch: RequestBatch,
 
     Raises:
         Conflict: the part does not follow the last part, or the batch has ended.
-        Unavailable: the blob of the part was deleted.
+        Unavailable: a blob of the part was deleted.
     """
     if batch.status.ended or batch.next_line != part.first_line:
         raise Conflict(
@@ -139,11 +139,11 @@ def end(
         batch: the current state of the batch; the caller has locked it.
         status: the status in which the batch ends.
         files: the blobs of the two files.
-        errors: the reasons why the batch failed.
+        errors: the reasons why the batch failed; empty if it did not fail.
 
     Returns:
         The hashes of the blobs of the parts and of the input file. Pass these hashes to ``release_blobs``
-            after the commit.
+        after the commit.
 
     Raises:
         Unavailable: the blob of a file was deleted.

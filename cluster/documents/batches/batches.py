@@ -129,8 +129,8 @@ class RequestBatch:
     cancelled_at: datetime | None
 
 
-#: The SQL of columns that depend on the batch and on its job. If the job was cancelled, the batch counts as
-#: cancelled, too.
+#: The SQL of columns that depend on the batch and on its job. If the job was cancelled, an open batch has the
+#: status ``cancelling``.
 COMPUTED = {
     "status": "CASE WHEN batches.status IN ('validating', 'in_progress', 'finalizing')"
     " AND (batches.cancelling_at IS NOT NULL OR jobs.state = 'cancelled')"
@@ -169,13 +169,13 @@ def create_batch(
         InvalidInput: the file has another purpose or is too large, or the completion window is wrong.
         NotFound: the organisation has no such file.
         Throttled: the organisation has reached a limit on what it stores.
-        NotPermitted: the caller's key is limited to some models; the file may name others.
+        NotPermitted: the caller's key is limited to some models, but the file can name any model.
     """
     require_all_models("a batch")
     window = _window(new.completion_window)
     file = _requests_file(connection, organisation, new.input_file)
-    # The size of the answers is not known yet. So this only checks that the organisation has not reached a
-    # limit.
+    # The size of the answers is not known yet. So this call only checks that the organisation has not reached
+    # a limit.
     require_room(connection, organisation, default_limits=default_limits, files=1, bytes=1)
     id, job = f"batch_{secrets.token_hex(16)}", new_job_id()
     values = {
@@ -229,9 +229,10 @@ def list_batches(connection: Connection[Any], organisation: str, page: PageReque
 def cancel_batch(connection: Connection[Any], organisation: str, id: str) -> RequestBatch:
     """Cancel the batch in the caller's transaction. Requests that have an answer keep it.
 
-    A batch whose input file is not checked yet ends at once. Otherwise its running job notices the request,
-    writes the output file and the error file, and ends the batch. If the job is queued, upkeep does this
-    (``batch_files.end_abandoned``). A batch that was cancelled before does not change.
+    If the job is queued and the input file is not checked yet, the batch ends immediately. If the job is
+    running, it notices the request, writes the output file and the error file, and ends the batch. If the job
+    is queued and the input file is checked, upkeep does the same (``batch_files.end_abandoned``). A batch
+    that was cancelled before does not change.
 
     Raises:
         NotFound: the organisation has no such batch.

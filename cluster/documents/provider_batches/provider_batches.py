@@ -1,9 +1,9 @@
 """Record the batches that a provider's Batch API computes, and the chunks of a vector store that these
 batches embed.
 
-A chunk is first asked for, then put into a batch, and then answered with a vector or an error. A batch is
-recorded with its inputs before anything is sent, so a process may be killed at any moment.
-``data_jobs.bulk.provider_batches`` and the stage ``TakeVectors`` call this module.
+First, a vector for a chunk is asked for. Then the chunk is put into a batch. Then the chunk gets an answer,
+which is a vector or an error. A batch is recorded with its inputs before anything is sent, so a process may
+be killed at any moment. ``data_jobs.bulk.provider_batches`` and the stage ``TakeVectors`` call this module.
 
     ask(connection, store, document, [BatchInput(id="chk_1", text="Herons stand still.", tokens=5)])
     batch = seal(connection, store, BatchLimits(inputs=50_000, bytes=200_000_000))
@@ -52,9 +52,11 @@ class BatchAnswer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchLimits:
-    """The size of one batch."""
+    """The limits on the size of one batch."""
 
+    #: Maximum number of inputs.
     inputs: int
+    #: Maximum number of bytes of the inputs' lines in all.
     bytes: int
     #: Maximum number of tokens; None: no limit.
     tokens: int | None = None
@@ -64,11 +66,11 @@ class BatchLimits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProviderBatch:
-    """A batch that may be at the provider."""
+    """A recorded batch of inputs. The provider may have received the batch already."""
 
     #: Our id of the batch. The provider stores it in the metadata of its batch.
     id: str
-    #: Number of the batch among those of its store, from 1.
+    #: Number of the batch among the batches of its store, from 1.
     number: int
     inputs: int
     #: Number of tokens of the inputs, as this project counts them.
@@ -101,7 +103,7 @@ def answers(connection: Connection[Any], store: VectorStore, document: str) -> d
 
 
 def ask(connection: Connection[Any], store: VectorStore, document: str, inputs: Iterable[BatchInput]) -> None:
-    """Record that the document needs these vectors. A repeated call changes nothing."""
+    """Record that the document needs vectors for these inputs. A repeated call changes nothing."""
     with connection.cursor() as cursor:
         cursor.executemany(
             SQL["ask"],
@@ -113,7 +115,7 @@ def ask(connection: Connection[Any], store: VectorStore, document: str, inputs: 
 
 
 def seal(connection: Connection[Any], store: VectorStore, limits: BatchLimits) -> ProviderBatch | None:
-    """Put waiting inputs into a new batch, and return it; None if no input waits.
+    """Put waiting inputs into a new batch, and return the batch; None if no input waits.
 
     Commit the transaction before the batch is sent. The id of the batch is made from its number among the
     batches of the store and from its inputs. Call this function only while no other process seals batches of
@@ -146,7 +148,7 @@ def seal(connection: Connection[Any], store: VectorStore, limits: BatchLimits) -
 
 
 def open_batches(connection: Connection[Any], store: VectorStore) -> list[ProviderBatch]:
-    """Return the batches whose answers are not collected yet, the oldest first."""
+    """Return the batches of the store that are not closed yet, the oldest first."""
     with connection.cursor(row_factory=class_row(ProviderBatch)) as cursor:
         return cursor.execute(SQL["open"], _key(store)).fetchall()
 
@@ -203,7 +205,8 @@ def close(
     tokens_used: int | None = None,
     error: str | None = None,
 ) -> bool:
-    """Record that the batch has ended, and let its inputs without an answer wait for another batch.
+    """Record that the batch has ended, and let its inputs without an answer wait for another batch. After
+    ``MAX_ATTEMPTS`` batches without an answer, an input gets an error instead.
 
     Args:
         tokens_used: number of tokens that the provider reports for the answers.
