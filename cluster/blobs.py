@@ -134,7 +134,8 @@ class BlobStore:
             return bool(self._files.exists(path))
 
     def delete(self, organisation: str, sha256: str) -> bool:
-        """Delete the blob. No row may refer to it any more. Return True if the blob was stored."""
+        """Delete the blob. Call this only if no row refers to the blob. Return True if the blob was stored.
+        """
         path = self._path(organisation, sha256)
         with translated_storage_errors():
             try:
@@ -200,7 +201,7 @@ class BlobStore:
         """
         if not self._local or os.path.isdir(folder):
             return
-        os.makedirs(self._root, mode=0o700, exist_ok=True)  # parents do not get this mode
+        os.makedirs(self._root, mode=0o700, exist_ok=True)  # parent folders do not get this mode
         os.makedirs(folder, exist_ok=True)
         while len(folder) > len(self._root):
             folder = os.path.dirname(folder)

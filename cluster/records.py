@@ -190,12 +190,12 @@ def document_id(organisation: str, vector_store: str, source_key: str) -> str:
 
 
 def vector_store_id(organisation: str, name: str) -> str:
-    """Make the id of the vector store that a job creates for a name."""
+    """Make the id of a vector store from its name; see ``stores.ensure_store``."""
     return "vs_" + digest(organisation, name, size=12)
 
 
 def chunk_id(document: str, text: str, ordinal_among_equals: int, fingerprint: str) -> str:
-    """Make the id of a chunk. Equal text in the same document with the same model gives the same chunk id.
+    """Make the id of a chunk. The id stays the same as long as all arguments stay the same, in every run.
 
     Args:
         document: id of the document.

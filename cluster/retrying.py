@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from cluster.errors import Retryable, Shortage
 
-#: Maximum number of doublings; every backoff has reached its longest wait by then.
+#: Maximum number of doublings. After so many doublings, every backoff has reached its longest wait.
 MAX_DOUBLINGS = 9
 
 

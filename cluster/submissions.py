@@ -66,7 +66,7 @@ def accept(connection: Connection[Any], kind: JobKind, asked: AskedJob, *, subje
     """Accept the job, in the caller's transaction.
 
     Args:
-        subject: what the job is about, if the kind does not say so.
+        subject: what the job is about; used only for kinds that are not in ``ACCEPTED``.
 
     Raises:
         ClusterError: the organisation does not have a thing that the input names, or has reached a limit.

@@ -30,8 +30,8 @@ SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 #: Environment variable from which Serve reads the path of ``PROGRAM``.
 VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
-#: Answers to use for HAProxy's own errors, by status. For input that is not HTTP, HAProxy still sends its
-#: built-in page.
+#: Answers that replace HAProxy's own error pages, by status. For input that is not HTTP, HAProxy still sends
+#: its built-in page.
 ERRORS = {
     400: refusal(MALFORMED, code="bad_request", type="invalid_request_error"),
     408: refusal(TOO_SLOW, code="request_timeout", type="invalid_request_error"),

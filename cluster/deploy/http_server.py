@@ -62,7 +62,9 @@ class WithoutUpgrade(HttpToolsProtocol):
             super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Parse bytes from the client."""
+        """Parse bytes from the client. If the parser stops at an offer to upgrade, parse the head again
+        without the offer.
+        """
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)

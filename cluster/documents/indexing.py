@@ -9,10 +9,11 @@ makes three calls:
         ...                                                  # the caller's own records
     index.settle(organisation, store_id)
 
-If the vectors are in our Postgres, the transaction does everything, and the other two calls do nothing.
-For an external index, ``write_ahead`` writes the new vectors; ids come from content, so a repeated call
-changes nothing. The transaction makes the new chunks current and puts the ids of old chunks into the outbox.
-``settle`` and a job each minute empty the outbox. Transactions and chunk deletions call no external index.
+If the vectors are in our Postgres, the transaction does everything, and the other two calls do nothing. For
+an external index, ``write_ahead`` writes the new vectors. Ids come from content, so a repeated call changes
+nothing. The transaction makes the new chunks current and puts the ids of old chunks into the outbox.
+``settle`` empties the outbox, and a job also empties it each minute. Transactions and chunk deletions call no
+external index.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +47,7 @@ RENEWAL_S = 30.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ahead:
-    """Vectors that were written to an external index before their chunks are current."""
+    """Vectors that were written to an external index before their chunks become current."""
 
     #: Token of the vectors' reservation in the outbox.
     holder: str
@@ -87,7 +88,7 @@ class ChunkIndex:
     def write_ahead(
         self, organisation: str, store: str, rows: Sequence[ChunkRecord], *, collection: str
     ) -> Ahead | None:
-        """Write the vectors of new chunks to an external index, and wait until searches see them.
+        """Write the vectors of new chunks to an external index, and wait until searches see the vectors.
 
         Call this outside any transaction. Repeating the call changes nothing. Returns None if the vectors are
         in our Postgres.
@@ -135,8 +136,7 @@ class ChunkIndex:
         """Replace the document's chunks with these chunks, in the caller's transaction. Other writers of the
         document wait.
 
-        Chunks with ``vector=None`` must be stored already. They keep their vector and get the new
-        attributes.
+        Chunks with ``vector=None`` must be stored already. They keep their vector and get new attributes.
 
         Args:
             ahead: result of ``write_ahead`` for the same chunks; the attributes may have changed since then.
@@ -307,7 +307,7 @@ class ChunkIndex:
             return chunk_store.count(connection, organisation, store, collection=collection)
 
     def scan(self, organisation: str, store: str, *, collection: str) -> Iterator[ChunkRecord]:
-        """Yield every chunk of the store with its vector, ordered by id. Only some chunks are in memory.
+        """Yield every chunk of the store with its vector, ordered by id. Few chunks are in memory at a time.
 
         The vector of a chunk is None if an external index has lost the vector.
         """

@@ -45,7 +45,7 @@ class OwnerColumn:
 
 
 def request_deletion(connection: Connection[Any], organisation: str, *, default: str) -> Job:
-    """Refuse all requests of the organisation from now on, and submit the job that deletes what it owns.
+    """Refuse all requests of the organisation from now on, and submit the job that deletes its data.
 
     Args:
         organisation: id of the organisation.

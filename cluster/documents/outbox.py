@@ -97,8 +97,8 @@ def give_up(connection: Connection[Any], place: Place, holder: str) -> None:
 
 
 def add(connection: Connection[Any], organisation: str, store: str, ids: Sequence[str]) -> None:
-    """Add ids of chunks that were deleted or have new attributes to the outbox. The id ``WHOLE_STORE`` means
-    every vector of the store.
+    """Add to the outbox the ids of chunks that were deleted or have new attributes. The id ``WHOLE_STORE``
+    means every vector of the store.
     """
     if ids:
         values = {"organisation": organisation, "store": store, "ids": sorted(ids)}

@@ -1,4 +1,4 @@
-"""Uploads in parts: create an upload, add parts, and complete the upload as a file or cancel it.
+"""Manage uploads in parts: create an upload, add parts, and complete the upload as a file or cancel it.
 
 The id of a part is made from its bytes, so the same bytes sent twice are one part. A completion may list the
 same part more than once if the file contains these bytes repeatedly. Called by the routes of uploads and by
@@ -76,7 +76,7 @@ class UploadPart:
     upload: str
     id: str
     bytes: int
-    #: SHA-256 of the part's bytes; it names the blob.
+    #: SHA-256 of the part's bytes. This hash is the name of the blob.
     sha256: str
     created_at: datetime
 
@@ -89,9 +89,9 @@ SQL = {
 
 #: Maximum number of parts that a completion may list. This is enough for 8 GiB in parts of a megabyte.
 MAX_PARTS = 8_192
-#: The parts that arrive for an upload may have this many times the announced bytes, and there may be this
-#: many times ``MAX_PARTS``, because a client that divides its file differently after a failure sends the file
-#: twice. More than that is abuse.
+#: A client that divides its file differently after a failure sends the file twice. So the parts of an upload
+#: may have this many times the announced bytes, and their number may be this many times ``MAX_PARTS``. More
+#: than that is abuse.
 MAX_TIMES_SENT = 2
 #: Number of seconds after the expiry of an upload in which a completion may still finish, because writing a
 #: large file takes time.
@@ -114,7 +114,7 @@ def create_upload(
 
     Args:
         bytes: number of bytes of the whole file.
-        expires_after_s: lifetime of the completed file, as in ``create_file``.
+        expires_after_s: seconds until the completed file expires, as in ``create_file``.
         lifetime_s: the upload expires if it is not completed within this many seconds.
         default_limits: limits from the settings, for an organisation without limits of its own.
 

@@ -102,8 +102,8 @@ class Grant:
 
 
 class SharedBudget:
-    """The rate limits of one provider, for all processes that open a budget with the same name. Safe to use
-    from several threads.
+    """Shares the rate limits of one provider between all processes that open a budget with the same name.
+    Safe to use from several threads.
 
     Args:
         pool: connections to the database.

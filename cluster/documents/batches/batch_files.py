@@ -1,7 +1,7 @@
 """Write the output file and the error file of a batch from its parts, and end batches without a running job.
 
-The job of a batch calls ``write_files``. Upkeep calls ``end_abandoned`` for each batch that its job cannot
-end, because the job failed, was cancelled, or did not begin before the completion window ended.
+The job of a batch calls ``write_files``. Upkeep calls ``end_abandoned`` to end the batches that their jobs
+cannot end, because a job failed, was cancelled, or did not begin before the completion window ended.
 
     files = write_files(blobs, batch, parts, BatchStatus.CANCELLED, max_line_bytes=1_000_000)
 """

@@ -27,7 +27,7 @@ ENDPOINT = "/v1/embeddings"
 #: Maximum number of requests of a batch, and maximum number of inputs of all these requests together. Both
 #: are OpenAI's limits.
 MAX_REQUESTS, MAX_INPUTS = 50_000, 50_000
-#: Maximum number of bytes of an input file, OpenAI's limit.
+#: Maximum number of bytes of an input file. This is OpenAI's limit.
 MAX_FILE_BYTES = 200_000_000
 #: Maximum number of errors that a failed batch lists.
 MAX_ERRORS = 1_000

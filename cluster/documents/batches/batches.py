@@ -1,4 +1,4 @@
-"""Batches of requests: create, get, list and cancel them.
+"""Create, get, list and cancel batches of requests.
 
 A batch names an input file with one request on each line. Its job (kind ``embed_batch``) checks the file,
 sends the requests to the models, and writes the output file and the error file. ``batch_progress`` records

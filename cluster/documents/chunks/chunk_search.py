@@ -56,7 +56,8 @@ class Hit:
     text: str
     attributes: Mapping[str, Any]
     #: Similarity, higher is better: cosine in [-1, 1], dot product, or minus the distance. If rankings were
-    #: fused, the score is the sum of the chunk's RRF shares divided by the largest possible sum, in (0, 1].
+    #: fused (reciprocal rank fusion), the score is the sum of the chunk's shares divided by the largest
+    #: possible sum, in (0, 1].
     score: float
 
 

@@ -1,9 +1,9 @@
 """Build the SQL statements on chunk tables. A row has text, attributes and full-text words. If the store
 keeps its vectors in pgvector, the row also has the vector.
 
-Each collection has one table. Statements that touch rows name the organisation, except for the renewal of
-words, which covers all organisations. Collection names are checked by the callers and quoted
-here. Values are always parameters.
+Each collection has one table. Statements that read or write rows name the organisation, except for the
+renewal of words, which covers all organisations. Callers check the names of collections, and this module
+quotes the names. Values are always parameters.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,8 @@ ANY_OF_ITS_WORDS = """
      FROM unnest(to_tsvector('english', %(words)s)))
 """
 ITS_PHRASE = "phraseto_tsquery('english', %(words)s)"
-#: The lexemes of the words in the table ``i``. Letters get no positions, so phrase queries do not match them.
+#: The lexemes of the words in the table ``i``. Letters get no positions, so phrase queries do not match
+#: letters.
 LEXEMES = sql.SQL("to_tsvector('english', i.words) || array_to_tsvector(string_to_array(i.letters, ' '))")
 
 OWNED = sql.SQL("organisation = %(organisation)s AND vector_store = %(store)s")
@@ -130,10 +131,11 @@ class ChunkStatements:
         )
 
     def merge(self) -> sql.Composed:
-        """Insert new rows and change rows that differ. The order by id prevents deadlocks between writers.
+        """Insert new rows, and change stored rows that differ from incoming rows. The order by id prevents
+        deadlocks between writers.
 
-        Equal rows are left out before the insert because the insert would lock them and compute their
-        full-text vectors.
+        Incoming rows that are equal to stored rows are left out before the insert, because the insert would
+        lock the stored rows and compute their full-text vectors.
         """
         return self._format(
             """
@@ -215,8 +217,8 @@ class ChunkStatements:
         return self._format("SELECT id FROM {table} WHERE {owned} AND document = %(document)s")
 
     def set_attributes(self) -> sql.Composed:
-        """Update rows whose attributes differ from the given attributes. Returns what ``delete_others``
-        returns.
+        """Update rows whose attributes differ from the given attributes. Returns, for the updated rows, what
+        ``delete_others`` returns.
         """
         return self._format(
             """
@@ -276,8 +278,8 @@ class ChunkStatements:
         )
 
     def old_words(self) -> sql.Composed:
-        """Lock and select rows that come after a key and whose words have an older version. Rows that another
-        transaction has locked are skipped.
+        """Lock and select rows that come after the given key and whose words have an older version. Rows that
+        another transaction has locked are skipped.
         """
         return self._format(
             """

@@ -1,4 +1,4 @@
-"""Chunks in our Postgres: the texts, attributes and full-text words of the current chunks.
+"""Store the chunks in our Postgres: the texts, attributes and full-text words of the current chunks.
 
 Called by ``indexing``, which writes chunks together with their vectors, and by code that reads or deletes
 chunks in its own transaction. A chunk is current exactly while its row is in the chunk table. A new version

@@ -53,7 +53,7 @@ class Standing:
 
         Args:
             position: number of the last of these rows.
-            written: the numbers of these rows that were written and that were unchanged.
+            written: how many of these rows were written, and how many were unchanged.
             faults: the faults of the rows that were not inserted.
         """
         first = {kind: list(rows) for kind, rows in self.first_failed.items()}

@@ -45,7 +45,7 @@ class AheadOfRows:
     records: Sequence[ChunkRecord] = ()
     #: The rows in the binary format of ``COPY``; None if a row has a text, or if the index is external.
     new: bytes | None = None
-    #: What the external index has stored; None if the vectors are in our Postgres.
+    #: The vectors that were written to the external index; None if the vectors are in our Postgres.
     ahead: Ahead | None = None
 
 

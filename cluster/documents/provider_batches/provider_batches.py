@@ -237,7 +237,7 @@ def unanswered_documents(connection: Connection[Any], store: VectorStore) -> set
 
 
 def asking_documents(connection: Connection[Any], store: VectorStore) -> set[str]:
-    """Return the ids of the documents with recorded chunks."""
+    """Return the ids of the documents that have recorded inputs."""
     return {document for (document,) in connection.execute(SQL["documents"], _key(store))}
 
 

@@ -1,4 +1,4 @@
-"""File batches: groups of files that are attached, counted and cancelled together in a vector store.
+"""Manage file batches, which are groups of files that are attached, counted and cancelled together.
 
 Called by the routes.
 

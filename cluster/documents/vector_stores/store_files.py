@@ -1,4 +1,4 @@
-"""Files attached to vector stores: read their status, change their attributes, and detach them.
+"""Read the status of files that are attached to vector stores, change their attributes, and detach them.
 
 ``attaching`` attaches files and submits a job for each file. The worker that runs the job makes these calls
 in its last transaction:
@@ -145,7 +145,7 @@ def list_store_files(
         batch: only files of the batch with this id.
 
     Raises:
-        InvalidInput: the cursor is not a file of the store.
+        InvalidInput: the page's cursor names no file of the store.
     """
     values = {
         "organisation": store.organisation,

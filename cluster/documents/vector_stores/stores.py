@@ -1,4 +1,4 @@
-"""Vector stores: named sets of documents that can be searched.
+"""Manage vector stores, which are named sets of documents that can be searched.
 
 Called by the jobs that fill stores, by retrieval and by the routes. Every call names the organisation.
 
