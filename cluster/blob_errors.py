@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from cluster.errors import Misconfigured, Permanent, Resource, Shortage, Unavailable
 
 FULL_RETRY_AFTER_S, AWAY_RETRY_AFTER_S = 30.0, 5.0
-#: Error numbers of a file system that is full or read-only.
+#: Error numbers of a file system that is full or read-only, or that has reached a quota or a limit on file
+#: size.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 #: Words in the error messages of a full bucket (MinIO, Ceph, Google, Azure), and the HTTP status 507.
 FULL_WORDS = re.compile(r"quota ?exceeded|storage ?full|insufficient ?storage|\b507\b", re.IGNORECASE)

@@ -27,7 +27,7 @@ HTML_START = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 PDF_MARK = b"%PDF-"
-#: The header of a PDF on a line of its own, with or without a comment.
+#: The header of a PDF on a line of its own. A comment may follow the header on this line.
 PDF_HEADER = re.compile(rb"%PDF-\d\.\d[ \t]*(?:%[^\r\n]*)?(?=[\r\n]|$)")
 #: Comments and the first object, which follow the header of a PDF.
 PDF_BODY = re.compile(rb"\s*(?:%[^\r\n]*[\r\n]+\s*)*(?:\d+\s+\d+\s+obj\b|$)")

@@ -1,4 +1,5 @@
-"""The table of file formats: how to recognise each format, which purposes accept it, which parser reads it.
+"""Define the table of file formats: how to recognise each format, which purposes accept it, which parser
+reads it.
 
     recognise(b"%PDF-1.7 ...", name="anything.txt").media_type     # "application/pdf"
     format_of("text/markdown").parser                              # "data_jobs.stages.formats.markdown"
@@ -50,7 +51,8 @@ class Format:
     #: Packages whose version affects the parsed text. If several formats use a package, only one row names
     #: it, because the pipeline version lists these packages in the order of the table.
     libraries: tuple[str, ...] = ()
-    #: Version of the parser. Raise it if a change of the parser gives other pages for the same bytes.
+    #: Version of the parser. Raise the version if a change of the parser gives other pages for the same
+    #: bytes.
     parser_version: int = 1
     #: What counts as one page of such a document, in the words of the handbook.
     page: str = ""

@@ -195,7 +195,7 @@ def vector_store_id(organisation: str, name: str) -> str:
 
 
 def chunk_id(document: str, text: str, ordinal_among_equals: int, fingerprint: str) -> str:
-    """Make the id of a chunk. The id stays the same as long as all arguments stay the same, in every run.
+    """Make the id of a chunk. The same arguments give the same id in every run.
 
     Args:
         document: id of the document.

@@ -69,7 +69,7 @@ def open_cipher(secret_key: SecretStr | None) -> SecretCipher:
         raise Misconfigured(
             "CLUSTER_SECRET_KEY has to hold Fernet keys (32 bytes in URL-safe base64), separated by commas; "
             f"{HOW_TO_MAKE_ONE}"
-        ) from None  # no cause, because it would show the key
+        ) from None  # no cause, because the cause would show the key
 
 
 def new_key() -> str:

@@ -128,8 +128,8 @@ def delete_key(connection: Connection[Any], organisation: str, provider: str) ->
 
 
 def rotate(connection: Connection[Any], cipher: SecretCipher) -> int:
-    """Encrypt every key of every organisation with the first key of the setting, and return the number of
-    keys.
+    """Encrypt every key of every organisation with the first key of ``CLUSTER_SECRET_KEY``, and return the
+    number of keys.
 
     A key that another process sets at the same time is not overwritten.
 

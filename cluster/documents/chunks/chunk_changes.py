@@ -44,7 +44,7 @@ def delete_store(
     connection: Connection[Any], organisation: str, store: str, *, collection: str, limit: int
 ) -> int:
     """Delete at most ``limit`` chunks of a deleted or expired store, and return the number of deleted chunks.
-    If any of their vectors are in an external index, the outbox gets one entry for all vectors of the store.
+    If an external index has vectors of these chunks, the outbox gets one entry for all vectors of the store.
     """
     deleted = chunk_store.delete_store(connection, organisation, store, collection=collection, limit=limit)
     if deleted.outside:
@@ -60,8 +60,8 @@ def set_attributes(
     *,
     collection: str,
 ) -> None:
-    """Replace the attributes of the chunks with these ids in the caller's transaction. The outbox sends the
-    attributes to an external index after the transaction.
+    """Replace the attributes of the chunks whose ids are the keys of ``attributes``, in the caller's
+    transaction. The outbox sends the attributes to an external index after the transaction.
     """
     changed = chunk_store.set_attributes(connection, organisation, store, attributes, collection=collection)
     outbox.add(connection, organisation, store, changed.outside)
