@@ -94,8 +94,7 @@ class BlobStore:
         self._local = isinstance(filesystem, LocalFileSystem)
 
     def writer(self, organisation: str) -> "BlobWriter":
-        """Make a writer for a new blob, for a ``with`` block. If ``commit`` is not called, nothing is stored.
-        """
+        """Make a writer for a new blob, for a ``with`` block. Only ``commit`` stores the blob."""
         folder = f"{self._root}/{_checked(ORGANISATION, organisation)}/{UNFINISHED}"
         with translated_storage_errors():
             self._make(folder)
@@ -134,8 +133,7 @@ class BlobStore:
             return bool(self._files.exists(path))
 
     def delete(self, organisation: str, sha256: str) -> bool:
-        """Delete the blob. Call this only if no row refers to the blob. Return True if the blob was stored.
-        """
+        """Delete the blob. The caller makes sure that no row refers to it. Return True if the blob was stored."""
         path = self._path(organisation, sha256)
         with translated_storage_errors():
             try:
@@ -145,8 +143,7 @@ class BlobStore:
         return True
 
     def delete_organisation(self, organisation: str) -> int:
-        """Delete every blob of the organisation, including unfinished blobs, and return the number of blobs.
-        """
+        """Delete all blobs of the organisation, including unfinished blobs. Return the number of blobs."""
         folder = f"{self._root}/{_checked(ORGANISATION, organisation)}"
         with translated_storage_errors():
             self._files.invalidate_cache()

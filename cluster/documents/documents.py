@@ -100,8 +100,7 @@ class OutcomeCount:
 def known_documents(
     connection: Connection[Any], organisation: str, vector_store: str, ids: Sequence[str]
 ) -> dict[str, KnownDocument]:
-    """Return the recorded documents of the store with these ids, by id. An id without a record is left out.
-    """
+    """Return the documents of the store with these ids, by id. An id without a record is left out."""
     values = {"organisation": organisation, "vector_store": vector_store, "ids": list(ids)}
     return {known.id: known for known in _select(connection, "known", values)}
 

@@ -291,8 +291,7 @@ class _Claim:
         return float(min(max(wait_s, SHORTEST_WAIT_S), self._budget._longest_wait_s, left_s))
 
     def withdraw(self) -> None:
-        """Remove the claim from the queue. If the claim has an unused grant, the grant returns to the budget.
-        """
+        """Remove the claim from the queue. If the claim has an unused grant, the budget gets it back."""
         self._budget._run("withdraw", values={"budget": self._budget.name, "id": self._values["id"]})
 
 
