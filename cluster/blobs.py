@@ -133,7 +133,7 @@ class BlobStore:
             return bool(self._files.exists(path))
 
     def delete(self, organisation: str, sha256: str) -> bool:
-        """Delete the blob. The caller makes sure that no row refers to it. Return True if the blob was stored."""
+        """Delete the blob. First delete all rows that refer to it. Return True if the blob was stored."""
         path = self._path(organisation, sha256)
         with translated_storage_errors():
             try:
