@@ -1,0 +1,175 @@
+"""Draws the conversations of an invented platform as NumPy arrays, one element for each event.
+
+The same seed always gives the same arrays. ``sent_events`` turns the arrays into events.
+
+    platform = invent(InventedPlatformOptions(seed=7, events=100_000))
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+#: Average number of events of a conversation.
+EVENTS_PER_CONVERSATION = 12
+MAX_TURNS = 6
+#: A customer has this many conversations on average.
+CONVERSATIONS_PER_CUSTOMER = 4
+#: Share of the conversations with an error, a hand-over to a person, a rating and an end.
+SHARE_WITH = (0.03, 0.12, 0.3, 0.9)
+#: Longest pause between two events of a conversation, in milliseconds.
+MAX_PAUSE_MS = 90_000
+#: Events are sent at most this long after they happened, unless they are late.
+MAX_DELAY_MS = 30_000
+#: Late events and duplicates are sent at most this long after they happened.
+MAX_LATE_MS = 36 * 3_600_000
+ERROR_SHARE, RETRIEVAL_SHARE, HIT_SHARE = 0.02, 0.7, 0.85
+#: Cost of a token that a model reads or writes, in billionths.
+INPUT_TOKEN_COST, OUTPUT_TOKEN_COST = 150, 600
+
+
+#: In the default period, the clocks of New York and of Berlin change.
+DEFAULT_START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class EventKind(IntEnum):
+    """The kinds of generated events. The last four are in the order in which they happen."""
+
+    #: A customer is seen.
+    SEEN = 0
+    #: A conversation begins.
+    STARTED = 1
+    #: A customer writes a message.
+    ASKED = 2
+    #: An agent writes a message.
+    ANSWERED = 3
+    #: The request behind an agent's message ends.
+    REQUESTED = 4
+    #: The platform meets an error.
+    FAILED = 5
+    #: A person takes over.
+    HANDED_OVER = 6
+    #: A customer rates the conversation.
+    RATED = 7
+    #: A conversation ends.
+    ENDED = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InventedPlatformOptions:
+    """Says which events to draw."""
+
+    seed: int
+    #: Number of different events.
+    events: int
+    #: Percentage of the events that are sent a second time.
+    duplicates: float = 2.0
+    #: Percentage of the events that are sent up to 36 hours after they happened.
+    late: float = 3.0
+    #: Time of the first conversations.
+    start: datetime = DEFAULT_START
+    days: int = 45
+    agents: int = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InventedPlatform:
+    """The drawn events. Each array has one element for each event, except ``order``."""
+
+    options: InventedPlatformOptions
+    #: Values of ``EventKind``.
+    kind: Integers
+    #: Milliseconds since 1970.
+    time_ms: Integers
+    conversation: Integers
+    customer: Integers
+    agent: Integers
+    latency_ms: Integers
+    time_to_first_token_ms: Integers
+    input_tokens: Integers
+    output_tokens: Integers
+    #: Cost in billionths.
+    cost: Integers
+    rating: Integers
+    resolved: Flags
+    failed: Flags
+    retrieved: Flags
+    hit: Flags
+    #: Numbers of the events in the order in which they are sent; a duplicate occurs twice.
+    order: Integers
+
+
+def invent(options: InventedPlatformOptions) -> InventedPlatform:
+    """Draw the events."""
+    draw = np.random.Generator(np.random.PCG64(options.seed))
+    count = options.events
+    kind, conversation = _conversations(draw, count)
+    last = int(conversation[-1]) + 1
+    customer = draw.integers(0, max(1, last // CONVERSATIONS_PER_CUSTOMER), last)[conversation]
+    agent = draw.integers(0, options.agents, last)[conversation]
+    time_ms = _times(draw, options, conversation, last)
+    model = np.isin(kind, (EventKind.ANSWERED, EventKind.REQUESTED))
+    latency = np.where(model, draw.lognormal(6.8, 0.6, count).astype(np.int64), 0)
+    read = np.where(model, draw.integers(20, 2_000, count), 0)
+    written = np.where(model, draw.integers(5, 500, count), 0)
+    return InventedPlatform(
+        options=options,
+        kind=kind,
+        time_ms=time_ms,
+        conversation=conversation,
+        customer=customer,
+        agent=agent,
+        latency_ms=latency,
+        time_to_first_token_ms=latency * draw.integers(10, 50, count) // 100,
+        input_tokens=read,
+        output_tokens=written,
+        cost=read * INPUT_TOKEN_COST + written * OUTPUT_TOKEN_COST,
+        rating=draw.integers(1, 6, count),
+        resolved=draw.random(count) < 0.7,
+        failed=model & (draw.random(count) < ERROR_SHARE),
+        retrieved=draw.random(count) < RETRIEVAL_SHARE,
+        hit=draw.random(count) < HIT_SHARE,
+        order=_order(draw, options, time_ms),
+    )
+
+
+def _conversations(draw: np.random.Generator, count: int) -> tuple[Integers, Integers]:
+    """Return the kind and the conversation of each event."""
+    number = count // EVENTS_PER_CONVERSATION * 2 + 10
+    turns = draw.integers(1, MAX_TURNS + 1, number)
+    has = draw.random((number, len(SHARE_WITH))) < SHARE_WITH
+    lengths = 2 + 3 * turns + has.sum(axis=1)
+    conversation = np.repeat(np.arange(number), lengths)[:count]
+    starts = np.cumsum(lengths) - lengths
+    position = np.arange(len(conversation)) - starts[conversation]
+    tail = position - 2 - 3 * turns[conversation]
+    # Stable sorting puts the kinds that the conversation has first, in their order.
+    kinds_of_tail = np.argsort(~has, axis=1, kind="stable")[conversation, np.clip(tail, 0, 3)]
+    kind = np.where(position < 2, position, EventKind.ASKED + (position - 2) % 3)
+    return np.where(tail >= 0, EventKind.FAILED + kinds_of_tail, kind), conversation
+
+
+def _times(
+    draw: np.random.Generator, options: InventedPlatformOptions, conversation: Integers, last: int
+) -> Integers:
+    start = options.start.astimezone(UTC)
+    begins = (start - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    starts = begins + draw.integers(0, options.days * 86_400_000, last)
+    passed = np.cumsum(draw.integers(1, MAX_PAUSE_MS, len(conversation)))
+    first = np.searchsorted(conversation, np.arange(last))
+    return np.asarray(starts[conversation] + passed - passed[first][conversation])
+
+
+def _order(draw: np.random.Generator, options: InventedPlatformOptions, time_ms: Integers) -> Integers:
+    count = len(time_ms)
+    late = draw.random(count) < options.late / 100
+    delay = np.where(late, draw.integers(0, MAX_LATE_MS, count), draw.integers(0, MAX_DELAY_MS, count))
+    again = np.flatnonzero(draw.random(count) < options.duplicates / 100)
+    sent = np.concatenate([time_ms + delay, time_ms[again] + draw.integers(0, MAX_LATE_MS, len(again))])
+    numbers = np.concatenate([np.arange(count), again])
+    return np.asarray(numbers[np.argsort(sent, kind="stable")])
