@@ -172,15 +172,15 @@ def ingest(
             raise InvalidInput("; ".join([f"{location}: no files there", *reasons]))
         input = {"location": shown_name(location), "vector_store": store.id}
         request = JobRequest(kind=INGEST, input=input, total=plan.total)
-        with (
-            CommandJob(pool, store.organisation, request, lease_s=settings.lease_s) as job,
-            about(job=job.id, organisation=store.organisation),
-            report.progress(plan.total) as advance,
-            _provider_batches(settings, pool, store, report, options) as batches,
-        ):
-            for result in _results(plan, settings, store, job.id, batches):
-                advance(result)
-                job.progress(report.totals["documents"])
+        with CommandJob(pool, store.organisation, request, lease_s=settings.lease_s) as job:
+            with (
+                about(job=job.id, organisation=store.organisation),
+                report.progress(plan.total) as advance,
+                _provider_batches(settings, pool, store, report, options) as batches,
+            ):
+                for result in _results(plan, settings, store, job.id, batches):
+                    advance(result)
+                    job.progress(report.totals["documents"])
             job.result = report.to_dict()
         if plan.pending:
             indexes.of(store).optimise(store.collection)

@@ -17,12 +17,13 @@ UNITS = {
     "bulk ingests": r"tests/(data_jobs/test_|faults/test_kill_ingest)",
     "faults": r"tests/faults/",
     "clients": r"tests/conformance/",
-    "clusters of one file": r"tests/launch/",
     # Importing this package takes 4 s, and a cross-encoder as long again.
     "sentence-transformers": (
         r"tests/(cluster/engines/test_(contract|families|sentence_transformers_kind)"
         r"|serve_app/(edge/test_compatibility_fields|routes/test_(rerank|search)))\.py"
     ),
+    # Last, so that fewer clusters start at the same time.
+    "clusters of one file": r"tests/launch/",
 }
 
 
