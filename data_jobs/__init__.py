@@ -1,1 +1,1 @@
-"""The jobs that run on the cluster, and the stages of these jobs."""
+"""The code of jobs: the worker, the stages of jobs, and commands that run jobs (such as ``ingest``)."""

@@ -4,10 +4,10 @@ Pinecone.
     python -m data_jobs.copy_store --from handbook --to handbook-pinecone --index pinecone
 
 The copy has the same chunks with the same ids, texts, attributes and vectors, so searches of both stores give
-the same results. It also has the records of the documents and the attached files, so its files are listed,
-deleted and indexed again like those of the first store. If the second store does not exist, it is created
-with the settings of the first store. A copy that was cut short continues when the same command runs again,
-and nothing is written twice. At the end, both stores are compared.
+the same results. The copy also has the records of the documents and the attached files. So the files of the
+copy can be listed, deleted and indexed again in the same way as the files of the first store. If the second
+store does not exist, it is created with the settings of the first store. A copy that was cut short continues
+when the same command runs again, and nothing is written twice. At the end, both stores are compared.
 """
 
 import argparse
@@ -38,7 +38,8 @@ from data_jobs.transfer.reading import read_store
 from data_jobs.transfer.targets import index_for, require_fits
 from data_jobs.transfer.writing import StoreWriter
 
-#: If a store's vectors are in an external index, the vectors of this many chunks are compared at the end.
+#: Maximum number of chunks whose vectors are compared at the end, if a store has its vectors in an external
+#: index.
 COMPARED_VECTORS = 1_000
 
 
@@ -49,17 +50,17 @@ def copy_store(settings: Settings, first: str, second: str, *, index: str | None
         index: name of the index for the vectors of a new store; None: ``CLUSTER_VECTOR_INDEX``.
 
     Raises:
-        NotFound: there is no store ``first``.
+        NotFound: there is no store ``first``, or ``second`` is an id and no store has this id.
         Conflict: the stores hold vectors of different models, or the vectors of the second store are in
             another index than ``index``.
-        InvalidInput: both are the same store, or no index has this name.
+        InvalidInput: both names mean the same store, or no index has the name ``index``.
         Retryable: the database or an index stayed unavailable. The next run continues the copy.
     """
     with open_pool(settings) as pool:
         indexes = ChunkIndexes(settings, pool)
         with translated(), pool.connection() as connection:
             source = stores.find_store(connection, settings.organisation, first)
-        if index is not None:  # the check comes before a new store is bound to the index
+        if index is not None:  # check that the index works before a new store is bound to the index
             chosen = indexes.chosen(index_for(settings, index))
             chosen.ensure(source.collection, dim=source.fingerprint.dim)
         with translated(), pool.connection() as connection:
@@ -87,7 +88,14 @@ def copy_store(settings: Settings, first: str, second: str, *, index: str | None
 def _target(
     connection: Connection[Any], settings: Settings, source: VectorStore, name: str, index: str | None
 ) -> VectorStore:
-    """Return the store with this name. If it does not exist, create it with the settings of the source."""
+    """Return the store with this name or id. If no store has this name, create a store with the settings of
+    the source.
+
+    Raises:
+        NotFound: the name is an id, and no store has this id.
+        InvalidInput: the store is the source.
+        Conflict: the store holds vectors of another model, or holds its vectors in another index.
+    """
     try:
         target = stores.find_store(connection, source.organisation, name)
     except NotFound:
@@ -112,7 +120,7 @@ def _target(
 def _compared(
     pool: ConnectionPool, indexes: ChunkIndexes, source: VectorStore, target: VectorStore
 ) -> dict[str, Any]:
-    """Compare the current contents of both stores."""
+    """Compare the current contents of both stores, and return the result as values of the summary."""
     with translated(), pool.connection() as connection:
         found: Difference = compare(connection, source, target)
         records = [count_documents(connection, store) for store in (source, target)]

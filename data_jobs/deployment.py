@@ -1,7 +1,7 @@
-"""The workers: a Serve deployment without a route, whose replicas take jobs from the queue and run them.
+"""The workers: a Serve deployment without a route, whose replicas take jobs from the queue and run the jobs.
 
-Serve imports ``build`` (see ``cluster/deploy/serve.yaml``). A replica only orchestrates: separate processes
-parse the documents, and the embedding deployment computes the vectors.
+Serve imports ``build`` (see ``cluster/deploy/serve.yaml``). A replica only coordinates the work. Separate
+processes parse the documents, and the embedding deployment computes the vectors.
 """
 
 import asyncio
@@ -53,13 +53,14 @@ from data_jobs.worker.parser_pool import Parsers
 
 log = structlog.get_logger(__name__)
 
-#: CPUs that Ray reserves for a replica. The parsers of the replica use more.
+#: Number of CPUs that Ray reserves for a replica. The parsers of the replica can use more CPUs.
 CPUS = 0.5
 HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 10, 30
-#: Seconds that the jobs of a stopping replica have to end. Jobs that do not end in time are given back.
+#: Seconds that a stopping replica waits for its jobs to end. Jobs that do not end in time go back to the
+#: queue.
 STOP_S = 20.0
-#: Number of waiting jobs for each replica; and the wait in seconds of the oldest job above which one more
-#: replica is added.
+#: ``WAITING_PER_WORKER`` is the number of waiting jobs for which one replica is started. If the oldest job
+#: has waited longer than ``OLDEST_S`` seconds, one more replica is started.
 WAITING_PER_WORKER, OLDEST_S = 8.0, 30.0
 
 
@@ -78,10 +79,10 @@ class ServedEmbedder:
         """Return the vectors of n inputs: (n, dim) float32.
 
         Raises:
-            Conflict: the replicas serve another model than the one with this fingerprint.
+            Conflict: the model of the replicas has another fingerprint.
             Unavailable: a replica died, or there is no replica.
             Throttled: the replica's queue is full.
-            CancelledError: the replica cancelled the call.
+            CancelledError: the caller or the replica cancelled the call.
         """
         call = ModelCall(fingerprint=fingerprint, organisation=organisation, urgent=urgent)
         handle = self._handle(deployment_of(self._settings, fingerprint.rpartition("@")[0]))
@@ -94,7 +95,9 @@ class ServedEmbedder:
 
 
 class ServedAnswerer:
-    """Calls the endpoint through a handle, so that requests of batches get the same answers as over HTTP."""
+    """Calls the deployment of the endpoint through a handle, so that the requests of batches get the same
+    answers as over HTTP.
+    """
 
     def __init__(self) -> None:
         self._handle = serve.get_deployment_handle(ENDPOINT, app_name=APPLICATION)
@@ -157,12 +160,12 @@ class Worker:
         }
 
     def _run(self) -> None:
-        # Lower the priority of this thread and of everything it starts, because endpoint requests are more
-        # urgent.
+        # Lower the priority of this thread and of everything that the thread starts, because endpoint
+        # requests are more urgent.
         lower_priority(threading.get_native_id())
         try:
             asyncio.run(self._consume())
-        except BaseException as exc:  # the edge of the thread: the health check raises this error
+        except BaseException as exc:  # kept, because only the health check can report an error of this thread
             log.exception("consumer_ended")
             self._failure = exc
         finally:
@@ -198,11 +201,12 @@ class Worker:
 
 
 def by_queue(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:
-    """Return the number of replicas: enough for the waiting jobs, and one more if the oldest job has waited
-    too long.
+    """Return the new number of replicas, and the unchanged state of the policy.
 
-    The number never falls below the number that the running jobs need, because another replica would have to
-    start the jobs of a stopped replica from the beginning.
+    The number is enough for the waiting jobs. If the oldest job has waited longer than ``OLDEST_S``, the
+    number is at least one more than the current number. The replicas that the running jobs need are kept,
+    because other replicas would have to start the jobs of a stopped replica from the beginning. The limits
+    on the number of replicas come before all these rules.
     """
     metrics = context.aggregated_metrics or {}
     waiting = max(metrics.get("waiting", {}).values(), default=0.0)
@@ -221,7 +225,10 @@ def build(arguments: dict[str, str]) -> Application:
     """Build the application with the settings of this environment.
 
     Args:
-        arguments: only ``release`` is allowed, the same as for the endpoint.
+        arguments: only ``release`` is allowed, the same as for the endpoint's application.
+
+    Raises:
+        ValueError: there are other arguments.
     """
     require_release_only(arguments)
     deployment: Any = serve.deployment(**options(Settings()))(Worker)
@@ -243,7 +250,9 @@ def options(settings: Settings) -> dict[str, Any]:
 
 
 def _slots_of_a_class(settings: Settings) -> int:
-    """Return the number of jobs of one class that a worker can always run at the same time."""
+    """Return how many jobs of one priority class a worker can run at the same time if no other jobs run. Take
+    the class with the fewest reserved slots.
+    """
     own = (
         settings.worker_slots_high,
         settings.worker_slots_medium,

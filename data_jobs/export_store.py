@@ -3,7 +3,8 @@
     python -m data_jobs.export_store handbook --to handbook.parquet
     python -m data_jobs.export_store handbook --to s3://backups/handbook.parquet
 
-The file holds one state of the store. ``data_jobs.import_store`` reads it back exactly.
+The file holds the state of the store at one moment. ``data_jobs.import_store`` imports the content of the
+file without any change.
 """
 
 import argparse
@@ -31,8 +32,9 @@ def export_store(settings: Settings, name: str, location: str) -> Summary:
     """Write the store into a file at the location, and return the summary.
 
     Raises:
-        NotFound: there is no such store.
+        NotFound: no store has this name or id.
         InvalidInput: the location cannot be written to.
+        Conflict: the settings do not name the index of the store.
         Retryable: the database or the index does not answer. No file was written.
     """
     with open_pool(settings) as pool:

@@ -1,9 +1,10 @@
-"""Import a Parquet file that ``data_jobs.export_store`` wrote into a vector store.
+"""Import the chunks of a Parquet file into a vector store. ``data_jobs.export_store`` writes the file.
 
     python -m data_jobs.import_store handbook.parquet --to handbook
 
 A store that does not exist is created. An import that was cut short continues when the same command runs
-again. Rows that the store has already do not change. A file with vectors of another model is refused.
+again. Rows that are already in the store do not change. If the file has vectors of another model than the
+store, the import is refused.
 """
 
 import argparse
@@ -36,16 +37,19 @@ log = structlog.get_logger(__name__)
 
 
 def import_store(settings: Settings, location: str, name: str, *, index: str | None = None) -> Summary:
-    """Write the chunks of the file at the location into the store, and return the summary.
+    """Write the chunks of the file at ``location`` into the store, and return the summary.
+
+    If the store does not exist, create it.
 
     Args:
         index: name of the index for the vectors of a new store; None: ``CLUSTER_VECTOR_INDEX``.
 
     Raises:
         NotFound: there is no such file, or no store with this id.
-        InvalidInput: the file was not written by an export, or a row is wrong. The rows before the wrong row
-            stay in the store.
-        Conflict: the store holds vectors of another model than the file.
+        InvalidInput: the file was not written by an export, no index has the name ``index``, no store can
+            have this name, or a row is wrong. The rows that were written before the wrong row stay.
+        Conflict: the store holds vectors of another model than the file, or holds its vectors in another
+            index than ``index``.
         Retryable: the database or the index stayed unavailable. The next run continues the import.
     """
     with StoreFileReader(location) as file, open_pool(settings) as pool:

@@ -4,9 +4,9 @@
     ray job submit --address http://127.0.0.1:8265 -- python -m data_jobs.ingest s3://manuals --vector-store m
 
 A second run embeds only what has changed. Exit codes: 0, every document is searchable; 3, some documents are
-not searchable or a folder could not be listed, and the summary says which and why; 2, wrong usage; 1, the run
-was cut short: run it again. A document that could be read only in part is searchable; the summary says which
-part is missing.
+not searchable, or a folder could not be listed (the summary names each document and folder with the reason);
+2, wrong arguments or settings; 1, the run was cut short, so run the same command again. A document that could
+be read only in part is searchable; the summary says which part is missing.
 """
 
 import argparse
@@ -61,14 +61,15 @@ log = structlog.get_logger(__name__)
 
 EXIT_OK, EXIT_CUT_SHORT, EXIT_USAGE, EXIT_SOME_FAILED = 0, 1, 2, 3
 
-#: Number of documents in one call of an engine. It gives enough chunks to group them by length, and few
-#: enough to keep a batch in memory.
+#: Number of documents in one call of an engine. This number of documents has enough chunks to group the
+#: chunks by length, and few enough chunks to fit into memory.
 DOCUMENTS_PER_BATCH = 8
-#: Number of documents in a block of rows. With small blocks, the work spreads over the workers, and a lost
-#: worker repeats little.
+#: Number of documents in a block of rows. Small blocks spread the work over the workers. If a worker is lost,
+#: only the documents of its block are processed again.
 DOCUMENTS_PER_BLOCK = 4
 WRITTEN_STAY = "Documents already written stay; run the same command again to continue."
-#: Maximum number of folders that the error about a location without files names.
+#: Maximum number of folders that could not be listed and are named in the error about a location without
+#: files.
 MAX_FOLDERS_NAMED = 3
 
 
@@ -80,16 +81,16 @@ def pipeline(
     job: str,
     from_batches: bool = False,
 ) -> Dataset:
-    """Build the chain of stages in order; the chain returns one row of ``RESULTS`` per document.
+    """Build the chain of stages in order. The chain returns one row of ``RESULTS`` per document.
 
-    ``from_batches`` takes the vectors from answers of a provider's Batch API. Then a document that waits for
-    vectors has no row in the result.
+    If ``from_batches`` is True, the vectors come from answers of a provider's Batch API, and a document that
+    still waits for vectors has no row in the result.
     """
     fields = {"job": job, "organisation": store.organisation}
     model, version = store.fingerprint, pipeline_version(settings, store.fingerprint)
     # Half a CPU, because these stages wait for the parser and for Postgres. This share must differ from the
-    # engine's share. If both were equal, Ray Data would run these stages inside the engine's actor, one after
-    # the other.
+    # engine's share. If the shares were equal, Ray Data would run these stages inside the engine's actor, one
+    # after the other.
     each: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": 1, "num_cpus": 0.5}
 
     def stage(work: Stage) -> Callable[[pa.Table], pa.Table]:
@@ -119,8 +120,8 @@ def blocks(rows: Sequence[DocumentRow]) -> list[pa.Table]:
 
 
 def engines(settings: Settings, model: Fingerprint, fields: dict[str, str]) -> dict[str, Any]:
-    """Return the options of the stage that embeds: the size of the actor pool, and the share of a GPU or the
-    CPUs of an engine.
+    """Return the options of the stage that embeds, such as the size of the actor pool, and the share of a GPU
+    or the number of CPUs for each engine.
     """
     gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
     own = Registry(settings).of(model).options.gpus
@@ -152,12 +153,13 @@ def ingest(
         options: the options of this run.
 
     Raises:
-        InvalidInput: the location has no files, its scheme is unknown, or no model or index has this name.
-        Conflict: the store exists with another model or index, or this node does not have its model or index
-            in the settings.
+        NotFound: the location does not exist, or ``vector_store`` is an id and no store has this id.
+        InvalidInput: the location has no files or cannot be read, its scheme is unknown, no model or index
+            has this name, or the model has no Batch API.
+        Conflict: the store has another model or index, or this node's settings lack its model or index.
         Misconfigured: a provider refuses the key, the model, the account or a batch.
-        Retryable: the database or the provider stayed unavailable. Everything written so far stays, and the
-            next run continues from there.
+        Retryable: the database or the provider stayed unavailable, or the pipeline failed. Documents that
+            were written stay, and the next run continues with the other documents.
     """
     with open_pool(settings) as pool:
         indexes = ChunkIndexes(settings, pool)
@@ -195,7 +197,7 @@ def _provider_batches(
 ) -> AbstractContextManager["ProviderBatches | None"]:
     if not options.provider_batch:
         return nullcontext()
-    from data_jobs.bulk.provider_batches import provider_batches  # noqa: PLC0415  the package openai: 1 s
+    from data_jobs.bulk.provider_batches import provider_batches  # noqa: PLC0415  importing openai takes 1 s
 
     return provider_batches(settings, pool, store, report)
 
@@ -216,7 +218,7 @@ def _results(
     if batches is not None:
         batches.forget_settled(result["document"] for result in plan.settled)
         yield from batches.results(plan.pending, run)
-    elif plan.pending:  # Ray is not started for a run without new documents
+    elif plan.pending:  # without new or changed documents, Ray is not started
         yield from run(plan.pending)
 
 

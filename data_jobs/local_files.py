@@ -1,5 +1,5 @@
-"""List and read the files below a folder of this machine. Each file is listed once; only regular files are
-opened.
+"""List and read the files below a folder of this machine. Each folder is listed once, and only regular files
+are opened.
 
 for path in files_below("/srv/manuals", on_left_out=print):
     data = read_file(path, max_bytes=200 << 20)
@@ -29,13 +29,14 @@ FolderId = tuple[int, int]
 def files_below(root: str, on_left_out: OnLeftOut) -> Iterator[str]:
     """List everything below the folder that is not a folder, sorted by name; files come before subfolders.
 
-    Hidden entries are not listed. Links to folders are followed after all other folders, unless the linked
-    folder was listed already or contains the root. So a file that is reachable without links keeps that path,
-    and a loop of links ends.
+    Entries whose names begin with a dot are not listed. Links to folders are followed after all other
+    folders, unless the linked folder was listed already or contains the root. So a file that is reachable
+    without links is listed with its path without links, and a loop of links ends.
 
     Args:
         root: path of the folder.
-        on_left_out: called for every folder that cannot be listed.
+        on_left_out: called for every folder that cannot be listed, and for every link to a folder that
+            contains the root.
     """
     listed: set[FolderId] = set()
     above = _folders_above(root)
@@ -58,7 +59,8 @@ def files_below(root: str, on_left_out: OnLeftOut) -> Iterator[str]:
 def _entries(
     folder: str, listed: set[FolderId], above: set[FolderId], on_left_out: OnLeftOut
 ) -> list[os.DirEntry[str]]:
-    """Return the visible entries of a folder by name; none if the folder was listed already or is left out.
+    """Return the entries of a folder that are not hidden, sorted by name. Return no entries if the folder was
+    listed already or is left out.
 
     Add the folder to ``listed``.
     """
@@ -83,14 +85,15 @@ def _entries(
 
 
 def read_file(path: str, *, max_bytes: int) -> bytes:
-    """Return the bytes of a file up to its end, even if it reports another size; at most ``max_bytes`` + 1
-    bytes.
+    """Return at most ``max_bytes`` + 1 bytes of a file. Read to the end of the file, even if the file reports
+    another size.
 
     Raises:
         OSError: the file cannot be read, or it is not a regular file.
     """
-    require_regular(os.stat(path))  # check first: opening a device can change it (a tape rewinds)
-    # The file may become a pipe between the two calls. Opening a pipe would wait for its writer.
+    require_regular(os.stat(path))  # check first, because opening a device can change it (a tape rewinds)
+    # The file may become a pipe between the two calls. So do not block, because opening a pipe waits for a
+    # writer.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         found = os.fstat(handle)
@@ -105,10 +108,10 @@ def read_file(path: str, *, max_bytes: int) -> bytes:
 
 
 def require_regular(found: os.stat_result) -> None:
-    """Raise an error unless this is a regular file.
+    """Require that this is a regular file.
 
     Raises:
-        OSError: the file is of another kind, which the message names.
+        OSError: the file is of another kind. The message names the kind.
     """
     if not stat.S_ISREG(found.st_mode):
         raise OSError(
@@ -119,7 +122,7 @@ def require_regular(found: os.stat_result) -> None:
 def _is_linked_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a loop of links, or no permission: reading the file later reports the reason
+    except OSError:  # a loop of links, or no permission; the later attempt to read it reports the reason
         return False
 
 

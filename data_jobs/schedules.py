@@ -48,11 +48,11 @@ from cluster.submissions import accept_due, schedulable_kind, validated_argument
 #: Number of future times that ``create`` prints.
 SHOWN_TIMES = 5
 MAX_SHOWN_RESULT = 60
-#: Width of a table that is not printed on a terminal, in characters.
+#: Width in characters of a table that is not printed on a terminal.
 FILE_WIDTH = 250
 
-#: The work of a command. It returns the values that are printed as JSON, or it prints a table or lines
-#: itself.
+#: A function that does the work of a command. The function prints a table or lines on the console, and
+#: returns the values that ``--json`` prints.
 Does = Callable[[Settings, argparse.Namespace, Connection[Any], Console], Any]
 
 
@@ -120,11 +120,11 @@ def _create(
         options=_schedule_options(options),
         all_organisations=options.all_organisations,
     )
-    assert made is not None  # the id of the schedule is new
+    assert made is not None  # None would mean that the id exists already, but this id is new
     if not options.all_organisations:
         due = DueJob(schedule=made, organisation=owner, scheduled_for=made.next_run_at, by_hand=True)
         with connection.transaction(force_rollback=True):
-            accept_due(settings)(connection, due)  # the command fails here if the job would be refused now
+            accept_due(settings)(connection, due)  # if the job would be refused now, the command fails here
     console.print(escape(f"created {made.id}; its next times are"))
     for time in made.next_times(SHOWN_TIMES, now=datetime.now(UTC)):
         console.print(f"  {time.isoformat(sep=' ', timespec='minutes')}")

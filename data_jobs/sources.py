@@ -27,7 +27,7 @@ SCHEMES = frozenset({"file", "s3", "gs", "gcs", "abfs", "az", "memory"})
 
 
 class SourceTooLarge(InvalidInput):
-    """Raised if a source has more bytes than the limit. No byte of the source is kept."""
+    """Raised if a source has more bytes than the limit. The bytes that were read are discarded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,21 +38,21 @@ class SourceFile:
     uri: str
     #: Size in bytes, as the listing reports it.
     size: int
-    #: A value that changes when the content changes, as far as the storage shows: the etag, or size and
-    #: modification time. "" if the storage has neither.
+    #: A value that changes when the content changes, if the storage reports the change: the size together
+    #: with the etag or the modification time. "" if the storage has neither an etag nor a modification time.
     stamp: str
 
 
 def list_sources(location: str, *, on_left_out: OnLeftOut) -> Iterator[SourceFile]:
     """List everything at or below ``location`` that is not a folder, sorted by name.
 
-    Hidden entries are not listed. Files that cannot be read are listed too, so that every file gets an
-    outcome.
+    Entries whose names begin with a dot are not listed. Files that cannot be read are listed too, so that
+    every file gets an outcome.
 
     Args:
         location: a path, or a URI with one of ``SCHEMES``.
-        on_left_out: called for folders that cannot be listed, and for keys of a bucket that the database
-            cannot hold.
+        on_left_out: called for each folder that is left out (see ``files_below``), and for each key of a
+            bucket that the database cannot hold.
 
     Raises:
         InvalidInput: the scheme is not one of ``SCHEMES``, or the location is neither a file nor a folder.
@@ -86,7 +86,7 @@ def read_source(uri: str, *, max_bytes: int) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        SourceTooLarge: the file has more than ``max_bytes``; reading stops there.
+        SourceTooLarge: the file has more than ``max_bytes`` bytes. At most one more byte is read.
         OSError: the file cannot be read, or it is not a regular file.
     """
     if uri.startswith("file:"):
@@ -101,9 +101,10 @@ def read_source(uri: str, *, max_bytes: int) -> bytes:
 
 
 def file_name(uri: str) -> str:
-    """Return the last part of the path, decoded for people.
+    """Return the last part of the path in a form that people can read.
 
-    U+FFFD replaces control characters and bytes that are not UTF-8.
+    The percent escapes of a file URI are decoded. U+FFFD replaces control characters and bytes that are not
+    UTF-8.
     """
     last = uri.rpartition("/")[2]
     return shown_name(unquote(last) if uri.startswith("file:") else last)
@@ -127,15 +128,17 @@ def absolute(location: str) -> str:
 
 
 def local_path(uri: str) -> str:
-    """Return the path of a file URI, byte for byte, because a name on a disk need not be UTF-8."""
+    """Return the path of a file URI. The bytes of the path stay unchanged, because names on a disk need not
+    be UTF-8.
+    """
     return os.fsdecode(unquote_to_bytes(urlsplit(uri).path))
 
 
 def storage_of(uri: str) -> tuple[Any, str]:
     """Return the storage of a URI, and the path inside the storage.
 
-    ``::``, ``*``, ``?``, ``#`` and ``%`` are plain characters of the path here, not
-    fsspec's syntax."""
+    ``::``, ``*``, ``?``, ``#`` and ``%`` are plain characters of the path here, not fsspec's syntax.
+    """
     scheme, _, path = uri.partition("://")
     filesystem, _ = fsspec.core.url_to_fs(f"{scheme}://{path.partition('/')[0]}")
     return filesystem, filesystem._strip_protocol(uri)
@@ -158,6 +161,6 @@ def _local_source(path: str) -> SourceFile:
     uri = Path(path).as_uri()
     try:
         found = os.stat(path)
-    except OSError:  # list the file anyway: the later attempt to read it reports the reason
+    except OSError:  # list the file anyway, because the later attempt to read the file reports the reason
         return SourceFile(uri=uri, size=0, stamp="")
     return SourceFile(uri=uri, size=found.st_size, stamp=f"{found.st_size}:{found.st_mtime_ns}")

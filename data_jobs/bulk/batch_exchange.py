@@ -1,7 +1,7 @@
-"""Exchange batches of one vector store with a provider's Batch API: submit, poll, collect.
+"""Submit the inputs of one vector store in batches to a provider's Batch API, and collect the answers.
 
-Postgres records each step before the next one, so a process may be killed at any moment. The answers of a
-batch are never paid for twice. ``data_jobs.bulk.provider_batches`` calls this module.
+Each step is recorded in Postgres before the next step begins. So a process may be killed at any moment, and
+the answers of a batch are never paid for twice. ``data_jobs.bulk.provider_batches`` calls this module.
 
     exchange = BatchExchange(settings, pool, store, api)
     exchange.advance()
@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 ANSWERS_PER_WRITE = 500
 #: Number of characters of a chunk's id (``records.chunk_id``).
 CHUNK_ID_LENGTH = 36
-#: Hours after which the exchange gives up a batch that this account does not have. Until then, the batch may
+#: Age in hours at which the exchange gives up a batch that the account does not have. A younger batch may
 #: belong to the account of another key.
 GIVEN_UP_AFTER_H = 48
 
@@ -51,8 +51,8 @@ T = TypeVar("T")
 
 
 class BatchExchange:
-    """Submits the waiting inputs of a store and collects their answers. Several processes may do this at the
-    same time.
+    """Submits the waiting inputs of a store, and collects the answers to the inputs. Several processes may
+    use the same store at the same time, because only one process at a time does the work of ``advance``.
 
     Args:
         settings: the settings of this run.
@@ -66,7 +66,8 @@ class BatchExchange:
         self.api = api
         #: Number of batches that this process has submitted.
         self.submitted = 0
-        #: Number of ended requests of each open batch, for the progress.
+        #: Number of ended requests of each open batch, by the id of the batch. The progress shows the
+        #: numbers.
         self.done: dict[str, int] = {}
         self._queue_is_full = False
         self._line_bytes = len(api.line("x" * CHUNK_ID_LENGTH, "x")) - len('"x"')
@@ -74,10 +75,11 @@ class BatchExchange:
     def advance(self) -> None:
         """Collect the batches that have ended, and submit waiting inputs.
 
-        Do nothing while another process does this for the store.
+        Do nothing while another process runs this method for the store.
 
         Raises:
-            Misconfigured: the provider refuses the key, the model, the account or a whole batch.
+            Misconfigured: the provider refuses the key, the model, the account or a whole batch, or the
+                account does not have a batch that was submitted.
             Retryable: the provider or the database does not answer.
         """
         with alone(self._pool, f"provider_batches/{self._store.organisation}/{self._store.id}") as held:
@@ -113,7 +115,8 @@ class BatchExchange:
             queued = sum(batch.tokens for batch in self.in_transaction(records.open_batches))
             if most is not None and queued > most:
                 return
-            # The batch is committed before it is sent, so it is recorded even if this process is killed.
+            # The batch is committed to Postgres before it is sent. So if this process is killed during the
+            # sending, the next process knows that the provider may have the batch.
             batch = self.in_transaction(records.seal, limits)
             if batch is None:
                 return
@@ -136,7 +139,7 @@ class BatchExchange:
                 lines.write(self.api.line(id, text))
 
     def _collect(self, batch: ProviderBatch, remote: RemoteBatch) -> None:
-        """Record the answers of a batch that has ended. Then record its end and its usage in one
+        """Record the answers of a batch that has ended. Then record the end and the usage of the batch in one
         transaction.
         """
         if remote.status == FAILED:
@@ -172,13 +175,17 @@ class BatchExchange:
         )
 
     def _refused(self, batch: ProviderBatch, remote: RemoteBatch) -> None:
-        """Record that the provider refused the whole batch. The provider then computes and bills nothing."""
+        """Record that the provider refused the whole batch. The provider then computes and bills nothing.
+
+        Raises:
+            Misconfigured: always, unless the provider's queue is full and other batches are open.
+        """
         provider, reason = self.api.provider, remote.error or "no reason given"
         others = [other for other in self.open_batches() if other.id != batch.id]
         self.in_transaction(records.close, batch, status=remote.status, error=reason)
         self.api.delete_files(remote)
         if remote.queue_is_full and others:
-            self._queue_is_full = True  # the inputs are submitted again when another batch has ended
+            self._queue_is_full = True  # submit the inputs again only when another batch has ended
             log.warning("provider_queue_full", batch=batch.id, reason=reason)
             return
         remedy = (
@@ -206,8 +213,8 @@ class BatchExchange:
         *args: P.args,
         **named: P.kwargs,
     ) -> T:
-        """Call ``work(connection, store, *args)`` in a transaction. Repeat this while the database does not
-        answer.
+        """Call ``work(connection, store, *args, **named)`` in a transaction, and return the result. Repeat
+        the transaction while the database does not answer.
         """
 
         def once() -> T:

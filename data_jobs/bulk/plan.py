@@ -28,12 +28,12 @@ LOOKUP_SIZE = 1_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """The documents of a run, divided by whether they need work."""
+    """The documents of a run, divided into documents that need work and documents that need no work."""
 
-    #: Documents to read; the hash of their bytes may still show that some are unchanged.
+    #: Documents to read. The hash of the bytes may still show that a document is unchanged.
     pending: list[DocumentRow]
-    #: Results of documents that are unchanged, as their stamps show (``SourceFile.stamp``), in the format of
-    #: the pipeline.
+    #: Results of documents whose stamps (``SourceFile.stamp``) show that the documents are unchanged. Each
+    #: result is a row of ``RESULTS``, as the pipeline returns.
     settled: list[dict[str, Any]]
 
     @property
@@ -50,7 +50,7 @@ def make_plan(
     *,
     verify: bool = False,
 ) -> Plan:
-    """Compare the documents found at a location with those that the database knows.
+    """Compare the documents found at a location with the documents in the database, and return the plan.
 
     Args:
         pool: connections to the database.

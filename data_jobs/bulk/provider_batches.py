@@ -2,7 +2,7 @@
 
 Each pass of the pipeline writes the documents whose vectors have arrived, and asks for the missing vectors
 (``stages.take_vectors``). Between two passes, ``BatchExchange`` submits batches and collects answers. After a
-run was killed, the same command continues it, and no batch is paid for twice.
+run was killed, the same command continues the run, and no batch is paid for twice.
 
     with provider_batches(settings, pool, store, report) as batches:
         for result in batches.results(plan.pending, run_pipeline):
@@ -30,8 +30,9 @@ from data_jobs.stages.document_row import DocumentRow
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between two requests to the provider for the states of batches. The first waits are short, because
-#: small batches end soon. Each wait is ``SLOWER`` times as long as the wait before.
+#: Seconds between two requests to the provider for the states of batches: the first wait, and the maximum
+#: wait. The first waits are short, because small batches end soon. Each wait is ``SLOWER`` times as long as
+#: the wait before.
 FIRST_POLL_S, LONGEST_POLL_S, SLOWER = 2.0, 60.0, 1.5
 #: A run fails after this many seconds without an answer of the provider.
 PATIENCE_S = 1_200.0
@@ -44,12 +45,13 @@ Run = Callable[[Sequence[DocumentRow]], Iterable[dict[str, Any]]]
 
 
 class ProviderBatches:
-    """Embeds and writes the documents of one vector store.
+    """Embeds documents of one vector store with the provider's Batch API, and runs the pipeline that writes
+    the documents.
 
     Args:
         settings: the settings of this run.
         store: the store.
-        exchange: submits the batches of the store.
+        exchange: submits the batches of the store, and collects the answers.
         report: shows the progress.
     """
 
@@ -103,7 +105,9 @@ class ProviderBatches:
         self._forget(list(left.intersection(settled)) if left else [])
 
     def remaining(self) -> str:
-        """Return a sentence about the batches at the provider whose answers are not collected, if any."""
+        """Return a sentence about the batches at the provider whose answers are not collected; "" if there
+        are no such batches.
+        """
         batches = self._exchange.open_batches()
         if not batches:
             return ""
@@ -115,7 +119,7 @@ class ProviderBatches:
         )
 
     def _ready(self, waiting: Mapping[str, DocumentRow]) -> list[DocumentRow]:
-        """Return the documents whose chunks all have an answer."""
+        """Return the waiting documents in which every chunk that was asked for has an answer."""
         unanswered = self._in_transaction(records.unanswered_documents)
         return [row for id, row in waiting.items() if id not in unanswered]
 
@@ -163,9 +167,11 @@ def _counted(batches: Sequence[records.ProviderBatch]) -> str:
 def provider_batches(
     settings: Settings, pool: ConnectionPool, store: VectorStore, report: IngestReport
 ) -> Iterator[ProviderBatches]:
-    """Open the Batch API of the store's model. If the block is interrupted, the report says what remains.
+    """Open the Batch API of the store's model. If the block ends in an error or is interrupted, the report
+    says which batches remain at the provider.
 
     Raises:
+        Conflict: no model of this node has the store's fingerprint.
         InvalidInput: the model is not of the kind ``openai``.
         Misconfigured: the server has no Batch API, or refuses the key.
         ProviderUnavailable: the provider does not answer.

@@ -1,7 +1,7 @@
 """Connect this process to Ray.
 
-The process connects to the cluster of the Ray job, else to the cluster of this home, else to a new cluster
-for this process.
+The process connects to the cluster of the Ray job, else to the cluster that ``make up`` started for this home
+folder, else to a new cluster for this process.
 
 with ray_session(settings):
     ray.data.from_items(...)
@@ -35,8 +35,9 @@ LEAST_CPUS = 4
 #: Seconds without any progress after which a run fails. A batch on a slow CPU or a PDF at its limits takes
 #: only minutes.
 NO_PROGRESS_TIMEOUT_S = 30 * 60
-#: The reasons why a run ends before its work is done.
+#: The reason of ``Terminated`` if a signal ends the run.
 SIGTERM_CAME = "this process received SIGTERM"
+#: The reason of ``Terminated`` if ``make down`` ends the run.
 CLUSTER_STOPPED = "the cluster was stopped (make down) during this run; start it again with make up"
 
 
@@ -56,13 +57,13 @@ def ray_session(settings: Settings) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    # Busy-waiting OpenMP threads cost 2-4x the CPU per text on shared cores; workers inherit this setting.
+    # Busy-waiting OpenMP threads cost 2-4x the CPU per text on shared cores. Ray workers get these variables.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if settings.log_level != "DEBUG":
-        # For every actor pool of Ray Data, Ray's core warns that the object store keeps the arguments of the
-        # pool (ray issue 53727).
+        # Hide a warning: for every actor pool of Ray Data, Ray's core warns that the object store keeps the
+        # arguments of the pool (ray issue 53727).
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = os.environ.get("RAY_ADDRESS")
     if not address:
@@ -79,7 +80,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
             ray.init(address=address, **quiet)
         else:
             # Use a separate folder, so Ray does not find the session of another cluster. Keep the path short,
-            # because unix sockets limit paths.
+            # because unix sockets limit the length of paths.
             folder = ending.enter_context(
                 tempfile.TemporaryDirectory(prefix="ec-ray-", ignore_cleanup_errors=True)
             )
@@ -102,8 +103,8 @@ def ray_session(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def ending_with_cluster(settings: Settings) -> Iterator[None]:
-    """Let SIGTERM and ``make down`` end the block in the same way as Ctrl-C. This needs no connection
-    to Ray.
+    """Let SIGTERM and ``make down`` end the block in the same way as Ctrl-C. No connection to Ray is
+    needed.
     """
     head = ray_head.running(settings)
     with contextlib.ExitStack() as ending:
@@ -115,7 +116,9 @@ def ending_with_cluster(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def raising_terminated(reason: str) -> Iterator[None]:
-    """Raise ``Terminated(reason)`` in the block on SIGTERM. ``make down`` sends it before stopping Ray."""
+    """If SIGTERM arrives, raise ``Terminated(reason)`` in the block. ``make down`` sends SIGTERM before it
+    stops Ray. Outside the main thread, do nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -144,13 +147,13 @@ def _head_of_this_home(settings: Settings) -> str | None:
     if head is None:
         return None
     # If the token mode of a driver differs from the token mode of the head, Ray cancels the driver's actors
-    # before they start. Ray read the variable at import, so read the configuration again.
+    # before these actors start. Ray read the variable at import, so read the configuration again.
     os.environ.update(WITHOUT_TOKENS)
     Config.initialize("")
     return f"127.0.0.1:{head.ports['gcs']}"
 
 
 def _keep_to_loopback() -> None:
-    """Use the loopback interface only, both to reach a head and to start one."""
+    """Use the loopback interface only, both to reach a head and to start a head."""
     os.environ.update(LOOPBACK_ONLY)
-    ray_constants.ENABLE_RAY_CLUSTER = False  # Ray read the variable when it was imported
+    ray_constants.ENABLE_RAY_CLUSTER = False  # set again, because Ray read the variable when Ray was imported

@@ -3,7 +3,7 @@
 report = IngestReport()
 with report.progress(total=20) as advance:
     advance(result)
-report.print()
+report.print("Ingested docs/ into handbook")
 """
 
 import time
@@ -32,9 +32,10 @@ from cluster.records import SEARCHABLE, Outcome
 
 log = structlog.get_logger(__name__)
 
-#: Interval between progress lines in the log, if there is no terminal for a progress bar.
+#: Seconds between two lines of progress in the log, if there is no terminal for a progress bar.
 LOG_INTERVAL_S = 10.0
-#: Maximum number of documents of each kind printed by name; the database lists all.
+#: Maximum number of names that ``print`` shows in each list: documents that failed, documents that were
+#: read in part, and folders and keys that were left out. The database has the outcomes of all documents.
 MAX_DOCUMENTS_NAMED = 25
 
 
@@ -49,8 +50,8 @@ class IngestReport:
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     #: (source, outcome, detail) of documents that were read only in part.
     partial: list[tuple[str, str, str]] = field(default_factory=list)
-    #: (path, "left out", reason) of folders and keys that could not be listed; how many documents they hold
-    #: is unknown.
+    #: (path, "left out", reason) of folders and keys that could not be listed. The number of documents in
+    #: such a folder is unknown.
     left_out: list[tuple[str, str, str]] = field(default_factory=list)
     #: A sentence about the batches that remain at a provider after a run that was cut short; empty if no
     #: batch remains.
@@ -73,7 +74,7 @@ class IngestReport:
             documents.append((result["source"], outcome, result["detail"]))
 
     def describe(self, state: str) -> None:
-        """Show what the run waits for, beside the progress bar or, without a terminal, in the log."""
+        """Show what the run waits for, beside the progress bar or, if there is no terminal, in the log."""
         self._show(state)
 
     def leave_out(self, path: str, reason: str) -> None:
@@ -159,7 +160,9 @@ class IngestReport:
         )
 
     def print(self, title: str) -> None:
-        """Print the summary as a table, and below it the documents that failed, each with the reason."""
+        """Print the summary as a table. Below the table, print the documents that failed or were read only in
+        part, and what was left out, each with the reason.
+        """
         table = Table(title=escape(shown_name(title)), show_header=False, title_justify="left")
         table.add_column(style="bold")
         table.add_column(justify="right")

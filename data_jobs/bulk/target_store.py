@@ -38,9 +38,10 @@ def target_store(
     """Return the store; create it with the chosen model and index if it does not exist.
 
     Raises:
+        NotFound: the name is an id, and no store has this id.
         InvalidInput: no model or index has the chosen name, or no store can have this name.
-        Conflict: the store exists with another model or index, or this node does not have the store's model
-            in its settings.
+        Conflict: the store exists with another model or index, or the settings of this node do not have the
+            store's model.
     """
     registry, (model, index) = Registry(settings), (options.model, options.index)
     store = stores.ensure_store(
@@ -60,5 +61,5 @@ def target_store(
             f"vector store {name!r} keeps its vectors in the index {store.index} and not in {index}; leave "
             "out --index, name a new vector store, or copy the store (python -m data_jobs.copy_store)"
         )
-    registry.of(store.fingerprint)  # an existing store keeps its own model
+    registry.of(store.fingerprint)  # fails if this node lacks the model of an existing store
     return store

@@ -30,21 +30,22 @@ from cluster.jobs import attempts, progress
 from data_jobs.kinds.resources import Resources
 from data_jobs.worker.job_attempt import BACKOFF, JobAttempt
 
-#: Maximum number of requests in a call to the models, and maximum number of bytes of their lines. The bytes
-#: are about 4,000 tokens of English, enough to fill a batch of the model.
+#: Maximum number of requests in a call to the models, and maximum number of bytes of the lines of these
+#: requests. 16 KiB of lines have about 4,000 tokens of English, enough to fill a batch of the model.
 REQUESTS_PER_CALL, BYTES_PER_CALL = 64, 16 * 1024
-#: Number of calls that the models answer at the same time.
+#: Maximum number of calls that the models answer at the same time.
 CALLS_AT_ONCE = 8
 #: Maximum number of calls that are in flight, or whose answers wait for the answer to an earlier call.
 CALLS_IN_MEMORY = 2 * CALLS_AT_ONCE
-#: Maximum number of inputs of all these calls together, unless a single call has more inputs. The answer to
-#: an input can take 40 KB, if the model has vectors of 3,072 numbers.
+#: Maximum number of inputs of all calls in memory together, unless a single call has more inputs. The answer
+#: to an input can take 40 KB, if the model has vectors of 3,072 numbers.
 INPUTS_IN_MEMORY = 4_096
-#: A part ends after this number of requests, bytes or seconds. A lost attempt repeats one part at most.
+#: A part ends after this number of requests, bytes of answers or seconds. After a lost attempt, the next
+#: attempt repeats at most one part and the calls whose answers are not in a part.
 PART_REQUESTS, PART_BYTES, PART_S = 2_000, 32 * 1024 * 1024, 5.0
 #: Seconds between two checks whether the batch was cancelled or its completion window has ended.
 CHECK_S = 1.0
-#: Number of attempts at a call that the models do not answer, before the job gives up its slot.
+#: Maximum number of attempts at a call that the models do not answer. Then the job gives up its slot.
 ATTEMPTS = 4
 
 
@@ -61,10 +62,11 @@ class _Call:
 
 
 class AnswerRequests:
-    """Answers the requests of a batch whose answers are not yet in a part. A call is safe to repeat.
+    """Sends the requests of a batch that have no answer in a part yet, and stores the answers in parts. It is
+    safe to call an instance again.
 
     Args:
-        resources: reach the models and the blob store.
+        resources: ``answer`` sends requests to the models, and ``blobs`` is the blob store.
         attempt: receives the progress, and repeats a call that the models refuse for a temporary reason.
     """
 
@@ -104,8 +106,8 @@ class AnswerRequests:
     async def _answer_all(
         self, batch: RequestBatch, groups: Iterator[list[RequestLine]], part: "_PartWriter"
     ) -> BatchStatus | Retryable | Permanent:
-        """Keep the models busy, and store the answers, until all requests are answered, or no request can be
-        answered.
+        """Send the requests and store the answers until all requests are answered, the batch must end or the
+        models cannot answer. Return the status of the batch, or the error of the models.
         """
         ended: BatchStatus | Retryable | Permanent | None = None
         checked_at = 0.0
@@ -168,7 +170,7 @@ class AnswerRequests:
                 else:
                     answers[position] = answer
             if isinstance(refused, Throttled):
-                self._attempt.goes_on()  # the models still answer, so the wait is not a failure
+                self._attempt.goes_on()  # the models work, so the wait must not use up the time limit
             if refused is not None:
                 raise refused
 
@@ -197,7 +199,9 @@ class AnswerRequests:
             raise Unavailable("the model server cancelled the call") from exc
 
     async def _ended(self) -> BatchStatus | None:
-        """Return the status in which the batch must end now, before all requests are answered."""
+        """Return the status in which the batch must end before all requests are answered; None if the batch
+        need not end yet.
+        """
         batch = await self._attempt.in_transaction(self._read)
         if batch.status == BatchStatus.CANCELLING:
             return BatchStatus.CANCELLED
@@ -207,7 +211,7 @@ class AnswerRequests:
         return get_batch(connection, self._attempt.job.organisation, self._attempt.job.input["batch"])
 
     async def _commit(self, part: "_PartWriter") -> None:
-        """Store the part, and begin the next one."""
+        """Store the part, record the progress, and begin the next part."""
         finished = await self._attempt.in_thread(part.finish)
         batch = await self._attempt.in_transaction(partial(self._add, finished))
         done = batch.completed + batch.failed
@@ -223,7 +227,7 @@ class AnswerRequests:
 
 
 def _groups(requests: Iterator[RequestLine]) -> Iterator[list[RequestLine]]:
-    """Divide the requests into groups for one call each."""
+    """Divide the requests into groups. Each group is sent in one call."""
     group: list[RequestLine] = []
     size = 0
     for request in requests:
@@ -238,7 +242,7 @@ def _groups(requests: Iterator[RequestLine]) -> Iterator[list[RequestLine]]:
 
 @dataclass
 class _PartWriter:
-    """Writes the answers of consecutive requests into blobs. Its methods block."""
+    """Writes the answers to consecutive requests into blobs. The methods block, so call them in a thread."""
 
     blobs: BlobStore
     batch: RequestBatch
@@ -262,7 +266,7 @@ class _PartWriter:
         )
 
     def write(self, requests: Sequence[RequestLine], answers: Sequence[RequestAnswer]) -> None:
-        """Append the answers."""
+        """Append the answers to the blobs of the part."""
         if not self.requests:
             self._began_at = time.monotonic()
         for request, answer in zip(requests, answers, strict=True):

@@ -1,4 +1,4 @@
-"""Chooses how many rows are written in one call. The number becomes smaller if the index refuses or delays a
+"""Choose how many rows are written in one call. The number becomes smaller if the index refuses or delays a
 write, and larger after a success.
 
 size = BatchSize(most=1_000)
@@ -11,7 +11,7 @@ GROWTH = 0.25
 
 
 class BatchSize:
-    """The number of rows of the next write, from 1 to ``most``."""
+    """Chooses the number of rows of the next write, from 1 to ``most``."""
 
     def __init__(self, most: int) -> None:
         #: Maximum number of rows of a write.

@@ -1,8 +1,8 @@
 """Delete everything that a deleted organisation owns: jobs, vectors, rows, blobs and archived jobs.
 
-Each step is safe to repeat, so an attempt after a crash continues with the remaining data. The result proves
-the deletion: for each table, the number of rows that remain, which is 0, and the number of rows that are
-kept.
+Each step is safe to repeat, so an attempt after a crash continues with the remaining data. The result of the
+job proves the deletion: for each table, the result has the number of rows that remain, which is 0. For tables
+whose rows are kept on purpose, the result has the number of kept rows.
 """
 
 from collections import Counter
@@ -30,13 +30,13 @@ RUNNING_RETRY_S = 2.0
 #: Seconds until the next attempt to delete vectors from an external index.
 INDEX_RETRY_S = 10.0
 #: Maximum number of passes over all tables. The first pass deletes the existing rows. The second pass deletes
-#: rows that were inserted during the first; later insertions are refused.
+#: rows that were inserted during the first pass; later insertions are refused.
 MAX_PASSES = 5
 
 
 @dataclass(frozen=True)
 class DeleteOrganisation:
-    """Runs jobs of the kind ``DELETE_ORGANISATION``; the worker calls it with each attempt."""
+    """Runs jobs of the kind ``DELETE_ORGANISATION``; the worker calls an instance with each attempt."""
 
     resources: Resources
 
@@ -61,7 +61,7 @@ class DeleteOrganisation:
 
         Raises:
             Retryable: an index has not deleted all vectors yet.
-            Conflict: an index is not in the settings of this node.
+            Conflict: an index that still has vectors is not in the settings of this node.
         """
         organisation = _organisation(attempt)
         for store in await self._in(attempt, deletion.mark_stores):
@@ -90,7 +90,7 @@ class DeleteOrganisation:
         """Delete all other rows, the blobs and the archived jobs, and end the job with the proof.
 
         Raises:
-            Retryable: rows remain after several passes.
+            Retryable: rows remain after ``MAX_PASSES`` passes.
         """
         organisation, deleted, blobs = _organisation(attempt), Counter[str](), 0
         archive = open_archive(attempt.settings)
@@ -127,7 +127,9 @@ class DeleteOrganisation:
         return deletion.delete_some(connection, column, _organisation(attempt))
 
     async def _in(self, attempt: JobAttempt, step: Callable[[Connection[Any], str], T]) -> T:
-        """Run one step in a transaction that holds the job, so that no other attempt can begin."""
+        """Run one step in a transaction that locks the job, so that no other attempt can begin. Return the
+        result of the step.
+        """
 
         def held(connection: Connection[Any]) -> T:
             attempts.hold(connection, attempt.job)

@@ -14,7 +14,7 @@ from data_jobs.worker.job_attempt import JobAttempt
 
 @dataclass(frozen=True)
 class DeleteStore:
-    """Runs jobs of the kind ``DELETE_STORE``; the worker calls it with each attempt."""
+    """Runs jobs of the kind ``DELETE_STORE``; the worker calls an instance with each attempt."""
 
     resources: Resources
 

@@ -28,7 +28,7 @@ from data_jobs.worker.job_attempt import JobAttempt
 
 log = structlog.get_logger(__name__)
 
-#: Maximum number of attempts in flight.
+#: Maximum number of deliveries that a job sends at the same time.
 IN_FLIGHT = 128
 #: A job claims no more deliveries after this many seconds.
 RUN_S = 60.0
@@ -44,7 +44,7 @@ Secrets = dict[tuple[str, str], list[Secret] | Misconfigured]
 
 @dataclass
 class DeliverWebhooks:
-    """Runs jobs of the kind ``DELIVER_WEBHOOKS``; the worker calls it with each attempt."""
+    """Runs jobs of the kind ``DELIVER_WEBHOOKS``; the worker calls an instance with each attempt."""
 
     resources: Resources
     _client: AsyncOutboundClient | None = None
@@ -67,7 +67,7 @@ class DeliveryRun:
         self._attempt = attempt
         self._client = client
         self._holder = uuid4().hex
-        #: Number of attempts for each state that a delivery had after the attempt.
+        #: For each state, the number of attempts to deliver after which the delivery had this state.
         self.ended = dict.fromkeys(DeliveryState, 0)
 
     async def __call__(self) -> None:
@@ -94,13 +94,13 @@ class DeliveryRun:
                 self._attempt.goes_on()
                 await asyncio.sleep(PAUSE_S)
         finally:
-            # The leases of cancelled attempts end soon, and then the deliveries are due again.
+            # Deliveries whose attempt is cancelled here are due again soon, when their leases end.
             for task in sending:
                 task.cancel()
             await asyncio.gather(*sending, return_exceptions=True)
 
     def _claim(self, limit: int, connection: Connection[Any]) -> tuple[list[ClaimedDelivery], Secrets]:
-        """Claim deliveries, and read the secrets of their endpoints."""
+        """Claim at most ``limit`` due deliveries, and read the secrets of their endpoints."""
         settings = self._attempt.settings
         lease_s = settings.webhook_timeout_s + LEASE_MARGIN_S
         claimed = outbox.claim(connection, self._holder, limit=limit, lease_s=lease_s)

@@ -1,9 +1,10 @@
-"""The job of a batch: check the input file, send its requests to the models, write the answers.
+"""The job of a batch of embedding requests: check the input file, send the requests in the file to the
+models, and write the answers.
 
 The answers are stored in parts (``cluster.documents.batches``). A new attempt continues after the last part.
-The job also ends the batch if the batch is cancelled or its completion window ends. Answers that exist are
-kept. If the models cannot answer for long, the job gives up its slot and continues later, until the window
-ends.
+The job also ends the batch if the batch is cancelled or its completion window ends. Answers that are stored
+by then are kept. If the models cannot answer for long, the job gives up its slot and continues later, until
+the window ends.
 """
 
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ INVALID_BATCH = "invalid_batch"
 
 @dataclass(frozen=True)
 class EmbedBatch:
-    """Runs jobs of the kind ``EMBED_BATCH``; the worker calls it with each attempt."""
+    """Runs jobs of the kind ``EMBED_BATCH``; the worker calls an instance with each attempt."""
 
     resources: Resources
 
@@ -57,6 +58,7 @@ class _BatchWork:
         """Run all stages in order.
 
         Raises:
+            NotWanted: the batch does not exist or has ended.
             TryLater: the models cannot answer now. The job gives up its slot until the models may answer, or
                 until the completion window ends.
         """
@@ -77,10 +79,10 @@ class _BatchWork:
         await self._end(reached)
 
     def _open(self, connection: Connection[Any]) -> RequestBatch:
-        """Return the batch of the job.
+        """Lock the batch of the job until the transaction ends, and return the batch.
 
         Raises:
-            NotWanted: the batch has ended.
+            NotWanted: the batch does not exist or has ended.
         """
         try:
             batch = lock_batch(connection, self.attempt.job.organisation, self.attempt.job.input["batch"])
@@ -91,7 +93,7 @@ class _BatchWork:
         return batch
 
     def _hold(self, connection: Connection[Any]) -> RequestBatch:
-        """Lock the batch, then its job, until the transaction ends."""
+        """Lock the batch, then the job, until the transaction ends, and return the batch."""
         batch = self._open(connection)
         attempts.hold(connection, self.attempt.job)
         return batch
@@ -106,7 +108,7 @@ class _BatchWork:
         batch_progress.begin(connection, self._hold(connection), total=requests, fingerprints=fingerprints)
 
     async def _end(self, status: BatchStatus, *, errors: list[InputError] | None = None) -> None:
-        """Write the files of the batch, and end the batch and the job in this status."""
+        """Write the files of the batch, and end the batch in this status. Also end the job."""
         attempt = self.attempt
 
         async def write() -> list[str]:
@@ -161,8 +163,8 @@ class _BatchWork:
         return lock_batch(connection, self.attempt.job.organisation, self.attempt.job.input["batch"])
 
     def _release(self, hashes: list[str]) -> None:
-        """Delete the blobs that no row names any more. ``cluster.doctor`` finds blobs that could not be
-        deleted.
+        """Delete the blobs with these hashes, except blobs that a row still names. ``cluster.doctor`` finds
+        blobs that could not be deleted.
         """
         try:
             with translated(), self.attempt.pool.connection() as connection:

@@ -1,4 +1,4 @@
-"""Embed the chunks of one job with the model of a replica, in calls of equal size.
+"""Embed the chunks of one job with the model of a replica, in calls of at most ``CHUNKS_PER_CALL`` chunks.
 
 vectors = await embed_chunks(attempt, resources, ids, fingerprint=store.fingerprint)  # (n, dim) float32
 """
@@ -15,11 +15,11 @@ from data_jobs.kinds.resources import Ids, Resources
 from data_jobs.stages import process_resources
 from data_jobs.worker.job_attempt import JobAttempt
 
-#: Number of chunks in one call to the model. It is enough to fill a batch, and small enough for cheap retries
-#: and steady progress.
+#: Maximum number of chunks in one call to the model. This number is large enough to fill a batch of the
+#: model, and small enough for cheap retries and steady progress.
 CHUNKS_PER_CALL = 32
-#: Maximum number of concurrent calls of a job. It is enough to keep the model busy, and so small that other
-#: jobs do not wait long.
+#: Maximum number of concurrent calls of a job. This number is large enough to keep the model busy, and so
+#: small that other jobs do not wait long.
 CALLS_AT_ONCE = 2
 #: If a call takes longer than this many seconds, the job reports that it waits for the model.
 FAST_ANSWER_S = 2.0
@@ -28,11 +28,13 @@ FAST_ANSWER_S = 2.0
 async def embed_chunks(
     attempt: JobAttempt, resources: Resources, ids: Ids, *, fingerprint: Fingerprint
 ) -> NDArray[np.float32]:
-    """Return the vectors of the chunks, (n, dim) float32. The model's batches hold chunks of many documents.
+    """Return the vectors of the chunks, (n, dim) float32. The model may put chunks of several jobs into one
+    batch.
 
     Args:
-        attempt: receives the progress, and repeats a call that fails for a reason that may pass.
-        resources: reach the replica with the model.
+        attempt: receives the progress, and repeats a call while the model is overloaded or its provider does
+            not answer.
+        resources: ``embed`` calls the replica with the model.
         ids: token ids of each chunk, without special tokens.
         fingerprint: the fingerprint of the store's model.
     """
@@ -57,7 +59,8 @@ async def embed_chunks(
         attempt.goes_on()
         await attempt.progress(done, len(ids), unit="chunks")
 
-    # Not a TaskGroup: before Python 3.13, a failed member left this task counted as cancelled.
+    # Do not use a TaskGroup, because before Python 3.13 a failed task of the group leaves the current task
+    # marked as cancelled.
     tasks = [asyncio.create_task(call(first)) for first in range(0, len(ids), CHUNKS_PER_CALL)]
     try:
         await asyncio.gather(*tasks)

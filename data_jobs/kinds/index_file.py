@@ -1,8 +1,9 @@
 """The job that makes an attached file searchable: read, parse, chunk, keywords, compare, embed, write.
 
-Until its last transaction an attempt writes only its progress. That transaction writes the chunks, the
-document's version, the status of the attached file, the usage and the end of the job: either all of this or
-nothing, and only if this attempt is still the current one.
+Before its last transaction, an attempt writes only its progress and, if an external index holds the vectors,
+the new vectors. The last transaction writes the chunks, the document's version, the status of the attached
+file, the usage and the end of the job. It writes all of these or nothing, and only if this attempt is still
+the current attempt of the job.
 """
 
 import json
@@ -44,20 +45,21 @@ from data_jobs.stages.write import DocumentWriter
 from data_jobs.worker.job_attempt import JobAttempt, NotWanted
 from data_jobs.worker.stage_errors import StageFailed
 
-#: Number of pages that are parsed in one call. A call takes some tenths of a second, so urgent pages wait at
-#: most that long.
+#: Number of pages that are parsed in one call. A call takes some tenths of a second, so an urgent job waits
+#: only that long for a parser.
 PAGES_PER_PART = 50
-#: Minimum time limit of a part, as a share of ``parse_timeout_s``. Half of a part has half of the time limit.
-#: So a page whose parsing never ends is found in 2.5 times ``parse_timeout_s``, not in 7 times.
+#: Minimum time limit of a part, as a share of ``parse_timeout_s``. A part with half the pages has half the
+#: time limit. So a page whose parsing never ends is found after 2.5 times ``parse_timeout_s``, not after 7
+#: times.
 MIN_TIME_SHARE = 0.1
-#: For each stage, the percentages of the job that are done when the stage begins and when it ends. They are
-#: estimated from the times of a long document.
+#: For each stage, the percentages of the job that are done when the stage begins and when it ends. These
+#: percentages are estimated from the times of a long document.
 SHARES = {"read": (0, 2), "parse": (2, 35), "chunk": (35, 40), "embed": (40, 95), "write": (95, 99)}
 
 
 @dataclass(frozen=True)
 class IndexFile:
-    """Runs jobs of the kind ``INDEX_FILE``; the worker calls it with each attempt."""
+    """Runs jobs of the kind ``INDEX_FILE``; the worker calls an instance with each attempt."""
 
     resources: Resources
 
@@ -72,7 +74,7 @@ class _Work:
 
     resources: Resources
     attempt: JobAttempt
-    #: See ``ParsedDocument.unread``.
+    #: The pages that could not be read, each with the reason; see ``ParsedDocument.unread``.
     unread: dict[int, str] = field(default_factory=dict)
     facts: dict[Fact, str | float | bool] = field(default_factory=dict)
 
@@ -98,7 +100,7 @@ class _Work:
 
         Raises:
             NotWanted: the file was detached or attached again, or the vector store was deleted.
-            StageFailed: no model here has the store's fingerprint.
+            StageFailed: no model of this node has the store's fingerprint.
         """
         organisation, asked = self.attempt.job.organisation, self.attempt.job.input
         attached = self._hold(connection)
@@ -129,9 +131,12 @@ class _Work:
         return self.resources.blobs.read(self.attempt.job.organisation, self.file.sha256)
 
     async def _parse(self, row: DocumentRow, data: bytes) -> DocumentRow:
-        """Parse the document part by part.
+        """Parse the document part by part, and return the row with the texts of the pages.
 
         If no part has text, parse the whole document again to find out why.
+
+        Raises:
+            StageFailed: the document has no text or too much text, or cannot be read.
         """
         texts, kind, first, total, characters = [], row["media_type"], 0, 0, 0
         self.unread, self.facts = {}, {}
@@ -149,7 +154,7 @@ class _Work:
                 )
             first = (
                 part[1] if format_of(kind).parsed_in_parts else total
-            )  # other formats were parsed as a whole
+            )  # a document of another format is parsed whole in the first call
             await self.attempt.progress(len(texts), total, unit="pages")
         with_text = sum(bool(text.strip()) for text in texts)
         if not with_text:
@@ -173,14 +178,17 @@ class _Work:
         faulty pages are found.
 
         Args:
-            known: the number of pages of the document; 0 while it is unknown.
+            known: the number of pages of the document; 0 if this number is not known yet.
+
+        Raises:
+            StageFailed: the part cannot be read, and is not divided.
         """
         parsed = None
         for _ in range(self.attempt.settings.stage_attempts):
             parsed = await self._ask(data, part)
             has_parts = format_of(parsed.media_type).parsed_in_parts
             halves = self.store.partial and has_parts and part[1] - part[0] > 1
-            if halves or not parsed.outcome.may_change:  # the halves are parsed again in any case
+            if halves or not parsed.outcome.may_change:  # do not repeat a part whose halves are parsed next
                 break
         assert parsed is not None
         if parsed.outcome.searchable:
@@ -266,7 +274,7 @@ class _Work:
 
     def _in_transaction(self, row: DocumentRow, ahead: Ahead | None, connection: Connection[Any]) -> None:
         job, store, file = self.attempt.job, self.store, self.file
-        attached = self._hold(connection)  # locked before the job's row, as in attaching and detaching
+        attached = self._hold(connection)  # before the job, in the same order as attaching and detaching
         attempts.hold(connection, job)
         connection.execute(
             "SELECT set_config('statement_timeout', %s, true)",

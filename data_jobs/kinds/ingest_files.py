@@ -1,7 +1,7 @@
 """The job that attaches many uploaded files to a vector store; each file then has a job of its own.
 
-This job does not wait for the jobs of the files, because it would hold a slot that those jobs need. Its
-result names the file batch, which counts the files.
+This job does not wait for the jobs of the files, because a waiting job would hold a slot that those jobs
+need. The result of this job names the file batch, which shows how many files are in each state.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from data_jobs.worker.job_attempt import JobAttempt, NotWanted
 
 @dataclass(frozen=True)
 class IngestFiles:
-    """Runs jobs of the kind ``INGEST_FILES``; the worker calls it with each attempt."""
+    """Runs jobs of the kind ``INGEST_FILES``; the worker calls an instance with each attempt."""
 
     resources: Resources
 
@@ -47,7 +47,12 @@ class IngestFiles:
         await attempt.in_transaction(partial(self._finish, attempt, done))
 
     def _some(self, attempt: JobAttempt, after: str, connection: Connection[Any]) -> list[str]:
-        """Attach the next files, and return their ids."""
+        """Attach the next files that are not attached yet. Return the ids of all next files, attached before
+        or not; an empty list means that no file remains.
+
+        Raises:
+            NotWanted: the vector store does not exist.
+        """
         job, asked = attempt.job, attempt.job.input
         try:
             store = get_store(connection, job.organisation, asked["vector_store"])
@@ -65,7 +70,9 @@ class IngestFiles:
             priority=job.priority,
             attempts=attempt.settings.job_attempts,
         )
-        attempts.hold(connection, job)  # locked after the files' rows, as in attaching and detaching
+        # Lock the job after the rows of the files. Attaching and detaching use the same order, so no deadlock
+        # occurs.
+        attempts.hold(connection, job)
         return files
 
     def _finish(self, attempt: JobAttempt, done: int, connection: Connection[Any]) -> None:

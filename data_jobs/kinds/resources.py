@@ -1,5 +1,5 @@
-"""Define the resources that the code of jobs uses. A worker opens the resources once and passes them to every
-kind of job (``registry.open_kinds``).
+"""Define the resources that the code of jobs uses. A worker opens the resources once, and passes the
+resources to every kind of job (``registry.open_kinds``).
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class ChunkEmbedder(Protocol):
         """Return the vectors of n inputs: (n, dim) float32.
 
         Args:
-            ids: token ids of each input, special tokens left out.
+            ids: token ids of each input, without special tokens.
             fingerprint: id of the fingerprint that the model must have.
             organisation: id of the calling organisation. The capacity of the model is shared fairly between
                 organisations.
@@ -49,8 +49,8 @@ class RequestAnswerer(Protocol):
     ) -> list[RequestAnswer | ClusterError]:
         """Return the answer to each request, in the order of the requests.
 
-        If an item is a ``Retryable`` error, its request must be sent again. Any other error means that no
-        request can be answered until an operator changes something.
+        If an item is a ``Retryable`` error, the request of this item must be sent again. Any other error
+        means that no request can be answered until an operator changes something.
 
         Args:
             lines: lines of the input file of a batch, each with a request in its ``body``.

@@ -1,7 +1,7 @@
 """Maintenance jobs of the cluster. System schedules submit these jobs (``cluster.jobs.schedules``).
 
-Each job is one function that runs in a thread. Every function is safe to repeat, and two runs of it at the
-same time are safe too.
+Each job is one function that runs in a thread. Every function is safe to repeat, and safe to run twice at the
+same time.
 """
 
 from collections.abc import Callable
@@ -27,20 +27,21 @@ from cluster.webhooks import outbox as webhooks
 from data_jobs.kinds.resources import Resources
 from data_jobs.worker.job_attempt import JobAttempt
 
-#: An unfinished blob that nothing has written to for this many seconds no longer has a writer.
+#: If nothing was written to an unfinished blob for this many seconds, the blob counts as abandoned.
 UNFINISHED_S = 3_600.0
-#: Time limit in seconds of one job that renews rows; such a job starts every ten minutes.
+#: Maximum seconds that one job spends on renewing rows. A job of this kind starts every ten minutes.
 RENEWAL_S = 300.0
-#: A job starts no more batches of the outbox after this many seconds; such a job starts every minute.
+#: After this many seconds, a job starts no further batch of the outbox. A job of this kind starts every
+#: minute.
 OUTBOX_S = 45.0
 
-#: Does the work and returns the result of the job.
+#: A function that does the work of a job and returns the result of the job.
 UpkeepWork = Callable[[Resources, Settings, ConnectionPool], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Upkeep:
-    """Runs maintenance jobs of one kind; the worker calls it with each attempt."""
+    """Runs maintenance jobs of one kind; the worker calls an instance with each attempt."""
 
     work: UpkeepWork
     resources: Resources
@@ -113,8 +114,8 @@ def empty_outbox(resources: Resources, settings: Settings, pool: ConnectionPool)
 
 
 def discard_unfinished(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
-    """Delete unfinished blobs of writers that ended early. This lists the whole blob store, so it runs at
-    night.
+    """Delete unfinished blobs of writers that ended early. The schedule runs this function at night, because
+    the function lists the whole blob store.
     """
     del settings, pool
     return {"blobs": resources.blobs.discard_unfinished(older_than_s=UNFINISHED_S)}

@@ -24,9 +24,9 @@ LARGELY_UNKNOWN_SHARE = 0.2
 
 @cache
 def _open_chunker(settings: Settings, fingerprint: Fingerprint, name: str, max_tokens: int | None) -> Chunker:
-    """Return the chunker that all rows of this process share.
+    """Return the chunker that all rows of this process with these arguments share.
 
-    The chunks leave room for the model's document prompt.
+    The chunks are so small that the model's document prompt fits into the same input.
     """
     tokeniser = process_resources.tokeniser(settings, fingerprint)
     (prompt,) = tokeniser.ids([fingerprint.document_prompt])
@@ -39,7 +39,7 @@ def _open_chunker(settings: Settings, fingerprint: Fingerprint, name: str, max_t
 class Chunk:
     """Divides ``page_texts`` into ``chunks``; ``page_texts`` stays in the row for the keywords.
 
-    Records in ``facts``, ``outcome`` and ``detail`` how much of the text the model does not know.
+    If the model does not know a part of the text, records this in ``facts``, ``outcome`` and ``detail``.
 
     Args:
         settings: the settings of the job.
@@ -89,7 +89,7 @@ class Chunk:
 
 
 def _with_unknown_text(row: DocumentRow, chunked: ChunkedDocument, model: str) -> DocumentRow:
-    """Record in the row how much of the text the model does not know."""
+    """Return the row. If the model does not know a part of the text, record this in the row."""
     if chunked.unknown_tokens:
         row = {
             **row,

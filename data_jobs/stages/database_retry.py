@@ -26,10 +26,10 @@ T = TypeVar("T")
 def with_database_retry(
     settings: Settings, work: Callable[[], T], *, pool: ConnectionPool | None = None
 ) -> T:
-    """Do the work. If the work ends in a retryable error, wait and do the work again.
+    """Do the work, and return its result. If the work ends in a retryable error, wait and do the work again.
 
-    If the bundled database has ended, start it again. If the disk is full, wait without a time limit until
-    the disk has room.
+    If the bundled database has ended, start the database again. If the disk is full, wait without a time
+    limit until the disk has room.
 
     Args:
         pool: the caller's connections to the database; None: the connections of the process.

@@ -52,16 +52,17 @@ ROWS = pa.schema(
 
 
 class DocumentRow(TypedDict):
-    """The columns of the pipeline; the docstring of each stage names those that it reads and fills."""
+    """The columns of the pipeline. The docstring of each stage names the columns that it uses and fills."""
 
     document: str
     source: str
     #: See ``SourceFile.stamp``.
     stamp: str
-    #: Hash of the bytes at the last settled attempt under this pipeline version; "" if there was none.
+    #: Hash of the bytes at the last settled attempt with this pipeline version; "" if there was no
+    #: settled attempt.
     known_hash: str
     content_hash: str
-    #: True if the bytes are the same as in the last settled attempt. The later stages do not change such a
+    #: True if the bytes are the same as in the last settled attempt. Later stages do not change an unchanged
     #: row.
     unchanged: bool
     outcome: str
@@ -110,7 +111,9 @@ def to_table(rows: Sequence[DocumentRow]) -> pa.Table:
 
 
 def to_rows(table: pa.Table) -> list[DocumentRow]:
-    """Return the rows of a table; none for the empty tables without columns that Ray Data sometimes sends."""
+    """Return the rows of a table. An empty table without columns, which Ray Data sometimes sends, has no
+    rows.
+    """
     return cast(list[DocumentRow], table.to_pylist())
 
 
@@ -134,7 +137,7 @@ def pages_of(row: DocumentRow) -> list[Page]:
 
 
 def with_chunk_column(row: DocumentRow, chunks: pa.Table, name: str, values: Sequence[object]) -> DocumentRow:
-    """Return the row with new values, one per chunk, in the column ``name`` of its chunks."""
+    """Return the row with ``chunks``, in which the column ``name`` has new values, one per chunk."""
     position = CHUNKS.get_field_index(name)
     return {
         **row,

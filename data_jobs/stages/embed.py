@@ -1,6 +1,6 @@
 """Compute the vector of every new chunk of a batch of documents.
 
-This is the only stage that holds a model and, if there is one, a GPU.
+This is the only stage that loads a model and, if the node has a GPU, uses the GPU.
 """
 
 import time
@@ -26,10 +26,10 @@ log = structlog.get_logger(__name__)
 
 #: Maximum number of calls to the engine for one batch. If the last call fails too, the run ends.
 MAX_ATTEMPTS = 3
-#: Seconds between two calls if the engine's error names no pause.
+#: Seconds between two calls, if the error of the engine does not say how long to wait.
 RETRY_AFTER_S = 5.0
 #: Maximum seconds that a request waits for a provider's rate limit, or for a provider that does not answer.
-#: It is shorter than the time without progress after which Ray ends the run.
+#: This time is shorter than the time without progress after which Ray ends the run.
 PROVIDER_PATIENCE_S = 1_200.0
 
 TokenIds = list[NDArray[np.int32]]
@@ -49,8 +49,8 @@ class Embed:
     Raises:
         Conflict: no model of this node has this fingerprint.
         Misconfigured: a provider refuses the key, the model or the account. The run ends.
-        Retryable: the engine did not compute in ``MAX_ATTEMPTS`` attempts. No document caused this error, so
-            the run ends here and the next run continues.
+        Retryable: the engine stayed unavailable, for an engine of this node in ``MAX_ATTEMPTS`` attempts. The
+            run ends, because no document caused this error, and the next run continues.
     """
 
     def __init__(self, settings: Settings, fingerprint: Fingerprint, **fields: str) -> None:
@@ -102,13 +102,13 @@ class Embed:
             return {**row, "vectors": self._vectors(ids).tobytes()}
         except (Retryable, Misconfigured):
             raise
-        except Exception as exc:  # the edge of a row: the error becomes the outcome of the row
+        except Exception as exc:  # only this row fails: the error becomes the outcome of the row
             log.exception("stage_failed", document=row["document"])
             return failed(row, Outcome.FAILED, f"embedding failed: {type(exc).__name__}: {exc}")
 
 
 def new_chunk_ids(chunks: pa.Table) -> TokenIds:
-    """Return the token ids of each chunk that is not ``stored``."""
+    """Return an array with the token ids for each chunk that is not ``stored``."""
     column = chunks.filter(pc.invert(chunks["stored"]))["token_ids"].combine_chunks()
     flat, offsets = column.values.to_numpy(zero_copy_only=False), column.offsets.to_numpy()
     return [flat[start:end] for start, end in pairwise(offsets)]

@@ -16,9 +16,9 @@ from data_jobs.stages.document_row import DocumentRow, pages_of, unpack, with_ch
 
 log = structlog.get_logger(__name__)
 
-#: Length of the sample, because YAKE's time grows with the text. Its pieces are spread evenly over the
-#: document.
+#: Maximum number of characters of the sample. The sample is limited, because YAKE's time grows with the text.
 SAMPLE_CHARACTERS = 12_000
+#: Number of pieces of the sample. The pieces are spread evenly over the document.
 SAMPLE_PIECES = 6
 MAX_WORDS_PER_KEYWORD = 2
 #: Two keywords with a higher similarity count as the same keyword.
@@ -28,7 +28,7 @@ SAME_KEYWORD_SIMILARITY = 0.8
 class Keywords:
     """Extracts keywords from ``page_texts``, and empties ``page_texts`` in the row.
 
-    Fills ``keywords``, and the keywords that occur in each of ``chunks``.
+    Fills ``keywords``, and for each of ``chunks`` the keywords that occur in the chunk.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -46,7 +46,7 @@ class KeywordExtractor:
     """Extracts keywords from pages."""
 
     def __init__(self, per_document: int, *, language: str = "en") -> None:
-        import yake  # noqa: PLC0415  networkx: 0.3 s, and most processes extract none
+        import yake  # noqa: PLC0415  the import takes 0.3 s (networkx), and most processes extract no keywords
 
         self._per_document = per_document
         self._yake = yake.KeywordExtractor(
@@ -54,7 +54,7 @@ class KeywordExtractor:
         )
 
     def extract(self, pages: Sequence[Page]) -> list[str]:
-        """Return at most ``per_document`` keywords in lower case, best first."""
+        """Return at most ``per_document`` keywords in lower case, best first. If YAKE fails, return none."""
         if not self._per_document:
             return []
         try:

@@ -1,7 +1,9 @@
-"""Run a stage on each row of a table: settled rows pass unchanged, and an exception fails only its own row.
+"""Run a stage on each row of a table. Settled rows pass unchanged. An exception fails only the row that
+caused the exception.
 
 Ray Data has no errors per row: an exception in a stage loses or repeats the whole block of rows. So the
-pipeline wraps each stage and turns an exception into the outcome of the row.
+pipeline wraps each stage, and turns an exception into the outcome of the row. Only ``Retryable`` ends the
+run.
 
     dataset.map_batches(map_rows(Read(settings), settings), batch_format="pyarrow", batch_size=1)
 """
@@ -24,7 +26,7 @@ Stage = Callable[[DocumentRow], DocumentRow]
 
 
 def settled(row: DocumentRow) -> bool:
-    """True if only the result of the row remains to be recorded."""
+    """Return True if the row needs no further stage except ``Write``, which records the result."""
     return row["unchanged"] or not Outcome(row["outcome"]).searchable
 
 
@@ -52,8 +54,8 @@ def map_rows(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Ta
         fields: fields to add to every log line of the stage, such as job and organisation.
 
     Raises:
-        Retryable: (raised by the returned function) a service that the stage needs stayed unavailable. No
-            document caused this error, so the run ends.
+        Retryable: (raised by the returned function) a service that the stage needs stayed unavailable. The
+            run ends, because no document caused this error.
     """
     name = type(stage).__name__
 
@@ -65,7 +67,7 @@ def map_rows(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Ta
                 return stage(row)
         except Retryable:  # the stage has waited already, so end the run; the next run continues here
             raise
-        except Exception as exc:  # the edge of a row: log the error, and make it the outcome
+        except Exception as exc:  # only this row fails: log the error, and make it the outcome
             log.exception("stage_failed", document=row["document"], source=row["source"])
             return failed(row, Outcome.FAILED, f"{name.lower()} failed: {type(exc).__name__}: {exc}")
 

@@ -12,7 +12,7 @@ from data_jobs.stages.parsing.parser import Parser
 
 @cache
 def _parser(settings: Settings) -> Parser:
-    """The parser that all rows of this process share; it parses one document at a time."""
+    """Return the parser that all rows of this process share. The parser parses one document at a time."""
     return Parser(settings)
 
 

@@ -1,8 +1,9 @@
-"""Compute the version of the pipeline. The version changes whenever the same bytes could give other chunks.
+"""Compute the version of the pipeline. The version changes if the same bytes could give other chunks or
+keywords.
 
-A document is settled if its last attempt had the same version and the same hash of the bytes. A new version
-therefore parses and chunks every document again; a chunk whose text stays the same keeps its id and is not
-embedded again.
+A document needs no work if its last attempt had the same version and the same hash of the bytes. So after the
+version has changed, every document is parsed and chunked again. A chunk whose text stays the same keeps its
+id and is not embedded again.
 """
 
 from cluster.engines import Fingerprint

@@ -1,4 +1,6 @@
-"""Make resources that are slow to make and safe to share, once per process. All rows share them."""
+"""Make resources once per process, because they are slow to make and safe to share. All rows of the process
+share these resources.
+"""
 
 from functools import cache
 

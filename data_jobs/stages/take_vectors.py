@@ -1,7 +1,7 @@
 """Take the vectors of new chunks from the answers of a provider's Batch API, and ask for the vectors that are
 missing.
 
-This stage replaces ``Embed`` in ``python -m data_jobs.ingest --provider-batch``. It needs no model.
+This stage replaces ``Embed`` in ``python -m data_jobs.ingest --provider-batch``. The stage loads no model.
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ class TakeVectors:
             return failed(row, Outcome.FAILED, f"embedding failed: {errors[0]}")
         vectors = [answer.vector for answer in found if answer.vector is not None]
         if len(vectors) < len(new):
-            return {**row, "vectors": None}  # type: ignore[typeddict-item]  # it leaves the table
+            return {**row, "vectors": None}  # type: ignore[typeddict-item]  # ``__call__`` removes this row
         return {**row, "vectors": np.concatenate(vectors).tobytes() if vectors else b""}
 
     def _answers(self, document: str, new: pa.Table) -> list[BatchAnswer]:
@@ -66,10 +66,10 @@ class TakeVectors:
         return [known[id] for id in new["id"].to_pylist() if id in known]
 
     def _text(self, ids: list[int]) -> str:
-        """Return the text that the engine sends for these ids. It can begin or end with white space, which
-        the text of the chunk does not have.
+        """Return the text that the engine would send for these ids. This text can begin or end with white
+        space that the text of the chunk does not have.
         """
-        from cluster.engines.tokens.cl100k import Cl100kTokeniser  # noqa: PLC0415  tiktoken
+        from cluster.engines.tokens.cl100k import Cl100kTokeniser  # noqa: PLC0415  imports tiktoken
 
         fingerprint = self.store.fingerprint
         tokeniser = process_resources.tokeniser(self.settings, fingerprint)

@@ -51,8 +51,8 @@ Attributes = Callable[[dict[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 
 class Write:
-    """Needs every column. Records the outcome of each document, and returns one row of ``RESULTS`` for each
-    document.
+    """Needs every column. Writes the chunks and the outcome of each document, and returns one row of
+    ``RESULTS`` for each document.
 
     Raises:
         Retryable: the database did not answer for longer than ``database_retry`` waits. The next run writes
@@ -154,13 +154,14 @@ class DocumentWriter:
         )
 
     def settle(self) -> None:
-        """Delete the document's old vectors from an external index."""
+        """Send the waiting changes of the store to an external index, such as the deletion of old vectors."""
         self._index.settle(self._store.organisation, self._store.id)
 
     def success(
         self, connection: Connection[Any], row: DocumentRow, ahead: Ahead | None = None
     ) -> dict[str, Any]:
-        """Make the chunks of the whole document, or of the part that could be read, searchable.
+        """Make the chunks of the whole document, or of the part that could be read, searchable. Record the
+        outcome of the document, and the usage.
 
         Raises:
             Permanent: the index refuses the chunks.
@@ -281,7 +282,9 @@ def result(source: str, document: str, outcome: Outcome, detail: str) -> dict[st
 
 
 def unchanged_result(source: str, before: documents.KnownDocument) -> dict[str, Any]:
-    """Return the row of ``RESULTS`` for an unchanged document, with the counts of its last attempt."""
+    """Return the row of ``RESULTS`` for an unchanged document. If the document is searchable, the row has the
+    counts of the last attempt.
+    """
     counts = (
         {"pages": before.pages, "chunks": before.chunks, "tokens": before.tokens}
         if before.outcome.searchable

@@ -1,1 +1,1 @@
-"""Parts of the commands that copy, export and import vector stores. None of them needs Ray."""
+"""The code of the commands that copy, export and import vector stores. This code does not need Ray."""

@@ -1,6 +1,6 @@
 """The code that the commands for whole stores share: arguments, progress, the summary, and exit codes.
 
-sys.exit(run(options, work, title="Copied a to b", again="run the same command again"))
+sys.exit(run(options, work, title="Copied a to b"))
 """
 
 import argparse
@@ -38,7 +38,7 @@ Summary = Mapping[str, Any]
 
 
 def add_common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Add the arguments that every command has."""
+    """Add the arguments that every command for whole stores has, and return the parser."""
     parser.add_argument(
         "--organisation",
         metavar="ID",
@@ -51,11 +51,11 @@ def add_common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace, work: Callable[[Settings], Summary], *, title: str) -> int:
-    """Do the work with the settings of this environment, print its summary, and return the exit code.
+    """Do the work with the settings of this environment, print the summary, and return the exit code.
 
     Args:
-        work: returns the summary; its list ``left_out`` has a reason for each document or chunk that was left
-            out.
+        work: does the work and returns the summary. The list ``left_out`` of the summary has the reasons why
+            documents or chunks were left out.
         title: title of the summary.
     """
     console = Console(stderr=True)
@@ -85,8 +85,8 @@ def run(options: argparse.Namespace, work: Callable[[Settings], Summary], *, tit
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar during the block. The block reports chunks that are done by calling the yielded
-    function.
+    """Show a progress bar during the block or, if there is no terminal, write lines to the log. The block
+    calls the yielded function with the number of chunks that are done so far.
     """
     console = Console(stderr=True)
     logged = time.monotonic()

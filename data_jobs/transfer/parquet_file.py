@@ -1,15 +1,15 @@
-"""Writes and reads a store as one Parquet file, with a row for each chunk. The file's metadata has the
+"""Write and read a store as one Parquet file, with a row for each chunk. The file's metadata has the
 fingerprint of the vectors.
 
 Columns: ``id``, ``document``, ``text``, ``page``, ``start``, ``end``, ``attributes`` (JSON), ``vector`` (a
 fixed number of float32), ``record`` (JSON: the document's record, with its attached file). ``page``,
-``start`` and ``end`` repeat attributes for people who read the file with other tools; an import takes them
-from ``attributes``. The rows of a document follow each other, and documents are in the order of their ids.
+``start`` and ``end`` repeat values of ``attributes`` for people who read the file with other tools; an import
+reads only ``attributes``. The rows of a document follow each other, and documents are ordered by id.
 
     with StoreFileWriter("/srv/handbook.parquet", store) as file: file.write(part)
     for part in StoreFileReader("/srv/handbook.parquet").parts(1_000): ...
 
-A file is not trusted: types, sizes, JSON and order are checked, and nothing in it is executed or unpickled.
+A file is not trusted: types, sizes, JSON and order are checked, and no content is executed or unpickled.
 """
 
 import json
@@ -32,18 +32,18 @@ from data_jobs.transfer.places import open_to_read, open_to_write
 from data_jobs.transfer.reading import Part
 
 METADATA_KEY, FORMAT = b"embedding_cluster", 1
-#: Maximum sizes of parts of a file. They are checked because a file can claim any size. An export writes much
-#: smaller parts.
+#: Maximum sizes of parts of a file. The sizes are checked, because a file can claim any size. An export
+#: writes much smaller parts.
 MAX_METADATA_BYTES, MAX_JSON_CHARACTERS = 16 * 1024 * 1024, 1024 * 1024
 MAX_ROW_GROUP_BYTES = 1024 * 1024 * 1024
 MAX_DOCUMENT_CHUNKS = 250_000
-#: Maximum count of the numbers in a vector, as in pgvector.
+#: Maximum number of dimensions of a vector, the same as in pgvector.
 MAX_DIMENSIONS = 16_000
 COLUMNS = ("id", "document", "text", "attributes", "vector", "record")
 
 
 class StoreMetadata(BaseModel):
-    """The metadata of a file."""
+    """The metadata that an export writes into a file."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -53,7 +53,7 @@ class StoreMetadata(BaseModel):
 
 
 def schema(store: VectorStore) -> pa.Schema:
-    """Return the schema of a store's file."""
+    """Return the schema of the file of a store, with the metadata."""
     described = {"format": FORMAT, "fingerprint": store.fingerprint.to_dict(), "name": store.name}
     return pa.schema(
         {
@@ -91,7 +91,7 @@ class StoreFileWriter:
         return self
 
     def write(self, part: Part) -> int:
-        """Write the part as a row group. Returns the number of its chunks."""
+        """Write the part as a row group, and return the number of chunks in the part."""
         rows: list[tuple[ChunkRecord, str | None]] = [(row, None) for row in part.chunks]
         for copied, chunks in part.documents:
             record = copied.model_dump_json()
@@ -129,11 +129,12 @@ class _Row:
 
 
 class StoreFileReader:
-    """Reads a file that an export wrote. Use it in a ``with`` block.
+    """Reads a file that an export wrote. Use a reader in a ``with`` block.
 
     Raises:
-        NotFound: there is no such file.
-        InvalidInput: the file was not written by an export; the message says what is wrong.
+        NotFound: (at the start of the block) there is no such file.
+        InvalidInput: (at the start of the block) the file was not written by an export; the message says what
+            is wrong.
     """
 
     def __init__(self, location: str) -> None:
@@ -169,10 +170,12 @@ class StoreFileReader:
         """Yield the documents with their chunks, and the chunks without a document, in the order of the file.
 
         Args:
-            size: a part ends as soon as it has this many chunks. A document is never divided between parts.
+            size: a part ends when it has at least this many chunks. A document is never divided between
+            parts.
 
         Raises:
-            InvalidInput: a row is wrong; the message has its number, counted from 1.
+            InvalidInput: a row is wrong, or the rows of documents are in the wrong order. The message names
+                the row, counted from 1, or the document.
         """
         part, group, last = Part(), list[_Row](), ""
         for row in self._rows():

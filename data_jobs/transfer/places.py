@@ -1,4 +1,4 @@
-"""Open a file at a path or in a bucket, to read it or to write it whole.
+"""Open a file at a path or in a bucket, to read the file or to write a whole file.
 
 with open_to_write("s3://backups/handbook.parquet") as file:
     file.write(...)
@@ -17,8 +17,8 @@ from data_jobs.sources import absolute, local_path, storage_of
 
 @contextmanager
 def open_to_write(location: str) -> Iterator[Any]:
-    """Yield a file to write to. It appears at the location when the block ends without an error, and replaces
-    an existing file.
+    """Yield a file to write to. When the block ends without an error, the file appears at the location and
+    replaces an existing file.
 
     Raises:
         InvalidInput: the location cannot be written to.

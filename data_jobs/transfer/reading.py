@@ -1,5 +1,5 @@
-"""Read a whole store from one snapshot: its documents with their chunks and vectors, a limited number at a
-time.
+"""Read a whole store from one snapshot of the database, in parts of limited size. A part has documents with
+all of their chunks and vectors, or chunks without a document.
 
 for part in read_store(pool, indexes.of(store), store):
     writer.write(part)
@@ -19,16 +19,16 @@ from cluster.documents.copies import Copied, read_documents
 from cluster.documents.indexing import ChunkIndex
 from cluster.documents.vector_stores.stores import VectorStore
 
-#: Called with an id, the reason for which it is left out, and the number of its chunks.
+#: Called with the id of a document or chunk that is left out, the reason, and the number of chunks.
 LeaveOut = Callable[[str, str, int], None]
-#: Maximum number of documents in one part for each chunk that it may have, because documents without chunks
-#: cost memory too.
+#: Maximum number of documents in a part, as a share of the maximum number of chunks. The number of documents
+#: is limited, because documents without chunks need memory, too.
 DOCUMENTS_PER_CHUNK = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """Some documents of a store with all of their chunks, or chunks without a document."""
+    """A part of a store: documents with all of their chunks, or chunks without a document."""
 
     #: Each document, with its chunks ordered by id.
     documents: list[tuple[Copied, list[ChunkRecord]]] = field(default_factory=list)
@@ -47,9 +47,9 @@ def read_store(
     """Yield the store's documents by id, then the chunks without a document, all from one snapshot.
 
     Args:
-        size: maximum number of chunks of a part. Only a part with a single document can have more.
+        size: maximum number of chunks of a part. Only a part with a single document can have more chunks.
     """
-    index.collection(store.collection)  # before the snapshot, so that it needs no second connection
+    index.collection(store.collection)  # loaded before the snapshot, which then needs no second connection
     with translated(), snapshot(pool) as connection:
         for some in _some_documents(connection, store, size):
             rows: dict[str, list[ChunkRecord]] = {one.id: [] for one in some}
@@ -61,11 +61,10 @@ def read_store(
 
 
 def with_vectors(part: Part, leave_out: LeaveOut) -> Part:
-    """Return the part without chunks that have no vector, and without documents with such chunks.
+    """Return the part without chunks that have no vector, and without documents that have such chunks.
 
     Args:
-        leave_out: called for each document or chunk that is left out, with its id, the reason, and its number
-            of chunks.
+        leave_out: called for each document or chunk that is left out.
     """
     documents, chunks = [], []
     for copied, rows in part.documents:

@@ -35,7 +35,7 @@ def require_fits(store: VectorStore, fingerprint: Fingerprint, *, index: str | N
         index: name of the index that the caller asked for; None: the index of the store.
 
     Raises:
-        Conflict: the store holds vectors of another model, or keeps them in another index.
+        Conflict: the store holds vectors of another model, or keeps its vectors in another index.
     """
     name = store.name or store.id
     if store.fingerprint.id != fingerprint.id:

@@ -1,4 +1,5 @@
-"""Write copied documents into a store. One transaction writes a whole document with its record and its file.
+"""Write documents and chunks into a store. A document is written in one transaction with all of its chunks,
+its record and its attached file.
 
 writer = StoreWriter(settings, pool, indexes.of(store), store, job=job.id)
 writer.write(part)
@@ -27,7 +28,7 @@ from data_jobs.transfer.reading import Part, with_vectors
 
 log = structlog.get_logger(__name__)
 
-#: Maximum number of reasons that the report names.
+#: Maximum number of reasons that the summary lists.
 REASONS_KEPT = 25
 
 T = TypeVar("T")
@@ -36,7 +37,9 @@ Document = tuple[Copied, list[ChunkRecord]]
 
 @dataclass(kw_only=True, slots=True)
 class Counts:
-    """Counts chunks. At the end, ``source`` is the sum of ``written``, ``unchanged`` and ``failed``."""
+    """Counts the chunks of a run. At the end, ``source`` is the sum of ``written``, ``unchanged`` and
+    ``failed``.
+    """
 
     #: Number of chunks that were read.
     source: int = 0
@@ -52,7 +55,7 @@ class Counts:
     left_out: int = 0
 
     def add(self, written: Written) -> None:
-        """Add the counts of a write."""
+        """Add the numbers of written and unchanged chunks of a write."""
         self.written += written.written
         self.unchanged += written.unchanged
 
@@ -69,7 +72,7 @@ class Counts:
         }
 
     def leave_out(self, what: str, reason: str, chunks: int) -> None:
-        """Count a document or a chunk that is not in the store now."""
+        """Count a document or a chunk that was left out or failed, and keep the reason."""
         self.failed += chunks
         self.left_out += 1
         log.warning("not_copied", what=what, reason=reason, chunks=chunks)
@@ -78,7 +81,8 @@ class Counts:
 
 
 class StoreWriter:
-    """Writes documents and chunks into one store, and counts the chunks. Repeating a write changes nothing.
+    """Writes documents and chunks into one store, and counts the chunks. A repeated write changes nothing in
+    the store.
 
     Args:
         index: the chunk index of the store.
@@ -90,13 +94,13 @@ class StoreWriter:
     ) -> None:
         self._settings, self._pool, self._index, self._store, self._job = settings, pool, index, store, job
         self._place = (store.organisation, store.id)
-        #: Number of chunks that the index should get in one write.
+        #: Maximum number of chunks in one write, chosen for the index.
         self.rows_at_once = index.vectors.capabilities.rows_at_once(store.fingerprint.dim)
         self.counts = Counts()
 
     def write(self, part: Part) -> None:
-        """Write the part. Documents and chunks that cannot be written are counted, and the other documents
-        and chunks are written.
+        """Write the part. If a document or a chunk cannot be written, record this in ``counts``, and write
+        the other documents and chunks.
 
         Raises:
             Retryable: the database or the index stayed unavailable. Everything written so far stays.
@@ -133,8 +137,8 @@ class StoreWriter:
         self._index.settle(*self._place)
 
     def _documents_once(self, some: Sequence[Document]) -> tuple[list[Written], list[Document]]:
-        """Write the documents in one transaction. Returns the result of each written document, and the
-        documents that were left out.
+        """Write the documents in one transaction. Return the result of each written document, and the
+        documents that were left out because a job works on their files.
         """
         collection = self._store.collection
         rows = {
@@ -146,7 +150,7 @@ class StoreWriter:
         )
         files = [copied.file.file for copied, _ in some if copied.file is not None]
         with translated(), self._pool.connection() as connection, connection.transaction():
-            # Lock files before documents, because workers lock them in this order.
+            # Lock files before documents, because workers use the same order. So no deadlock occurs.
             held = hold_files(connection, self._store, files)
             free = [one for one in some if one[0].file is None or one[0].file.file not in held]
             write_documents(connection, self._store, [copied for copied, _ in free], job=self._job)
@@ -185,8 +189,8 @@ class StoreWriter:
         return with_database_retry(self._settings, work, pool=self._pool)
 
     def _unsent(self, rows: list[ChunkRecord]) -> list[ChunkRecord]:
-        """Remove the vectors that an external index has already, so that a copy that continues after an
-        interruption sends only new vectors.
+        """Return the rows without the vectors that an external index has already. So a copy that continues
+        after an interruption sends only new vectors.
         """
         if self._index.external is None or not rows:
             return rows

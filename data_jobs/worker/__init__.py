@@ -5,7 +5,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Provide ``data_jobs.worker:build``, the import path in a ``serve.yaml`` written for version 0.1."""
+    """Provide ``build``, because a ``serve.yaml`` for version 0.1 imports ``data_jobs.worker:build``."""
     if name == "build":
         return import_module("data_jobs.deployment").build
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

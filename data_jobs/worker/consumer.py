@@ -8,8 +8,8 @@ the same event loop.
     await consumer.run()            # returns after consumer.stop()
 
 The design is crash-only: a consumer that loses the database releases everything and starts again. When the
-database is back, the consumer gives back the jobs that it held. This uses up no attempt of a job, and writes
-of the old attempts are refused. Other workers give back the jobs of dead workers (``cluster.jobs.rescue``). A
+database is back, the consumer gives back the jobs that it held. A job then loses no attempt, and writes of
+the old attempts are refused. Other workers give back the jobs of dead workers (``cluster.jobs.rescue``). A
 database that answers but has no room (full disk) is not lost: see ``data_jobs.worker.shortages``.
 """
 
@@ -50,10 +50,10 @@ log = structlog.get_logger(__name__)
 HEARTBEATS_PER_LEASE = 6
 #: Number of rescue rounds and of checks for due schedules in each lease.
 RESCUES_PER_LEASE = 6
-#: Age of a heartbeat in seconds after which the row of the worker is deleted. It is much longer than a lease,
-#: because a worker that could not write for a while comes back.
+#: Age of a heartbeat in seconds after which the row of the worker is deleted. This age is much longer than a
+#: lease, because a worker that could not write for a while may come back.
 FORGOTTEN_S = 86_400.0
-#: Seconds between two checks for new jobs. New jobs are also announced; the check finds lost announcements.
+#: Seconds between two checks for new jobs. New jobs are also announced, but announcements can be lost.
 POLL_S = 2.0
 #: Seconds between two checks for cancel requests. Cancel requests are also announced.
 ABORT_POLL_S = 1.0
@@ -66,7 +66,7 @@ UNKNOWN_KIND_WAIT_S = 10.0
 #: thousands of such jobs would keep all shared slots busy, and lower priority classes would get no shared
 #: slot.
 UNKNOWN_KIND_INTERVAL_S = 0.1
-#: Seconds until a job that outlived a worker is offered again, if this worker already runs such a job.
+#: Seconds until a job that may kill workers is offered again, if this worker already runs another such job.
 SUSPECT_WAIT_S = 1.0
 #: Wait between two attempts to reach the database.
 BACKOFF = Backoff(first_s=0.5, longest_s=10.0)
@@ -81,7 +81,7 @@ class Consumer:
 
     Args:
         settings: settings with the slots, the lease and the database.
-        kinds: the function for each name of a kind. Jobs of other kinds are left to other workers.
+        kinds: the function for each name of a kind of job. Other workers run the jobs of other kinds.
         name: name of the worker in logs and in the history of jobs.
     """
 
@@ -93,7 +93,7 @@ class Consumer:
         name: str,
     ) -> None:
         self._settings = settings
-        #: The function of each kind of job. More kinds may be added before ``run``.
+        #: The function for each name of a kind of job. More kinds may be added before ``run``.
         self.kinds = dict(kinds)
         self._name = name
         self._slots = {
@@ -104,14 +104,14 @@ class Consumer:
             tuple(PriorityClass): settings.worker_slots_shared,
         }
         slots = sum(self._slots.values())
-        #: Two threads for each slot: one does the work, the other records progress.
+        #: Two threads for each slot: one thread does the work, and the other thread records the progress.
         self.threads = ThreadPoolExecutor(2 * slots + 4, thread_name_prefix="job")
         self._workers: list[Worker] = []
         self._stopping = asyncio.Event()
         self._lost = asyncio.Event()
-        #: True while this process runs a job that outlived another worker. The job may have killed that
-        #: worker, so no other such job runs at the same time. Therefore a job that kills workers costs the
-        #: other jobs on a worker at most one attempt.
+        #: True while this process runs a suspect: a job whose earlier worker died, maybe because of the job.
+        #: No two suspects run at the same time, so a job that kills workers costs the other jobs on a worker
+        #: at most one attempt.
         self._suspected = False
         #: The latest of the times at which jobs of unknown kinds are offered again.
         self._last_offer = datetime.now(UTC)
@@ -121,7 +121,7 @@ class Consumer:
         #: Waits for resources that are used up.
         self.shortages = Shortages(settings, self._stopping)
         self._runner = JobRunner(settings, kinds=self.kinds, threads=self.threads, shortages=self.shortages)
-        #: Jobs that ran when the database was lost. They are given back when the database returns.
+        #: Jobs that ran when the database was lost. When the database is back, these jobs are given back.
         self._held: list[Job] = []
         #: Ids of ended Procrastinate workers that are not yet unregistered.
         self._registered: list[int] = []
@@ -133,7 +133,7 @@ class Consumer:
             started, short = asyncio.get_running_loop().time(), None
             try:
                 await self._work()
-            except Exception as exc:  # noqa: BLE001  a lost database shows as many errors; all lead to a new beginning
+            except Exception as exc:  # noqa: BLE001  a lost database causes many kinds of errors; after any error, connect again
                 log.warning("consumer_begins_anew", reason=f"{type(exc).__name__}: {exc}")
                 short = as_shortage(exc)
             if asyncio.get_running_loop().time() - started > BACKOFF.longest_s:
@@ -152,7 +152,7 @@ class Consumer:
         self._stopping.set()
 
     async def _work(self) -> None:
-        """Connect to the database, and work until it is lost or ``stop`` is called."""
+        """Connect to the database, and work until the database is lost or ``stop`` is called."""
         self._lost.clear()
         loop = asyncio.get_running_loop()
         url = await loop.run_in_executor(None, database_url, self._settings)
@@ -190,7 +190,7 @@ class Consumer:
         lost = asyncio.create_task(self._lost.wait())
         stopped = asyncio.create_task(self._stopping.wait())
         try:
-            # A Procrastinate worker ends when it loses the database; then end all workers.
+            # A Procrastinate worker that loses the database ends. Then the other workers must end, too.
             await asyncio.wait([*at_work, upkeep, lost, stopped], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (upkeep, lost, stopped):
@@ -207,7 +207,7 @@ class Consumer:
                     await self._unregister(app)
 
     async def _give_back_held(self, app: App) -> None:
-        """Give back the jobs that were held when the database was lost, without using up an attempt."""
+        """Give back the held jobs without using up an attempt, and unregister the ended workers."""
         for job in self._held.copy():
             await self._runner.end(job, partial(attempts.give_back, because="the database was away"))
             self._held.remove(job)
@@ -219,7 +219,7 @@ class Consumer:
             self._registered.pop()
 
     def _revive(self) -> None:
-        """Start the bundled database again.
+        """Start the bundled database again in a thread, without waiting for the start.
 
         If the database is back soon, the jobs can be given back before their lease ends.
         """
@@ -233,21 +233,21 @@ class Consumer:
     async def _end_workers(self, at_work: list[asyncio.Task[None]]) -> None:
         """End Procrastinate's workers.
 
-        If the consumer stops, the jobs get some time to end. If the database is lost, they get none.
+        The jobs get ``STOP_TIMEOUT_S`` to end if the consumer stops, and 0 s if the database is lost.
         """
         deadline = asyncio.get_running_loop().time() + 2 * STOP_TIMEOUT_S
         left = set(at_work)
         while left and asyncio.get_running_loop().time() < deadline:
             for worker in self._workers:
                 worker.shutdown_graceful_timeout = STOP_TIMEOUT_S if self._stopping.is_set() else 0.0
-                worker.stop()  # type: ignore[no-untyped-call]  # repeated, because a worker that is just beginning ignores it
+                worker.stop()  # type: ignore[no-untyped-call]  # repeated, because a worker that is just beginning ignores the call
             _, left = await asyncio.wait(left, timeout=0.5)
         for task in left:
             task.cancel()
 
     def _app(self, url: str) -> App:
-        # With the options of our own pool, a database whose host vanished is noticed within half a minute,
-        # not after 15 minutes.
+        # With the options of the cluster's pool, the loss of the host of the database is noticed within half
+        # a minute, not after 15 minutes.
         named = {**CONNECTION, "application_name": self._name}
         how: dict[str, Any] = {
             "min_size": 1,
@@ -260,8 +260,8 @@ class Consumer:
         return app
 
     async def _keep_up(self) -> None:
-        """Rescue the jobs of dead workers, and submit jobs for due schedules and due webhook deliveries, in a
-        loop.
+        """Rescue the jobs of dead workers, and submit jobs for due schedules and due webhook deliveries. Do
+        both repeatedly until the database is lost.
         """
         while True:
             try:
@@ -275,7 +275,7 @@ class Consumer:
             await asyncio.sleep(self._settings.lease_s / RESCUES_PER_LEASE)
 
     async def _take_turn(self, context: JobContext, organisation: str, turn: int) -> None:
-        """Run the organisation's next job."""
+        """Claim the next job of the organisation for this turn, and run the job."""
         assert context.job.id is not None
         taken = attempts.Turn(
             entry=context.job.id,
@@ -322,8 +322,8 @@ class Consumer:
                 self._suspected = False
 
     def _claim(self, taken: attempts.Turn, suspects: bool, connection: Any) -> tuple[Job | None, bool, bool]:
-        """Return three values: the job, or None; True if a worker died while it ran the job; and True if the
-        turn was returned to the line.
+        """Claim the next job. Return three values: the job, or None; True if a worker died in an earlier
+        attempt at the job; and True if the turn was returned to the line.
         """
         if attempts.return_to_line(connection, taken):
             return None, False, True

@@ -52,10 +52,10 @@ JobFunction = Callable[["JobAttempt"], Awaitable[None]]
 #: Wait between two attempts at a stage or a call. A job that has to wait longer than ``longest_s`` gives up
 #: its slot.
 BACKOFF = Backoff(first_s=1.0, longest_s=15.0, jitter=True)
-#: Wait between two attempts of work that found a resource used up.
+#: Wait between two attempts at work that failed because a resource was used up.
 ROOM_BACKOFF = Backoff(first_s=1.0, longest_s=15.0)
-#: For each code of a job's last error, what the job waits for: a key of ``view.WAITS_FOR``. For any other
-#: code it is ``retry``.
+#: What a job waits for, by the code of its last error: a key of ``cluster.jobs.view.WAITS_FOR``. For every
+#: other code, the key is ``retry``.
 WAITS_FOR = {THROTTLED: "provider", PROVIDER_UNAVAILABLE: PROVIDER_UNAVAILABLE}
 #: Minimum seconds between two records of progress. Only people read the progress, so more records are not
 #: needed.
@@ -64,7 +64,7 @@ PROGRESS_INTERVAL_S = 0.5
 
 @contextmanager
 def transaction(pool: ConnectionPool, *, lease_s: float) -> Iterator[Connection[Any]]:
-    """Open a transaction. The server rolls it back if no statement arrives for the length of a lease.
+    """Open a transaction that the server rolls back if no statement arrives for the length of a lease.
 
     Otherwise a worker that is suspended inside a transaction would keep rows locked, and other workers could
     not rescue the jobs of that worker.
@@ -117,7 +117,7 @@ class NotWanted(Exception):
 
 
 class JobAttempt:
-    """Runs the stages of one attempt at a job. Use it on one event loop; blocking work runs in ``threads``.
+    """Runs the stages of one attempt at a job, on one event loop. Blocking work runs in ``threads``.
 
     Args:
         job: the claimed job.
@@ -132,7 +132,7 @@ class JobAttempt:
     ) -> None:
         self.job = job
         self.settings = settings
-        #: Time limit of each stage of this job.
+        #: Time limit in seconds of each stage of this job.
         self.stage_timeout_s = kind_named(job.kind).stage_timeout_s or settings.stage_timeout_s
         self.pool = pool
         self._threads = threads
@@ -147,7 +147,7 @@ class JobAttempt:
 
     @property
     def urgent(self) -> bool:
-        """True if a person waits for the job."""
+        """True for a job of the class ``HIGH``, because a person waits for the job."""
         return self.job.priority_class == PriorityClass.HIGH
 
     async def stage(
@@ -158,12 +158,12 @@ class JobAttempt:
         tries: int | None = None,
         share: tuple[int, int] | None = None,
     ) -> T:
-        """Do the work, and repeat the work while it fails for temporary reasons.
+        """Do the work and return its result. Repeat the work while it fails for temporary reasons.
 
-        Each attempt has a time limit (see ``goes_on``).
+        Each attempt has a time limit, which ``goes_on`` restarts.
 
-        If the work finds a resource used up, such as a disk, the stage waits for room. This wait uses up
-        neither an attempt nor the time limit.
+        If the work fails because a resource, such as a disk, is used up, the stage waits for room. This wait
+        uses up neither an attempt nor the time limit.
 
         Args:
             name: name of the stage, shown to people.
@@ -173,7 +173,8 @@ class JobAttempt:
 
         Raises:
             StageFailed: the stage used up its attempts, or a retry cannot help.
-            TryLater: a service asked for a pause longer than ``BACKOFF.longest_s``.
+            TryLater: a service asked for a pause longer than ``BACKOFF.longest_s``, or a provider asked for
+                any pause in the last attempt.
         """
         tries, self._share = tries or self.settings.stage_attempts, share
         percent = share and share[1]
@@ -186,7 +187,7 @@ class JobAttempt:
                         made = await self._with_room(work)
             except (DatabaseLost, LeaseLost, NotWanted, TryLater, StageFailed):
                 raise
-            except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  the edge of a stage: recorded, then retried or raised
+            except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001  every error is recorded, then the stage is repeated or fails
                 await self._failed(name, exc, number, tries)
             else:
                 await self.in_transaction(
@@ -202,13 +203,14 @@ class JobAttempt:
             self._limit.reschedule(asyncio.get_running_loop().time() + self.stage_timeout_s)
 
     async def answer(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Make the call, repeat it while the service is overloaded or does not answer, and return the answer.
+        """Make the call, repeat it while the service is overloaded or a provider does not answer, and return
+        the answer.
 
-        The waits use up no attempt; waits for an overloaded service use up the stage's time.
+        The waits use up no attempt. Only waits for an overloaded service count as part of the stage's time.
 
         Raises:
-            Throttled, ProviderUnavailable: the pause is longer than ``BACKOFF.longest_s``, too long to keep
-                the slot.
+            Throttled, ProviderUnavailable: the wait is longer than ``BACKOFF.longest_s``. This is too long to
+                keep the slot.
         """
         for number in count(1):
             try:
@@ -239,19 +241,19 @@ class JobAttempt:
         raise AssertionError("the loop returns or raises")
 
     async def pause(self, wait_s: float, waits_for: str, *, again: bool = False) -> None:
-        """Wait, and record the reason in the job: ``waits_for`` is a key of ``view.WAITS_FOR``."""
+        """Record in the job what it waits for, and wait (see ``cluster.jobs.progress.pause``)."""
         until = datetime.now(UTC) + timedelta(seconds=wait_s)
         pause = partial(progress.pause, job=self.job, until=until, waits_for=waits_for, again=again)
         await self.in_transaction(lambda connection: pause(connection))
         await asyncio.sleep(wait_s)
 
     async def _failed(self, name: str, exc: BaseException, number: int, tries: int) -> None:
-        """Wait for the next attempt at the stage.
+        """Record the error of the attempt at the stage, and wait until the next attempt.
 
         Raises:
             CancelledError: the job was cancelled, not only a call inside the job.
             StageFailed: no attempt remains, or a retry cannot help.
-            TryLater: the wait is too long to keep the slot.
+            TryLater: the wait is too long for the slot, or a provider asked for a wait in the last attempt.
         """
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -261,7 +263,7 @@ class JobAttempt:
             lambda connection: progress.end_stage(connection, self.job, name, error=error)
         )
         wait_s = BACKOFF.wait_s(number, exc)
-        # If a provider says when to try again, the stage waits, and the number of such waits has no limit.
+        # If a provider says when to try again, the stage waits. The number of these waits has no limit.
         waits = isinstance(exc, (Throttled, ProviderUnavailable)) and exc.retry_after_s is not None
         if isinstance(exc, Permanent) or (number == tries and not waits):
             raise StageFailed(name, error, code) from exc
@@ -302,7 +304,8 @@ class JobAttempt:
     ) -> None:
         """Record how much of the stage is done.
 
-        Frequent calls are cheap, because at most two a second are recorded, plus those with ``now``.
+        Frequent calls are cheap, because at most two calls a second are recorded, plus the calls with
+        ``now``.
         """
         if now or time.monotonic() - self._recorded_at >= PROGRESS_INTERVAL_S:
             self._recorded_at = time.monotonic()
@@ -333,13 +336,13 @@ class JobAttempt:
             raise DatabaseLost(str(exc)) from exc
 
     def _waits_for_room(self, resource: Resource) -> None:
-        """Restart the stage's time limit during the wait, unless the call may have caused the shortage."""
+        """Restart the stage's time limit, unless the call may have caused the shortage. Keep the reason."""
         if resource.shared:
             self.goes_on()
         self._waits = resource.sentence, SHORT_OF
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Run blocking work.
+        """Run blocking work in a thread, and return the result.
 
         If the caller is cancelled, the thread still completes the work, but the result is discarded.
         """

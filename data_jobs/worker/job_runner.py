@@ -40,7 +40,7 @@ class JobRunner:
 
     Args:
         settings: time limits and the lease.
-        kinds: the function for each name of a kind.
+        kinds: for each name of a kind of job, the function that runs the jobs of this kind.
         threads: the executor for blocking work.
         shortages: the shortages of the worker.
     """
@@ -55,7 +55,7 @@ class JobRunner:
     ) -> None:
         self._settings, self._kinds = settings, kinds
         self._threads, self._shortages = threads, shortages
-        #: Connections to the database. The consumer sets it after each connect.
+        #: Connections to the database. The consumer sets this attribute each time it connects.
         self.pool: ConnectionPool | None = None
 
     async def run(self, job: Job, *, stopped: Callable[[], bool]) -> None:
@@ -67,7 +67,7 @@ class JobRunner:
 
         Raises:
             CancelledError: this call was cancelled; the end of the job is recorded first.
-            DatabaseLost: the database was lost; the job is still held.
+            DatabaseLost: the database does not answer; the end of the job is not recorded.
         """
         assert self.pool is not None
         attempt = JobAttempt(job, self._settings, self.pool, self._threads, self._shortages)
@@ -95,24 +95,25 @@ class JobRunner:
             await self.end(job, partial(attempts.fail, error=str(exc), code=exc.code))
         except DatabaseLost:
             raise
-        except Exception as exc:  # any other error makes the job a dead letter; the log has the traceback
+        except Exception as exc:  # after any other error, the job is a dead letter; the log has the traceback
             log.exception("job_broke")
             error = f"{type(exc).__name__}: {exc}"
             await self.end(job, partial(attempts.fail, error=error, code=INTERNAL_ERROR))
 
     async def end(self, job: Job, end: Callable[[Any, Job], Job]) -> None:
-        """End the job, or do nothing if this is no longer the current attempt of the job."""
+        """End the job. If this is no longer the current attempt of the job, only log a warning."""
         try:
             await self.in_transaction(lambda connection: end(connection, job))
         except LeaseLost as exc:
             log.warning("lease_lost", reason=str(exc))
 
     async def in_transaction(self, work: Callable[[Any], Any]) -> Any:
-        """Do the same as ``JobAttempt.in_transaction``, and repeat the work after a deadlock, because no
-        stage does.
+        """Do the same as ``JobAttempt.in_transaction``. Also repeat the work after a deadlock, because no
+        stage repeats the work here.
 
         Raises:
-            DatabaseLost: the work ended in ``Unavailable``, or in a deadlock in every attempt.
+            DatabaseLost: the work ended in ``Unavailable``, in a shortage while the worker is stopping, or in
+                a deadlock in every attempt.
         """
         assert self.pool is not None
         once = partial(
@@ -123,6 +124,6 @@ class JobRunner:
                 return await self._shortages.patiently(once)
             except Shortage as exc:
                 raise DatabaseLost(str(exc)) from exc
-            except Retryable as exc:  # for example a deadlock; the transaction was rolled back
+            except Retryable as exc:  # such as a deadlock; repeat, because the transaction was rolled back
                 log.warning("transaction_retried", reason=str(exc))
         raise DatabaseLost("transactions failed again and again")

@@ -18,8 +18,8 @@ from cluster.records import ParsedDocument
 from cluster.settings import Settings
 from data_jobs.stages.parsing.parser import Parser
 
-#: A job that has waited this many seconds goes first, whatever its rank is. Otherwise a stream of urgent jobs
-#: could keep every parser busy.
+#: A job that has waited this many seconds gets the next parser, even if other jobs have a higher rank.
+#: Otherwise a stream of urgent jobs could keep every parser busy.
 LONG_WAIT_S = 5.0
 
 
@@ -50,13 +50,13 @@ class Parsers:
         timeout_s: float | None = None,
         on_begin: Callable[[], None] = lambda: None,
     ) -> ParsedDocument:
-        """Parse a file as ``Parser.parse`` does. If the call is cancelled, the parsing process ends at once.
+        """Parse a file as ``Parser.parse`` does. If the call is cancelled, kill the parsing process.
 
         Args:
             data: the file.
             name: the file name.
             rank: a waiting job with a higher rank goes first.
-            part: only these pages of a PDF.
+            part: the pages to parse, in a format that is parsed in parts; see ``Parser.parse``.
             timeout_s: time limit in seconds; None means the setting ``parse_timeout_s``.
             on_begin: called as soon as a parser is free.
         """
@@ -70,12 +70,12 @@ class Parsers:
             return await asyncio.shield(parsing)
         except asyncio.CancelledError:
             cancelled.set()
-            if not parsing.done():  # otherwise another job may have the parser by now
+            if not parsing.done():  # after the parse, another job may use the parser already
                 parser.interrupt()
             raise
 
     def close(self) -> None:
-        """End the processes."""
+        """End the parsing processes."""
         for parser in self._all:
             parser.interrupt()
             parser.close()
@@ -101,6 +101,6 @@ class Parsers:
         patient = time.monotonic() - oldest.since < LONG_WAIT_S
         following = (
             max(self._waiting, key=lambda waiter: waiter.rank) if patient else oldest
-        )  # the first waiter of those with the highest rank
+        )  # of several waiters with the highest rank, ``max`` returns the first one
         self._waiting.remove(following)
         following.parser.set_result(parser)

@@ -4,8 +4,8 @@
     job = await shortages.patiently(lambda: in_transaction(work, ...))
 
 A full disk does not mean that the database is lost or that a job has failed. The worker keeps its jobs and
-their leases, and continues when there is room. While it waits, the worker announces the shortage through
-``cluster.database.shortages``, because a full database accepts no new row.
+their leases, and continues when there is room. While the worker waits, it announces the shortage with an
+advisory lock (``cluster.database.shortages``), because a full database accepts no new row.
 """
 
 import asyncio
@@ -33,15 +33,15 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-#: Wait between two calls. A heartbeat has the same maximum wait, so when there is room, the heartbeat is sent
-#: well within a lease.
+#: Wait between two calls. Calls that send a heartbeat wait at most 2 s, too, so when there is room again, the
+#: heartbeat is sent before the lease ends.
 BACKOFF = Backoff(first_s=0.2, longest_s=2.0)
 #: Error numbers of a full or read-only disk of this node.
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 class Shortages:
-    """Waits for resources that are used up, and announces them, for one worker on one event loop.
+    """Waits for resources that are used up, and announces the shortages, for one worker on one event loop.
 
     Args:
         settings: settings with the address of the database.
@@ -63,7 +63,7 @@ class Shortages:
 
         Args:
             call: the call to make; it must be safe to repeat.
-            on_wait: called before each wait.
+            on_wait: called with the resource before each wait.
 
         Raises:
             Shortage: the call ended in a shortage while the worker is stopping.
@@ -81,7 +81,7 @@ class Shortages:
 
     @contextlib.contextmanager
     def one_waits(self, exc: Shortage) -> Iterator[None]:
-        """Count one more waiting call for the resource while the block runs."""
+        """While the block runs, count one more call that waits for the resource of the shortage."""
         if exc.resource not in self._announced:
             log.warning("short", resource=exc.resource, reason=str(exc))
         self.waiting[exc.resource] += 1
@@ -90,8 +90,8 @@ class Shortages:
             yield
         finally:
             self.waiting[exc.resource] -= 1
-            # A repeated call may have to wait again at once, so announce the end of the shortage a little
-            # later.
+            # The repeated call may have to wait again immediately, so announce the end of the shortage a
+            # little later.
             asyncio.get_running_loop().call_later(BACKOFF.longest_s, self._announce_later)
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class Shortages:
                 self._announcer.submit(self._announce, short)
 
     def _announce(self, short: frozenset[Resource]) -> None:
-        """Announce these shortages; runs in the only thread that uses the connection."""
+        """Announce these shortages. This method runs in the only thread that uses the connection."""
         try:
             with translated():
                 if self._connection is None and short:
@@ -128,7 +128,7 @@ class Shortages:
 
 
 class PatientConnector(PsycopgConnector):
-    """Procrastinate's connection to the database, with calls that are repeated until a shortage ends.
+    """Connects Procrastinate to the database, and repeats calls until a shortage ends.
 
     Without these repeats, a Procrastinate worker ends at the first heartbeat that a full disk refuses, and
     loses all of its jobs.
@@ -136,7 +136,7 @@ class PatientConnector(PsycopgConnector):
     Args:
         shortages: the shortages of the worker.
         on_lost: called when the database does not answer. From then on, the Procrastinate worker sends no
-            heartbeats, but would still wait for its jobs.
+            heartbeats, but would still wait until its jobs end.
         arguments: arguments of the base class.
     """
 
@@ -174,7 +174,7 @@ class PatientConnector(PsycopgConnector):
 
 
 def as_shortage(exc: BaseException) -> Shortage | None:
-    """Return the shortage that the error means; None if the error has another cause."""
+    """Return the shortage that the error reports; None if the error does not report a shortage."""
     if isinstance(exc, Shortage):
         return exc
     if isinstance(exc, OSError) and exc.errno in DISK_ERRORS:

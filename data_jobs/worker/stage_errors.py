@@ -1,4 +1,5 @@
-"""The errors with which a stage of a job ends; ``job_attempt`` raises them, and ``job_runner`` acts on them.
+"""The errors with which a stage of a job can end. The code of a job raises these errors, and ``job_runner``
+records how the job ends.
 
 raise StageFailed("parse", "the file is damaged", "refused")
 """
@@ -7,9 +8,9 @@ from datetime import datetime
 
 
 class TryLater(Exception):
-    """The job has to wait so long that it gives up its slot until ``run_at``.
+    """Raised if the job has to wait so long that it gives up its slot until ``run_at``.
 
-    ``counts`` is False if the attempt does not count against the job's limit.
+    ``counts`` is False if the attempt does not count against the job's maximum number of attempts.
     """
 
     def __init__(self, run_at: datetime, because: str, code: str, *, counts: bool) -> None:

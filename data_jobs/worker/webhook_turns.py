@@ -1,7 +1,7 @@
-"""Submit a job that sends webhooks, if a delivery is due and no such job is open.
+"""Submit a job that sends webhooks, if a delivery is due and no other job sends webhooks.
 
 Workers call ``submit_deliveries`` every few seconds, in the same loop as ``submit_due`` for schedules.
-Without due deliveries, a call reads one row of an index and writes nothing.
+If no delivery is due, the call only looks for one row in an index and writes nothing.
 """
 
 from typing import Any
@@ -15,6 +15,6 @@ from cluster.webhooks.outbox import has_work
 
 
 def submit_deliveries(connection: Connection[Any]) -> None:
-    """Submit a job in the caller's transaction if a job is needed."""
+    """Submit the job in the caller's transaction, if a delivery is due and no other job sends webhooks."""
     if has_work(connection, organisation=SYSTEM, kind=DELIVER_WEBHOOKS.name):
         submit(connection, SYSTEM, DELIVER_WEBHOOKS, {})

@@ -1,1 +1,1 @@
-"""Chunkers, which divide pages into chunks. ``table.py`` lists them."""
+"""Chunkers, which divide pages into chunks. ``table.py`` lists the chunkers."""

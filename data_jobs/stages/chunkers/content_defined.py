@@ -1,5 +1,5 @@
 """The content-defined chunker makes chunks that consist of whole sentences. An edit changes only the chunks
-near it.
+near the edit.
 
     chunks = ContentDefinedChunker(tokeniser, fingerprint.id).chunk(document, pages).chunks
     chunks[0].text == pages[0].text[chunks[0].start : chunks[0].end]
@@ -33,14 +33,14 @@ LEAST_CHARACTERS, MOST_CHARACTERS = 16_384, 65_536
 #: 2**64 divided by the golden ratio, so that products with this number differ in their high bits.
 GOLDEN_MULTIPLIER = np.uint64(11400714819323198485)
 
-#: Tokens before which a page may be cut, in ascending order, and the priority of each cut.
+#: Numbers of the tokens before which a page may be cut, in ascending order, and the priority of each cut.
 CutPlaces = tuple[NDArray[np.int64], NDArray[np.uint64]]
 
 
 class ContentDefinedChunker:
     """Divides documents into chunks. Safe to call from several threads.
 
-    The content of a sentence decides whether it begins a chunk.
+    The content of a sentence decides whether the sentence begins a chunk.
     """
 
     def __init__(self, tokeniser: Tokeniser, fingerprint_id: str, *, max_tokens: int | None = None) -> None:
@@ -55,11 +55,12 @@ class ContentDefinedChunker:
         self.most_characters = min(MOST_CHARACTERS, max(LEAST_CHARACTERS, CHARACTERS_PER_TOKEN * self._most))
 
     def chunk(self, document: str, pages: Sequence[Page]) -> ChunkedDocument:
-        """Return the chunks of a document in reading order. They hold every token and visible character once.
+        """Return the chunks of a document in reading order. The chunks hold every token and visible character
+        once.
 
         A page without a token has no chunk. If more than 1,024 characters in a row have no token, the
-        characters in the middle are in no chunk. A letter and its marks stay together, unless they alone
-        exceed a limit.
+        characters in the middle are in no chunk. A letter and its marks stay together, unless this one letter
+        exceeds a limit.
 
         Args:
             document: id of the document.
@@ -91,7 +92,7 @@ class ContentDefinedChunker:
                     )
                 )
                 seen[text] += 1
-        # A word may contain white space that the tokeniser drops, such as ASCII separators.
+        # The count may include white space inside a word (ASCII separators), which ``characters`` does not.
         unknown_characters = min(unknown_characters, characters)
         return ChunkedDocument(
             chunks=chunks,
@@ -104,7 +105,7 @@ class ContentDefinedChunker:
         return tokenise(self._tokeniser, [page.text for page in pages], blanks=self._has_blanks)
 
     def _cuts(self, text: str, tokens: Tokens, places: TokenPlaces) -> Iterator[tuple[int, int]]:
-        """Return the chunks of the page as ranges of its tokens."""
+        """Yield two numbers for each chunk of a page: the first token, and the token after the last."""
         total = len(tokens.ids)
         if not total or not places.characters:
             return
@@ -113,7 +114,7 @@ class ContentDefinedChunker:
         while (most := self._last_end(places, first)) < total:
             last = (
                 _best(first + self._least, most, sentences)
-                # A table or a listing has no sentences. So cut before a word or, if one word fills the
+                # A table or a listing has no sentences. So cut before a word or, if a single word fills the
                 # window, before any letter.
                 or _best(first + self._least, most, words)
                 or _best(first + 1, most, words)
@@ -126,9 +127,7 @@ class ContentDefinedChunker:
         yield first, total
 
     def _last_end(self, places: TokenPlaces, first: int) -> int:
-        """Return the number of the last token before which a chunk may end that begins with token
-        ``first``.
-        """
+        """Return the number of the last token before which a chunk with the first token ``first`` may end."""
         most, room = min(first + self._most, len(places.end) - 1), places.begin[first] + self.most_characters
         if places.end[most] <= room:
             return most
@@ -143,10 +142,10 @@ def _best(least: int, most: int, places: CutPlaces) -> int | None:
 
 
 def _letter(places: TokenPlaces, first: int, most: int) -> int:
-    """Return the last token up to ``most`` that begins a letter.
+    """Return the last token in the window from after ``first`` to ``most`` that begins a letter.
 
     If one letter with its marks fills the window, return the last token that begins a character. If one
-    character fills the window, return the first token after that character.
+    character fills the window, return the first token after this character.
     """
     apart = places.begin >= places.end
     for possible in (places.whole, apart):
@@ -171,20 +170,20 @@ def _sentence_starts(text: str, places: TokenPlaces) -> CutPlaces:
 
 
 def _priority(sentence: str, *, begins_paragraph: bool) -> int:
-    """Return a priority made from the words of the sentence and ``begins_paragraph``. White space does not
-    count, because a new layout changes white space.
+    """Return a priority made from the words of the sentence. A sentence that begins a paragraph has a higher
+    priority than each other sentence. White space does not count, because a new layout changes white space.
     """
     words = " ".join(sentence.split()).encode("utf-8", "replace")
     return int.from_bytes(blake2b(words, digest_size=8).digest(), "big") >> 1 | begins_paragraph << 63
 
 
 def _word_starts(tokens: Tokens, places: TokenPlaces) -> CutPlaces:
-    """Return the tokens that follow white space, with the priority of a cut before each token. Such a cut
-    changes no token.
+    """Return the tokens that follow white space, with the priority of a cut before each token. A cut at white
+    space changes no token.
     """
     starts = np.flatnonzero((places.spaced & places.whole)[1:-1]) + 1
-    # The priority depends on four tokens: in a table, two neighbouring tokens often repeat, but four rarely
-    # do. The product spreads the priorities (Knuth, TAOCP 6.4).
+    # The priority depends on four tokens, because in a table two neighbouring tokens often repeat, but four
+    # tokens rarely repeat. The product spreads the priorities (Knuth, TAOCP 6.4).
     padded = np.concatenate([tokens.ids, np.zeros(3, np.int32)]).astype(np.uint64)
     mixed = np.zeros(len(tokens.ids), dtype=np.uint64)
     for ahead in range(4):

@@ -52,7 +52,7 @@ class OpenChunker(Protocol):
 
         Args:
             tokeniser: the tokeniser of the model.
-            fingerprint_id: id of the model's fingerprint; the ids of the chunks depend on it.
+            fingerprint_id: id of the model's fingerprint; the ids of the chunks depend on this id.
             max_tokens: maximum number of tokens of a chunk, without special tokens; None means the limit of
                 the model.
         """

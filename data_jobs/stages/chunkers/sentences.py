@@ -26,12 +26,12 @@ END = re.compile(
 BREAK = re.compile(r"\n[ \t]*\n\s*|\n(?=[ \t]*(?:[-*•‣▪]|\(?\d{1,3}[.)])[ \t])")
 #: Opening brackets and quotation marks before a word.
 OPENING = re.compile(r"[(\[\"'“‘]")
-#: Number of characters before a full stop that are searched for the last word.
+#: Number of characters before a full stop in which the last word is searched for.
 LOOK_BACK_CHARACTERS = 32
 
 
 def boundaries(text: str, breaks: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-    """Return the offsets at which a sentence or a paragraph begins, 0 first.
+    """Return the offsets at which a sentence or a paragraph begins, in ascending order from 0.
 
     The spans between the offsets cover the whole text.
 
@@ -45,14 +45,14 @@ def boundaries(text: str, breaks: NDArray[np.int64] | None = None) -> NDArray[np
 
 
 def paragraphs(text: str) -> NDArray[np.int64]:
-    """Return the offsets at which a paragraph begins, 0 first."""
+    """Return the offsets at which a paragraph begins, in ascending order from 0."""
     found = {match.end() for match in BREAK.finditer(text)}
     return np.array(sorted({0} | found - {len(text)}), dtype=np.int64)
 
 
 def _ends(text: str, match: re.Match[str]) -> bool:
-    """Return True if the match ends a sentence. A full stop does not if it follows an abbreviation or an
-    initial, or if a word in lower case follows it.
+    """Return True if the match ends a sentence. A full stop does not end a sentence after an abbreviation or
+    an initial, or before a word in lower case.
     """
     if not match[0].startswith("."):
         return True

@@ -23,8 +23,8 @@ class ChunkerEntry:
     #: Types of a store's or a file's ``chunking_strategy`` that choose this chunker. OpenAI's ``static``
     #: gives the size of chunks in ``max_tokens``.
     strategy_types: tuple[str, ...]
-    #: Part of the pipeline version, so no two chunkers have the same version. Raise it by hand when a code
-    #: change makes the same text give other chunks.
+    #: Part of the pipeline version, so no two chunkers may have the same version. If the code changes so that
+    #: the same text gives other chunks, raise the version by hand.
     version: str
     open: OpenChunker
 

@@ -23,15 +23,16 @@ from cluster.text.graphemes import inside
 #: Maximum number of characters of a real token. A longer token means that the tokeniser did not split the
 #: text: WordPiece does this for a long word or for a run of unknown characters.
 LONGEST_TOKEN = 100
-#: Number of characters of the pieces into which such a token is divided. Unknown tokens longer than this are
-#: divided, too, because a Korean syllable counts as three letters.
+#: Number of characters of the pieces into which a longer token is divided. Unknown tokens with more
+#: characters than this number are divided, too: the tokeniser's limit counts letters, and a Korean syllable
+#: counts as three letters, so a Korean word reaches the limit with fewer characters.
 PIECE_CHARACTERS = 32
-#: Maximum number of tokens of white space in a row that are kept.
+#: Maximum number of consecutive tokens of white space that are kept.
 MAX_BLANK_TOKENS = 8
 #: Maximum number of characters without a token that are assigned to a neighbouring token. The rest of a
 #: longer run is in no chunk.
 MAX_TOKENLESS_CHARACTERS = 1_024
-#: All white space has code points below this.
+#: All white space has code points below this number.
 SPACES_END = 0x3001
 SPACE = np.array([chr(code).isspace() for code in range(SPACES_END)])
 ASCII_SPACES = bytes(code for code in range(128) if SPACE[code])
@@ -71,20 +72,20 @@ def has_blanks(tokeniser: Tokeniser) -> bool:
 class TokenPlaces:
     """The places at which a page of n tokens may be cut.
 
-    The tokens from i to before j are ``text[begin[i]:end[j]]``.
+    The text of the tokens from i to before j is ``text[begin[i]:end[j]]``.
     """
 
-    #: (n + 1,) int64: offset at which the text of token i and of the tokens after it begins.
+    #: (n + 1,) int64: for each token i, the offset at which a chunk begins whose first token is i.
     begin: NDArray[np.int64]
-    #: (n + 1,) int64: offset at which the text of the tokens before i ends.
+    #: (n + 1,) int64: for each token i, the offset at which a chunk ends whose last token is i - 1.
     end: NDArray[np.int64]
-    #: (n + 1,) bool: a cut before token i divides no token and no grapheme cluster.
+    #: (n + 1,) bool: True for each token i if a cut before token i divides no token and no grapheme cluster.
     whole: NDArray[np.bool_]
-    #: (n + 1,) bool: white space precedes token i.
+    #: (n + 1,) bool: True for each token i if white space precedes token i.
     spaced: NDArray[np.bool_]
     #: Number of characters of the page, without white space.
     characters: int
-    #: Number of characters without a token, marks and format characters not counted.
+    #: Number of characters that are in no token. Marks and format characters are not counted.
     tokenless: int
 
     @classmethod
@@ -101,8 +102,11 @@ class TokenPlaces:
     def _of_covered_page(
         cls, text: str, begin: NDArray[np.int64], end: NDArray[np.int64], solid: int
     ) -> Self:
-        """Compute the places of a page on which each character is white space or in a token (nearly all
-        pages).
+        """Compute the places of a page on which each character is white space or in a token. Nearly all pages
+        are of this kind.
+
+        Args:
+            solid: number of characters of the page, without white space.
         """
         whole, split = np.ones(len(begin), dtype=np.bool_), inside(text)
         if split is not None:
@@ -127,7 +131,8 @@ class TokenPlaces:
                 not one.isspace() and category(one)[0] != "M" and category(one) != "Cf" for one in gap
             )
             _share(begin, end, i, gap, last=i == len(begin) - 1)
-        # A chunk begins with a visible character, and so does the text before the first cut.
+        # Cut only before a token with a visible character and after a visible character, so no chunk is
+        # blank.
         blank = np.append(before[tokens_end] == before[begin[:-1]], False)
         whole, split = apart & ~blank & (before[begin] > 0), inside(text)
         if len(solid):
@@ -140,7 +145,9 @@ class TokenPlaces:
 
 
 def _all_in_tokens(text: str, begin: NDArray[np.int64], end: NDArray[np.int64], covered: int) -> bool:
-    """Return True if tokens cover exactly the characters that are not white space; False in unclear cases."""
+    """Return True if the tokens cover exactly the characters that are not white space; False if this is not
+    certain.
+    """
     if text.isascii():
         data = text.encode("ascii")
         if covered != len(data.translate(None, ASCII_SPACES)) or len(data.translate(None, DROPPED)) != len(
@@ -155,7 +162,9 @@ def _all_in_tokens(text: str, begin: NDArray[np.int64], end: NDArray[np.int64], 
 
 
 def _share(begin: NDArray[np.int64], end: NDArray[np.int64], i: int, gap: str, *, last: bool) -> None:
-    """Assign each character between two tokens to the token before it or to the token after it."""
+    """Assign each character of the gap before token ``i`` to the token before or after the gap, up to
+    ``MAX_TOKENLESS_CHARACTERS`` characters to each token.
+    """
     left, right = int(end[i]), int(begin[i])
     space = WHITE.search(gap)
     if i == 0:
@@ -217,8 +226,8 @@ def _in_pieces(tokeniser: Tokeniser, text: str, tokens: Tokens) -> Tokens:
 
 
 def _cuts(start: int, end: int, split: NDArray[np.bool_] | None) -> list[tuple[int, int]]:
-    """Return spans of about ``PIECE_CHARACTERS`` characters. A letter and its marks stay together if they
-    fit.
+    """Return spans of at most ``PIECE_CHARACTERS`` characters. A letter and its marks stay together if they
+    fit into one span.
     """
     found = []
     while end - start > PIECE_CHARACTERS:

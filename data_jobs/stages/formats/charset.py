@@ -1,7 +1,7 @@
 """Decode the bytes of a text.
 
-The character set is found by the byte order mark, else by a check for valid UTF-8, else by the set that the
-document declares, else by the frequencies of characters.
+The character set is found by the byte order mark, else by a check for UTF-16 and UTF-32 without a mark, else
+by a check for valid UTF-8, else by the set that the document declares, else by the frequencies of characters.
 
 decoded = decode("Straße".encode("cp1252"))
 decoded.text, decoded.encoding, decoded.replaced    # "Straße", "cp1252", 0
@@ -28,14 +28,15 @@ BYTE_ORDER_MARKS = (
 #: Number of bytes searched for a declaration. HTML requires the declaration in the first 1,024 bytes, but
 #: some authors ignore this rule.
 DECLARED_WITHIN = 4096
-#: ``<meta charset=..>``, ``http-equiv``, headers of mail and gettext; XML; style sheets; Emacs and vim.
+#: Declarations of a character set: ``<meta charset=..>``, ``http-equiv``, and headers of mail and gettext; in
+#: XML; in style sheets; for Emacs and vim.
 DECLARATION = re.compile(
     rb"""\bcharset\s*=\s*["']?([\w.:-]+)|<\?xml[^>]*\bencoding\s*=\s*["']([\w.:-]+)"""
     rb"""|^@charset\s+"([\w.:-]+)"|-\*-[^\n]*?\bcoding:\s*([\w.-]+)"""
     rb"""|\b(?:vim?|ex):[^\n]*?\bf(?:ile)?enc(?:oding)?=([\w.-]+)""",
     re.IGNORECASE,
 )
-#: On the web, the name of a set means the larger set that contains it
+#: On the web, the name of a set means the larger set that contains the named set
 #: (https://encoding.spec.whatwg.org/#names-and-labels).
 SUPERSETS = {
     "ascii": "cp1252",
@@ -74,7 +75,8 @@ NOT_DECLARED = re.compile(
     r"utf-(?:7|8|16|32)|idna|punycode|unicode|undefined|mbcs|oem|cp65001"
     r"|cp037|cp500|cp1026|cp1140|cp273|cp424|cp875"
 )
-#: Sets that real texts use. The detector also knows other sets, and would wrongly detect them in short texts.
+#: Sets that real texts use. The detector also knows other sets, and would wrongly find these sets in short
+#: texts.
 CANDIDATES = tuple(
     "ascii utf-8 gb18030 hz big5hkscs euc_jis_2004 cp932 shift_jis_2004 iso2022_jp_2 euc_kr cp949 "
     "johab iso2022_kr cp874 tis-620 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 "
@@ -82,8 +84,8 @@ CANDIDATES = tuple(
     "iso8859-2 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-9 iso8859-13 iso8859-15".split()
 )
 MULTI_BYTE = ("gb18030", "big5hkscs", "cp932", "euc_jp", "cp949")
-#: Maximum number of bytes for the detector. The detector gets whole lines that are not ASCII. A line with
-#: more bytes is cut.
+#: Number of bytes after which the sample for the detector gets no further line. The sample consists of whole
+#: lines that are not ASCII. A line with more bytes than this number is cut.
 SAMPLE_BYTES = 64 * 1024
 NOT_ASCII = re.compile(rb"[\x80-\xff]")
 #: A text counts as Windows-1252 if it has fewer than ``FEW_CHARACTERS`` non-ASCII bytes, the confidence of
@@ -96,8 +98,8 @@ WESTERN = re.compile(
 )
 #: A set is accepted if, of this many non-ASCII bytes, at most one is not valid in the set.
 ONE_BAD_IN = 50
-#: UTF-8 is accepted if there are at least this many characters for each bad byte; text of other sets rarely
-#: looks like UTF-8.
+#: UTF-8 is accepted if there are at least this many valid non-ASCII characters for each bad byte, because
+#: text of other sets rarely looks like UTF-8.
 CHARACTERS_PER_BAD_BYTE = 2
 #: If more than one byte for each group of this many characters was replaced, the text counts as read only in
 #: part.
@@ -125,8 +127,8 @@ class Decoded:
 
     @property
     def unread(self) -> dict[int, str]:
-        """Report in the form of ``ParserOutput.unread`` if so many bytes were replaced that the text has
-        gaps.
+        """A report in the form of ``ParserOutput.unread`` if so many bytes were replaced that the text has
+        gaps; empty otherwise.
         """
         if self.replaced * ONE_UNREAD_IN <= len(self.text):
             return {}
@@ -174,7 +176,7 @@ def _in(encoding: str, data: bytes) -> Decoded:
         pass
     try:
         text, replaced = UNDECODED.subn(REPLACEMENT, data.decode(encoding, "surrogateescape"))
-    except UnicodeDecodeError:  # a bad byte below 0x80, which UTF-16 can have
+    except UnicodeDecodeError:  # UTF-16 can have a bad byte below 0x80, which "surrogateescape" cannot keep
         text = data.decode(encoding, "replace")
         replaced = text.count(REPLACEMENT)
     return Decoded(text=text, encoding=encoding, replaced=replaced)
@@ -219,7 +221,7 @@ def _detected(data: bytes) -> str | None:
         return "cp1252"
     if name in MULTI_BYTE:
         return name
-    for candidate in MULTI_BYTE:  # the detector rejects a set for a single byte that does not fit
+    for candidate in MULTI_BYTE:  # check again, because the detector rejects a set for one bad byte
         decoded = _in(candidate, sample)
         if 0 < decoded.replaced <= foreign // ONE_BAD_IN:
             fitting = decoded.text.replace(REPLACEMENT, "").encode(candidate, "ignore")
@@ -239,7 +241,8 @@ def _likeliest(sample: bytes) -> tuple[str | None, float]:
 def _sample(data: bytes) -> bytes:
     """Return the first lines that are not ASCII.
 
-    A line end is part of another character only in UTF-16 and UTF-32.
+    The search for bytes of line ends is safe, because only UTF-16 and UTF-32 use such bytes for a part of
+    another character.
     """
     lines, size, place = [], 0, 0
     while size < SAMPLE_BYTES and (found := NOT_ASCII.search(data, place)):

@@ -2,8 +2,8 @@
 
 import pymupdf
 
-#: Minimum number of lines of a column, and minimum number of characters of its average line. Anything shorter
-#: counts as a table, which is read row by row.
+#: Minimum number of lines of a column, and minimum number of characters of the average line of a column. A
+#: shorter column counts as part of a table, which is read row by row.
 MIN_LINES, MIN_CHARACTERS = 5, 20
 #: Two lines are beside each other if their vertical distance is at most this share of the letter height.
 MAX_DISTANCE = 0.4
@@ -21,14 +21,16 @@ DrawnLine = tuple[float, float, str]
 
 
 def is_interleaved(block: Block) -> bool:
-    """Return True for columns drawn row by row: lines of similar length, too close to be below each other."""
+    """Return True if the block has columns that are drawn row by row. The lines of such a block have similar
+    lengths, and are too close to each other to be below each other.
+    """
     x0, y0, x1, y1, text, *_ = block
     if len(text) < 2 * MIN_LINES * MIN_CHARACTERS:
         return False
     lines = text.count("\n")
     if lines < 2 * MIN_LINES or len(text) < lines * MIN_CHARACTERS:
         return False
-    letter_height = 2 * (x1 - x0) * lines / len(text)  # letters are half as wide as they are high
+    letter_height = 2 * (x1 - x0) * lines / len(text)  # assume that letters are half as wide as high
     if (y1 - y0) / lines > MAX_DISTANCE * letter_height:
         return False
     lengths = sorted(map(len, text.splitlines()))
@@ -56,7 +58,9 @@ def by_columns(page: pymupdf.Page, flags: int, blocks: Blocks) -> Blocks:
 
 
 def _in_order(lines: list[DrawnLine], block: Block) -> str:
-    """Return the text of a block column by column, between headings; unchanged if a column is not prose."""
+    """Return the text of a block column by column, between headings. If a column is not prose, return the
+    text unchanged.
+    """
     widest = SPANNING_SHARE * (block[2] - block[0])
     ordered: list[str] = []
     rows: list[DrawnLine] = []

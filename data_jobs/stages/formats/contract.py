@@ -33,8 +33,8 @@ class ParserOutput:
     #: Number of pages of the whole document; None if ``pages`` has all pages.
     page_count: int | None = None
     facts: dict[Fact, str | float | bool] = field(default_factory=dict)
-    #: See ``ParsedDocument.unread``. A reason is a predicate: "is damaged", "ends early: a tag is never
-    #: closed".
+    #: The pages that could not be read, each with the reason; see ``ParsedDocument.unread``. A reason is a
+    #: predicate, such as "is damaged".
     unread: dict[int, str] = field(default_factory=dict)
 
 

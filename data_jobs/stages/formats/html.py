@@ -79,7 +79,7 @@ def to_text(markup: str, *, hiding: bool = True) -> tuple[str, int]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Style:
-    """How an element shows its text; its children inherit it."""
+    """Says how an element shows its text. The children of the element inherit the style."""
 
     #: False inside ``display: none``, which a child cannot undo.
     displayed: bool = True
@@ -92,18 +92,18 @@ class _Style:
 class _TreeWalker:
     """Collects the text of a tree in document order, without recursion, because nesting may be deep."""
 
-    #: True if elements may be hidden; only then are their attributes read.
+    #: True if the document may have hidden elements. Only then are the attributes of elements read.
     styled: bool
     #: Pieces of text; NUL separates blocks.
     parts: list[str] = field(default_factory=lambda: ["\0"])
-    #: Number of characters that the document hides; a run of spaces counts once.
+    #: Number of characters that the document hides. Consecutive spaces count as one character.
     hidden: int = 0
 
     def walk(self, root: LexborNode) -> None:
         """Collect the text under ``root``."""
         node: LexborNode | None = root
         style = _Style()
-        # The open elements, each with its parent's style and the separator that ends it.
+        # The open elements, each with the style of its parent, and the separator to write at its end.
         above: list[tuple[LexborNode, _Style, str]] = []
         while node is not None:
             child = None
@@ -128,8 +128,8 @@ class _TreeWalker:
             node = following
 
     def _enter(self, node: LexborNode, tag: str, style: _Style) -> tuple[_Style, str]:
-        """Process the start of an element. Return the style of its content, and the separator to write at its
-        end.
+        """Process the start of an element. Return the style of the element's content, and the separator to
+        write at the end of the element.
         """
         separator = "\0" if tag in BLOCKS else " " if tag in SPACED else ""
         if tag in PREFORMATTED:
@@ -146,8 +146,8 @@ class _TreeWalker:
         return style, separator
 
     def _raise(self, node: LexborNode) -> str:
-        """Handle raised text: separate a note mark from its word, and an exponent from its base. Ordinals
-        (1st) and units (m2) stay joined.
+        """Separate raised text from the text before it, if the raised text is a note mark or an exponent.
+        Ordinals (1st) and units (m2) stay joined. Return the separator to write at the end of the element.
         """
         if node.first_child is not None and node.first_child.tag == "a":
             self._separate(" ")

@@ -1,12 +1,12 @@
-"""Join the lines of a paragraph. Words broken at a line end become whole again, and compounds keep their
-hyphen.
+"""Join the lines of a paragraph. Words that are broken at a line end become whole again, and compounds keep
+their hyphen.
 
 join_lines([["Nobody is permit-\nted to stop the well-\nknown pump.", "A well-known pump."]])
 # ["Nobody is permitted to stop the well-known pump.\n\nA well-known pump."]
 
 The hyphen alone does not distinguish the two cases: "permit-/ted" and "well-/known" look alike. If the word
-occurs elsewhere in the document, the spelling there decides. Otherwise the parts decide: if both parts are
-words of the document, the word is a compound; if not, it is a broken word.
+occurs elsewhere in the document, the spelling there decides. Otherwise the parts of the word decide: if both
+parts are words of the document, the word is a compound; if not, the word is a broken word.
 """
 
 import re
@@ -17,17 +17,17 @@ from itertools import pairwise
 SOFT_HYPHEN = "\u00ad"
 HYPHENS = "-\u2010" + SOFT_HYPHEN
 HYPHENATED = re.compile(rf"[{HYPHENS}][^\S\n]*\n")
-#: A PDF draws its hyphens, so the reader sees a soft hyphen inside a line.
+#: A soft hyphen inside a line. A PDF draws such hyphens, so the reader sees a hyphen.
 VISIBLE_HYPHEN = re.compile(rf"(?<=\w){SOFT_HYPHEN}(?=\w)")
 #: Scripts without spaces between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese.
 UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\uff00-\uffef]"
 )
-#: A line that continues on the next one has at least this share of the longest line's length.
+#: A line that continues on the next line has at least this share of the longest line's length.
 FULL_LINE_SHARE = 0.7
 WORD = re.compile(r"\w+")
-#: Maximum length of a word that is looked up, so that a long line is not searched from end to end.
+#: Maximum length of a word before a hyphen, so that a long line is not searched from end to end.
 LONGEST_WORD = 64
 PUNCTUATION = ".,;:!?()[]{}<>\"'“”‘’„«»…*"
 OPENING, CLOSING = ("", "(", "“", '"'), ("", ",", ".", ";", ":", ")", "?", "!", "”", '"', "),", ").")
@@ -46,7 +46,7 @@ def join_lines(pages: Sequence[Sequence[str]]) -> list[str]:
     """Return the text of each page. The lines of a paragraph are joined; a blank line separates paragraphs.
 
     Args:
-        pages: the paragraphs of each page, lines ending in ``\\n``.
+        pages: the paragraphs of each page. The lines of a paragraph end in ``\\n``.
     """
 
     @cache
@@ -62,7 +62,7 @@ def _join(paragraph: str, words: DocumentWords) -> str:
     if len(lines) < 2 or not (
         HYPHENATED.search(paragraph) or (not paragraph.isascii() and UNSPACED.search(paragraph))
     ):
-        return _without_soft_hyphens(" ".join(lines))  # nearly every paragraph ends here
+        return _without_soft_hyphens(" ".join(lines))  # nearly all paragraphs need only this
     parts = [lines[0]]
     for before, line in pairwise(lines):
         if before[-1] in HYPHENS and before[-2:-1].isalnum() and line[0].isalnum():
@@ -75,8 +75,8 @@ def _join(paragraph: str, words: DocumentWords) -> str:
 
 
 def _continues(before: str, line: str, lines: Sequence[str]) -> bool:
-    """Return True if no space belongs between the lines: both have a script without spaces, and the first
-    line is full (the text of a table cell is shorter).
+    """Return True if no space belongs between the lines: both lines have a script without spaces, and the
+    line ``before`` is full. A line that is not full may be the text of a table cell.
     """
     return bool(
         UNSPACED.match(before[-1])

@@ -1,7 +1,7 @@
-"""Parse Markdown: render it to HTML and parse the HTML, so that the text is what a reader would see.
+"""Parse Markdown: render the text to HTML and parse the HTML, so that the result is what a reader would see.
 
-Some tags are kept as text (``raw_html``), because they would hide the text after them or because HTML has no
-such tags. Raw HTML hides no text, and nesting has no limit.
+Some tags are kept as text (``raw_html``), because these tags would hide the text after them or because HTML
+has no such tags. So raw HTML hides no text. Text is kept at any nesting level.
 """
 
 import re
@@ -21,8 +21,8 @@ from data_jobs.stages.formats.text import clean
 #: Maximum nesting level, because the parser recurses once per level. Deeper text becomes a paragraph that
 #: shows the Markdown marks.
 MAX_DEPTH = 60
-#: Nesting level at which the parser drops text. It is above ``MAX_DEPTH``, because a nested list adds two
-#: levels.
+#: Nesting level at which the parser drops text. This level is above ``MAX_DEPTH``, because a nested list adds
+#: two levels.
 PARSER_MAX_DEPTH = MAX_DEPTH + 10
 #: Beginning and end of the blocks of raw HTML that may contain blank lines
 #: (https://spec.commonmark.org/0.31.2/#html-blocks).
@@ -65,7 +65,9 @@ class _Renderer(RendererHTML):  # the base class finds the rule of a token by th
 
 
 def _flatten_deepest(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A block rule of the Markdown parser: make one paragraph of everything below the deepest level."""
+    """Make one paragraph of everything below the deepest level. This is a block rule of the Markdown
+    parser.
+    """
     if state.level < MAX_DEPTH or silent:
         return False
     last = start
@@ -82,7 +84,9 @@ def _flatten_deepest(state: StateBlock, start: int, end: int, silent: bool) -> b
 
 
 def _ended_html_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Block rule: accept raw HTML, unless a missing closing sign makes it hide the rest of the document."""
+    """Accept a block of raw HTML, unless its closing sign is missing. Without this sign, the block would hide
+    the rest of the document. This is a block rule of the Markdown parser.
+    """
     position = state.bMarks[start] + state.tShift[start]
     for opening, closing in BLOCK_ENDS:
         if opening.match(state.src, position, state.eMarks[start]) and not _has_end(state, closing, position):
@@ -91,8 +95,8 @@ def _ended_html_block(state: StateBlock, start: int, end: int, silent: bool) -> 
 
 
 def _has_end(state: StateBlock, closing: re.Pattern[str], position: int) -> bool:
-    """Return True if the closing sign occurs after ``position``. The last occurrence is searched for only
-    once.
+    """Return True if the closing sign occurs after ``position``. The last occurrence of each sign is searched
+    for only once.
     """
     last = state.env.setdefault("last", {})
     if closing.pattern not in last:
@@ -101,9 +105,9 @@ def _has_end(state: StateBlock, closing: re.Pattern[str], position: int) -> bool
 
 
 def _link_definition(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A block rule of the Markdown parser: accept a link definition, which a reader does not see.
+    """Accept a link definition, which a reader does not see. This is a block rule of the Markdown parser.
 
-    A footnote looks the same, but its text is kept.
+    A footnote looks like a link definition, but is not accepted here, so its text is kept.
     """
     position = state.bMarks[start] + state.tShift[start]
     return not state.src.startswith("[^", position) and reference(state, start, end, silent)

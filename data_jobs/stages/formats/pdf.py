@@ -1,6 +1,7 @@
-"""Parse a PDF with PyMuPDF into one text per page, with paragraphs in reading order and their lines joined.
+"""Parse a PDF with PyMuPDF into one text per page. Paragraphs are in reading order, and their lines are
+joined.
 
-Joined lines keep the text of a paragraph the same when its line breaks move, so that an edit changes few
+If the line breaks of a paragraph move, the text with joined lines stays the same, so an edit changes few
 chunks. A page that cannot be read is reported with the reason, and the other pages are read.
 """
 
@@ -22,10 +23,10 @@ from data_jobs.stages.formats.pdf_page import (
 from data_jobs.stages.formats.pdf_structure import content_outside_pages, open_pages, refuse_cut_short
 from data_jobs.stages.parsing.out_of_memory import is_out_of_memory
 
-#: Maximum number of bytes of drawing commands on a page. A page of text has kilobytes and a very dense map
-#: some megabytes; more is an attack.
+#: Maximum number of bytes of drawing commands on a page. A page of text has kilobytes, and a very dense map
+#: has some megabytes. A page with more bytes is an attack.
 MAX_CONTENT_BYTES = 64 * 1024 * 1024
-#: Maximum number of bytes inflated at a time when bytes are counted.
+#: Maximum number of bytes that are inflated in one step to count the bytes.
 INFLATE_BYTES = 1 << 20
 ERRORS = (pymupdf.mupdf.FzErrorBase, RuntimeError, ValueError)
 #: Message of zlib about a stream whose checksum is wrong, although all its bytes are there.
@@ -85,7 +86,11 @@ def _read(document: pymupdf.Document, options: ParseOptions) -> ParserOutput:
 
 
 def _page(document: pymupdf.Document, number: int, *, form: bool) -> tuple[list[str], str]:
-    """Return the paragraphs of a page, and the reason why text is missing ("" if no text is missing)."""
+    """Return the paragraphs of a page, and the reason why text is missing; "" if no text is missing.
+
+    Raises:
+        Unreadable: the page unpacks to too many bytes.
+    """
     try:
         page = document.load_page(number)
         reason = DAMAGED if _is_damaged(document, page) else ""
@@ -116,14 +121,15 @@ def _is_damaged(document: pymupdf.Document, page: pymupdf.Page) -> bool:
             damaged = True
             continue
         if document.xref_get_key(xref, "Filter")[1] not in {"/FlateDecode", "[/FlateDecode]"}:
-            total += len(document.xref_stream(xref) or b"")  # the memory limit of the process limits the size
+            total += len(document.xref_stream(xref) or b"")  # this size is limited by the process's memory
             continue
         inflate, remaining = zlib.decompressobj(), document.xref_stream_raw(xref)
         while remaining and not inflate.eof and total <= MAX_CONTENT_BYTES:
             try:
                 total += len(inflate.decompress(remaining, INFLATE_BYTES))
             except zlib.error as exc:
-                damaged |= CHECKSUM not in str(exc)  # PyMuPDF reads the part before the fault
+                # A wrong checksum loses no bytes. After any other fault, the rest of the stream is lost.
+                damaged |= CHECKSUM not in str(exc)
                 break
             remaining = inflate.unconsumed_tail
     if total > MAX_CONTENT_BYTES:

@@ -9,7 +9,7 @@ from data_jobs.stages.formats.columns import Blocks, by_columns, is_interleaved
 from data_jobs.stages.formats.text import clean
 
 FLAGS = pymupdf.TEXT_MEDIABOX_CLIP | pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE
-#: Reasons for ``ParsedDocument.unread``.
+#: The reasons why text of a page could not be read, for ``ParsedDocument.unread``.
 PICTURE = "is a picture, which optical character recognition could read"
 GARBAGE = "uses fonts that do not say which letters they draw: optical character recognition could read it"
 DAMAGED = "is damaged"
@@ -41,12 +41,12 @@ PAINTED = re.compile(rb"(?<=\s)(?:[fFbBsS]\*?|sh|EI|Do)(?=\s|$)")
 
 
 def paragraphs(page: pymupdf.Page, *, form: bool) -> tuple[list[str], str]:
-    """Return the paragraphs of a page, and the reason why text could not be read ("" if all was read).
+    """Return the paragraphs of a page, and the reason why text could not be read; "" if all text was read.
 
     The lines of a paragraph end in ``\\n``.
 
     Args:
-        form: True if the document has form fields, which may hold more text than they show.
+        form: True if the document has form fields. The text of a field may be longer than the visible part.
     """
     flags = FLAGS & ~pymupdf.TEXT_MEDIABOX_CLIP if form else FLAGS
     blocks = _blocks(page, flags)
@@ -62,7 +62,7 @@ def paragraphs(page: pymupdf.Page, *, form: bool) -> tuple[list[str], str]:
     if not reason and not text.isascii() and right_to_left.FOUND.search(text):
         whole = _blocks(
             page, flags | pymupdf.TEXT_PRESERVE_LIGATURES
-        )  # ligatures are split only after the letters are in order
+        )  # keep ligatures, because they can be split only after the letters are in reading order
         found = right_to_left.in_reading_order([clean(block[4]) for block in whole])
     return found, reason
 

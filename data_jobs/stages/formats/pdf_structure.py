@@ -7,15 +7,16 @@ import pymupdf
 from cluster.records import NO_PAGE, Outcome
 from data_jobs.stages.formats.contract import Unreadable
 
-#: A PDF ends with a reference to its cross-reference table and with an end mark. Some generators omit one of
-#: these.
+#: A PDF ends with a reference to its cross-reference table and with an end mark. Some generators omit the
+#: reference or the mark.
 END = re.compile(rb"startxref\s+\d+|%%EOF")
-#: The beginning of an object. Objects after the last end mark belong to an update that was cut off.
+#: The beginning of an object. Objects after the last end mark belong to an update of the file that was cut
+#: off.
 OBJECT = re.compile(rb"\d\s+\d+\s+obj\b")
 #: Maximum depth of a page tree; real trees have a few levels.
 MAX_DEPTH = 64
-#: Number of pages examined for readable drawing commands, and the minimum share of printable characters in
-#: readable commands.
+#: Maximum number of pages that are examined for readable drawing commands, and minimum share of printable
+#: characters in readable commands.
 PAGES_EXAMINED, PRINTABLE_SHARE = 3, 0.95
 PRINTABLE = re.compile(rb"[\s\x20-\x7e]")
 
@@ -24,7 +25,7 @@ def refuse_cut_short(document: pymupdf.Document, data: bytes) -> None:
     """Refuse a file without its end, because MuPDF would repair the file and show the rest as the whole
     document.
 
-    Bytes after the end mark are ignored, in any number, unless they contain objects.
+    Any number of bytes after the end mark is ignored, unless these bytes contain objects.
 
     Raises:
         Unreadable: the end is missing; the outcome is ``corrupt``.
@@ -37,7 +38,7 @@ def refuse_cut_short(document: pymupdf.Document, data: bytes) -> None:
 
 
 def open_pages(document: pymupdf.Document) -> None:
-    """Unlock the document with an empty password, and correct the number of pages of the document.
+    """Unlock a protected document with an empty password, and correct the number of pages of the document.
 
     Raises:
         Unreadable: the document needs a password.
@@ -50,10 +51,12 @@ def open_pages(document: pymupdf.Document) -> None:
 
 
 def _owner_has_no_password(document: pymupdf.Document) -> bool:
-    """Return True if the owner password is empty. Other programs open such a document without a password.
+    """Return True if the owner password is empty, and then leave the document unlocked. Other programs open
+    such a document without a password.
 
-    MuPDF, like Acrobat, refuses an empty owner password. But before it refuses, MuPDF has derived the key
-    from the password (from revision 5 on). The key is right if it makes the drawing commands readable.
+    MuPDF, like Acrobat, refuses an empty owner password. But before MuPDF refuses the password, it derives
+    the key from the password (from revision 5 of the PDF encryption on). The key is right if it makes the
+    drawing commands readable.
     """
     document.is_encrypted = False
     try:
@@ -69,7 +72,7 @@ def _owner_has_no_password(document: pymupdf.Document) -> bool:
 
 
 def _correct_page_count(document: pymupdf.Document) -> None:
-    """Correct the number of pages if it contradicts the page tree, because MuPDF would lose pages."""
+    """Correct a number of pages that contradicts the page tree, because MuPDF would lose pages."""
     mupdf = pymupdf.mupdf
     root = mupdf.pdf_dict_getp(mupdf.pdf_trailer(_pdf(document)), "Root/Pages")
     kids = mupdf.pdf_dict_gets(root, "Kids")
@@ -90,12 +93,14 @@ def _is_node(page: pymupdf.mupdf.PdfObj) -> bool:
 
 
 def _count_of(node: pymupdf.mupdf.PdfObj) -> int:
-    """Return the number of pages that a node claims to have below it."""
+    """Return the number of pages below a node, as the node says; 1 for a page."""
     return pymupdf.mupdf.pdf_to_int(pymupdf.mupdf.pdf_dict_gets(node, "Count")) if _is_node(node) else 1
 
 
 def _count_leaves(node: pymupdf.mupdf.PdfObj, seen: set[int], depth: int) -> int:
-    """Count the pages below a node, correct the counts of nodes, and delete kids that form a loop."""
+    """Return the number of pages below a node. Correct the counts of nodes, and delete kids that form a loop
+    or are deeper than ``MAX_DEPTH``.
+    """
     mupdf = pymupdf.mupdf
     if not _is_node(node):
         return 1
@@ -112,10 +117,11 @@ def _count_leaves(node: pymupdf.mupdf.PdfObj, seen: set[int], depth: int) -> int
 
 
 def content_outside_pages(document: pymupdf.Document) -> dict[int, str]:
-    """Report content that is on no page of the document, in the form of ``ParsedDocument.unread``.
+    """Return the reason why the pages do not show all content, in the form of ``ParsedDocument.unread``;
+    empty if the pages show all content.
 
     Raises:
-        Unreadable: the pages only say that another program is needed to see the document.
+        Unreadable: the document is an XFA form, whose pages only say that another program is needed.
     """
     mupdf = pymupdf.mupdf
     root = mupdf.pdf_dict_gets(mupdf.pdf_trailer(_pdf(document)), "Root")

@@ -8,7 +8,8 @@ from html import escape
 
 from data_jobs.stages.formats.html import SILENT
 
-#: Elements that hide all the text after them if they are not closed (GitHub escapes most of them, too).
+#: Elements that hide all the text after them if they are not closed. GitHub escapes most of these elements,
+#: too.
 SWALLOWING = SILENT | {"title", "textarea", "xmp", "plaintext", "frameset"}
 #: The elements of https://html.spec.whatwg.org/multipage/indices.html#elements-3, the obsolete elements, and
 #: the most common elements of SVG and MathML.
@@ -34,12 +35,14 @@ OTHER_MARKUP = (("<![CDATA[", "]]>"), ("<?", "?>"), ("<!", ">"))
 
 
 def escape_prose(markup: str, *, block: bool) -> str:
-    """Escape everything in the markup that is not HTML or that would hide the text after it.
+    """Escape each piece of the markup that is not HTML or that would hide the text after the piece. Remove
+    comments, and unknown tags with attributes.
 
     Args:
         markup: raw HTML that the Markdown parser found.
-        block: True for a block of HTML, in which complete elements such as scripts stay markup that the HTML
-            parser may leave out; False for HTML in a line of prose, in which such elements count as prose.
+        block: True for a block of HTML. A complete script or similar element of a block is not escaped, so
+            the HTML parser leaves out the text of the element. False for HTML in a line of prose, in which
+            the tags of these elements are escaped.
     """
     return _ProseEscaper(markup, block=block).escaped()
 

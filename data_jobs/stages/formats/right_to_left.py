@@ -2,7 +2,7 @@
 
 MuPDF assumes that a PDF draws right-to-left text from left to right, and reverses the text. Some programs
 draw the letters in reading order instead; the reversal then puts the last letter of each word first. Letters
-that occur only at the end of a word show in which order the letters are.
+that occur only at the end of a word show whether the letters are in reading order.
 """
 
 import re

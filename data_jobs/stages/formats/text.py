@@ -1,4 +1,4 @@
-"""Parse plain text: decode it, normalise its line ends, and remove characters that Postgres refuses."""
+"""Parse plain text: decode the bytes, normalise the line ends, and replace characters that are not text."""
 
 import re
 
@@ -18,7 +18,7 @@ REPLACEMENTS = {"\x0b": "\n", "\x85": "\n", "\u2028": "\n", "\u2029": "\n\n", "\
 
 
 def parse(data: bytes, _: ParseOptions) -> ParserOutput:
-    """Parse a text file. Form feeds divide it into pages."""
+    """Parse a text file. Form feeds divide the text into pages."""
     decoded = decode(data)
     return ParserOutput(
         pages=[clean(page) for page in decoded.text.split("\f")], facts=decoded.facts, unread=decoded.unread

@@ -3,9 +3,9 @@
     write_frame(pipe, Frame(rows=rows, faults=faults))
     read_frame(pipe, dim=384, most=1_000)    # the same frame; None at the end of the pipe
 
-A frame consists of two lengths, JSON with a list for each column except the vectors, and the vectors as
-float32. The file may be hostile, so the process that reads it sends no pickle, and the worker checks every
-length.
+A frame consists of two lengths (number of bytes of the JSON, and number of rows), JSON with a list for each
+column except the vectors, and the vectors as float32. The file may be hostile. So the process that reads the
+file sends no pickle, and the worker checks every length.
 """
 
 import struct
@@ -27,7 +27,7 @@ MAX_JSON_BYTES = 128 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Frame:
-    """Some consecutive rows of the file."""
+    """Consecutive rows of the file, after the check."""
 
     #: Rows that can be stored, in order.
     rows: GivenRows
@@ -40,7 +40,7 @@ class Frame:
 
 
 def write_frame(pipe: IO[bytes], frame: Frame) -> None:
-    """Write the frame."""
+    """Write the frame to the pipe."""
     rows = frame.rows
     found = {
         "numbers": rows.numbers,
@@ -62,11 +62,11 @@ def read_frame(pipe: IO[bytes], *, dim: int, most: int) -> Frame | None:
     """Return the next frame; None if the pipe ends before a whole frame.
 
     Args:
-        dim: number of numbers of a vector.
+        dim: number of dimensions of a vector.
         most: maximum number of rows.
 
     Raises:
-        ValueError: the bytes are not a frame.
+        ValueError, KeyError, TypeError: the bytes are not a valid frame.
     """
     lengths = pipe.read(LENGTHS.size)
     if len(lengths) < LENGTHS.size:
@@ -94,7 +94,9 @@ def _rows(found: dict[str, Any], vectors: NDArray[np.float32]) -> GivenRows:
     """Return the rows of a frame.
 
     Raises:
-        ValueError: the columns have different lengths, or a value has another type.
+        KeyError: a column is missing.
+        TypeError: a column is not a list.
+        ValueError: the columns have different lengths, or a value has the wrong type.
     """
     numbers, ids, attributes = found["numbers"], found["ids"], found["attributes"]
     texts = [""] * len(ids) if found["texts"] is None else found["texts"]

@@ -1,4 +1,4 @@
-"""Reads a file of given vectors through a process with limits, which also checks the rows.
+"""Read a file of given vectors through a process with limits, which also checks the rows.
 
 with RowReader(settings, file, dim=384, rows_per_frame=1_000) as reader:
     while (frame := reader.next()) is not None:
@@ -18,11 +18,11 @@ from data_jobs.stages.given_vectors.frames import Frame, read_frame
 from data_jobs.stages.given_vectors.reader_process import EXIT_REFUSED
 from data_jobs.stages.parsing.child_contract import EXIT_MEMORY
 
-#: Environment variables that the reading process gets. They say where Python and the libraries are. The
+#: Environment variables that the reading process gets, such as the paths of Python and the libraries. The
 #: process gets none of the cluster's settings.
 KEPT_VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "LANG", "TMPDIR")
-#: These variables limit the address space that allocators and threads reserve, because it counts against the
-#: memory limit.
+#: Variables that limit the address space that allocators and threads reserve, because reserved address space
+#: counts against the memory limit.
 LIMITED = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 MAX_STDERR_BYTES = 4_096
 #: Size of the pipe in bytes, the maximum that Linux allows for all users. A large pipe lets the process
@@ -31,11 +31,12 @@ PIPE_BYTES = 1024 * 1024
 
 
 class RowReader:
-    """Reads the frames of one file. Only one thread at a time may use it, except for ``kill``.
+    """Reads the frames of one file. Only one thread at a time may use a reader, but any thread may call
+    ``kill``.
 
     Args:
         file: the file, open for reading, at any position.
-        dim: number of numbers of a vector.
+        dim: number of dimensions of a vector.
         rows_per_frame: maximum number of rows of a frame.
 
     Raises:
@@ -62,7 +63,7 @@ class RowReader:
             raise Unavailable(f"the process that reads vectors cannot be started: {exc}") from exc
 
     def next(self) -> Frame | None:
-        """Return the next frame; None after the last one.
+        """Return the next frame; None after the last frame.
 
         Raises:
             Permanent: the file cannot be read; the message says why.
@@ -79,7 +80,7 @@ class RowReader:
         return frame
 
     def kill(self) -> None:
-        """End the process at once. A call of ``next`` in another thread then ends, too."""
+        """End the process immediately. A call of ``next`` in another thread then ends, too."""
         self._process.kill()
 
     def close(self) -> None:

@@ -1,10 +1,11 @@
-"""The parsing process: it imports the parsers once and forks a limited child for each document.
+"""The parsing process, which imports the parsers once and forks a child with limits for each document.
 
     python -m data_jobs.stages.parsing.fork_server FD
 
-``parser.Parser`` starts it with one end of a socket pair. A request is a line of JSON with two files: the
-document's bytes, and an empty file for the result. The bytes may be hostile. Therefore only the child reads
-them, and the result is JSON and never a pickle. The answer is a line of JSON that says how the child ended.
+``parser.Parser`` starts this process with one end of a socket pair. A request is JSON with two open files:
+the document's bytes, and an empty file for the result. The bytes may be hostile. Therefore only the child
+reads the bytes, and the result is JSON and never a pickle. The answer is a line of JSON that says how the
+child ended.
 """
 
 import ctypes
@@ -40,14 +41,15 @@ MAX_STDERR_BYTES = 64 * 1024
 #: Seconds before the first check of a child's memory, and between later checks. Most children end before the
 #: first check.
 FIRST_CHECK_S, CHECK_INTERVAL_S = 0.2, 0.05
-#: Exit codes of a process that crashed because it did not check whether an allocation had failed.
+#: Exit codes of a process that crashed. A process can crash because it does not check whether an allocation
+#: has failed.
 CRASHES = frozenset({-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGILL, -signal.SIGTRAP})
 PR_SET_PDEATHSIG = 1
 
 
 def main(connection: socket.socket) -> None:
-    """Serve requests until the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    """Serve requests until the other end of the connection closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ignore Ctrl-C, because the parent handles Ctrl-C
     parsers()
     charset.load()
     while True:
@@ -66,8 +68,8 @@ def main(connection: socket.socket) -> None:
 
 @cache
 def parsers() -> dict[str, ParseFunction]:
-    """Return the parser of each readable media type. The first call imports all parsers, so no child imports
-    one.
+    """Return the parser of each readable media type. The first call imports all parsers, so no child has to
+    import a parser.
     """
     return {row.media_type: import_module(row.parser).parse for row in READABLE if row.parser}
 
@@ -150,7 +152,7 @@ def _in_child(
     code = os.waitstatus_to_exitcode(status)
     error_text = _forward_stderr(stderr)
     if code in CRASHES or code == 1:
-        peak, resident = address_space()  # memory that the child inherited and did not allocate itself
+        peak, resident = address_space()  # of this process, because the child inherited its memory
         largest = max(largest, peak - resident + usage.ru_maxrss * 1024)
         if largest >= NEAR_LIMIT_SHARE * request["memory_bytes"] or OUT_OF_MEMORY.search(error_text):
             code = EXIT_MEMORY
@@ -199,7 +201,7 @@ def _child(request: dict[str, Any], document: int, result: int, parent: int) -> 
         with os.fdopen(result, "wb", closefd=False) as file:
             file.write(json.dumps(parsed).encode())
         code = EXIT_OK
-    except BaseException as exc:  # noqa: BLE001  the edge of the process: reported on stderr
+    except BaseException as exc:  # noqa: BLE001  every error is reported on standard error
         code = EXIT_MEMORY if is_out_of_memory(exc) else 1
         os.write(2, f"parse child: {type(exc).__name__}: {exc}\n".encode("utf-8", "replace"))
     finally:

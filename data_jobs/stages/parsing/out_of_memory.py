@@ -27,7 +27,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def address_space(pid: int | str = "self") -> tuple[int, int]:
     """Return the largest address space of a process so far, and the resident memory of the process, in bytes.
 
-    RLIMIT_AS limits the address space. Both numbers are 0 for a process that has ended.
+    RLIMIT_AS limits the address space. For a process that has ended, both numbers are 0.
     """
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:

@@ -36,10 +36,11 @@ ANSWER_GRACE_S = 10.0
 def version_of(formats: Iterable[Format]) -> str:
     """Return the version of the parsers of these formats.
 
-    It changes if a format is added, because the documents of that format were refused before; and if the
-    version of a parser or of one of its libraries changes, because the same bytes may then give other pages.
+    The version changes if a format is added, because documents of the new format were refused before. It also
+    changes if the version of a parser or of a library of a parser changes, because the same bytes may then
+    give other pages.
     """
-    versions = ["3"]  # it changes only if all documents must be parsed again
+    versions = ["3"]  # change this number only if all documents must be parsed again
     for row in formats:
         versions += (f"{library}-{version(library)}" for library in row.libraries)
         if row.parser_version > 1 or not row.libraries:
@@ -74,8 +75,8 @@ class Parser:
             data: the file.
             name: the file name.
             part: the pages to read, from the first of these numbers (counted from 0) to before the second, in
-                a format that is ``parsed_in_parts``. The outcome of a part is ``ok`` even if its pages have
-                no text.
+                a format that is ``parsed_in_parts``; None means all pages. The outcome of a part is ``ok``
+                even if its pages have no text.
             timeout_s: limit in seconds; None means the setting ``parse_timeout_s``.
             cancelled: an event that another thread sets before it calls ``interrupt``, if the pages are no
                 longer needed.
@@ -111,10 +112,9 @@ class Parser:
             return _read_result(result, data, name, first=part[0] if part else 0)
 
     def interrupt(self) -> None:
-        """End at once the parse that runs in another thread. That parse then treats the parsing process as
-        lost.
+        """Kill the parsing process, and so end the parse that runs in another thread.
 
-        Set the event ``cancelled`` of that parse first. Otherwise the other thread starts the parse again.
+        Set the event ``cancelled`` of the parse first. Otherwise the other thread starts the parse again.
         """
         process = self._process
         if process is not None:
@@ -147,9 +147,9 @@ class Parser:
         cancelled: threading.Event,
     ) -> dict[str, Any] | None:
         """Send the request, and return how the child ended; None if the child or the parsing process was
-        killed.
+        killed or gave no valid answer, or the parse was cancelled.
 
-        If the parsing process is lost, close it.
+        If the parsing process is lost, end it and close the connection.
         """
         settings = self._settings
         request = {
@@ -161,12 +161,12 @@ class Parser:
             "max_characters": settings.max_document_characters,
         }
         result = files[1]
-        os.ftruncate(result, 0)  # a killed child may have written its result or part of it
+        os.ftruncate(result, 0)  # a killed child may have written a result or a part of a result
         os.lseek(result, 0, os.SEEK_SET)
         try:
             connection = self._connected()
-            # Check this only after the process exists: if the other thread called ``interrupt`` too early to
-            # kill a process, this thread sees the event here and ends the parse.
+            # Check this event only after the process exists: if the other thread called ``interrupt`` before
+            # a process existed, this thread sees the event here and ends the parse.
             if cancelled.is_set():
                 return None
             connection.settimeout(limit_s + ANSWER_GRACE_S)
@@ -212,7 +212,7 @@ class _MemoryFile:
             file.write(data)
 
     def fileno(self) -> int:
-        """The file descriptor."""
+        """Return the file descriptor."""
         return self._fd
 
     def __enter__(self) -> Self:
@@ -223,7 +223,9 @@ class _MemoryFile:
 
 
 def _read_result(result: _MemoryFile, data: bytes, name: str, *, first: int) -> ParsedDocument:
-    """Read the child's result. Check every field, because the child may have parsed hostile bytes."""
+    """Return the child's result. Check every field, because the child may have parsed hostile bytes. If the
+    result is invalid, the outcome is ``corrupt``.
+    """
     os.lseek(result.fileno(), 0, os.SEEK_SET)
     with os.fdopen(os.dup(result.fileno()), "rb") as file:
         written = file.read(MAX_RESULT_BYTES)

@@ -14,7 +14,7 @@ MAX_RANGES, MAX_REASONS = 40, 10
 
 
 def unread_sentence(unread: Mapping[int, str], page_count: int) -> str:
-    """Return the sentence, or "" if everything was read.
+    """Return a sentence about the parts that could not be read, or "" if everything was read.
 
     Args:
         unread: see ``ParsedDocument.unread``.
@@ -41,7 +41,7 @@ def with_unread(facts: Facts, unread: Mapping[int, str]) -> Facts:
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """Write ascending numbers as ranges: ``2-9, 12``."""
+    """Return ascending numbers as ranges, such as ``2-9, 12``. At most ``MAX_RANGES`` ranges are listed."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:
