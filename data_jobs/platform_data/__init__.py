@@ -1,1 +1,1 @@
-"""Generates data of an invented platform, for the command ``python -m data_jobs.generate_platform_data``."""
+"""Generate events of an invented platform, for the command ``python -m data_jobs.generate_platform_data``."""

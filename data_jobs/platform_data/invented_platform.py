@@ -1,6 +1,6 @@
-"""Draws the conversations of an invented platform as NumPy arrays, one element for each event.
+"""Draw random events of an invented platform as NumPy arrays with one element for each event.
 
-The same seed always gives the same arrays. ``sent_events`` turns the arrays into events.
+The same options always give the same arrays. ``sent_events`` turns the arrays into events.
 
     platform = invent(InventedPlatformOptions(seed=7, events=100_000))
 """
@@ -15,30 +15,34 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-#: Average number of events of a conversation.
+#: Number of events of a conversation, about the average. This number decides how many conversations are
+#: drawn.
 EVENTS_PER_CONVERSATION = 12
 MAX_TURNS = 6
-#: A customer has this many conversations on average.
+#: Average number of conversations of a customer.
 CONVERSATIONS_PER_CUSTOMER = 4
-#: Share of the conversations with an error, a hand-over to a person, a rating and an end.
+#: Share of the conversations with an error, share with a hand-over to a person, share with a rating, and
+#: share with an end.
 SHARE_WITH = (0.03, 0.12, 0.3, 0.9)
-#: Longest pause between two events of a conversation, in milliseconds.
+#: Maximum pause between two events of a conversation, in milliseconds.
 MAX_PAUSE_MS = 90_000
-#: Events are sent at most this long after they happened, unless they are late.
+#: Maximum number of milliseconds between an event and the sending of the event, if the event is not late.
 MAX_DELAY_MS = 30_000
-#: Late events and duplicates are sent at most this long after they happened.
+#: Maximum number of milliseconds between an event and the sending of the event, if the event is late or is a
+#: duplicate.
 MAX_LATE_MS = 36 * 3_600_000
 ERROR_SHARE, RETRIEVAL_SHARE, HIT_SHARE = 0.02, 0.7, 0.85
-#: Cost of a token that a model reads or writes, in billionths.
+#: Cost of a token that a model reads, and cost of a token that a model writes, in billionths of a unit of
+#: money.
 INPUT_TOKEN_COST, OUTPUT_TOKEN_COST = 150, 600
 
 
-#: In the default period, the clocks of New York and of Berlin change.
+#: Start of the default period, in which the clocks of New York and of Berlin change.
 DEFAULT_START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 class EventKind(IntEnum):
-    """The kinds of generated events. The last four are in the order in which they happen."""
+    """The kinds of generated events. The last four kinds are in the order in which such events happen."""
 
     #: A customer is seen.
     SEEN = 0
@@ -48,11 +52,11 @@ class EventKind(IntEnum):
     ASKED = 2
     #: An agent writes a message.
     ANSWERED = 3
-    #: The request behind an agent's message ends.
+    #: The request to the model for an agent's message ends.
     REQUESTED = 4
-    #: The platform meets an error.
+    #: An error occurs on the platform.
     FAILED = 5
-    #: A person takes over.
+    #: A person takes over the conversation from the agent.
     HANDED_OVER = 6
     #: A customer rates the conversation.
     RATED = 7
@@ -69,9 +73,9 @@ class InventedPlatformOptions:
     events: int
     #: Percentage of the events that are sent a second time.
     duplicates: float = 2.0
-    #: Percentage of the events that are sent up to 36 hours after they happened.
+    #: Percentage of the events that are late: sent up to 36 hours after the event.
     late: float = 3.0
-    #: Time of the first conversations.
+    #: Start of the period in which the conversations begin.
     start: datetime = DEFAULT_START
     days: int = 45
     agents: int = 8
@@ -93,19 +97,19 @@ class InventedPlatform:
     time_to_first_token_ms: Integers
     input_tokens: Integers
     output_tokens: Integers
-    #: Cost in billionths.
+    #: Cost in billionths of a unit of money.
     cost: Integers
     rating: Integers
     resolved: Flags
     failed: Flags
     retrieved: Flags
     hit: Flags
-    #: Numbers of the events in the order in which they are sent; a duplicate occurs twice.
+    #: Indexes of the events in the order of sending. If an event is sent twice, its index occurs twice.
     order: Integers
 
 
 def invent(options: InventedPlatformOptions) -> InventedPlatform:
-    """Draw the events."""
+    """Draw the events at random, and return the arrays."""
     draw = np.random.Generator(np.random.PCG64(options.seed))
     count = options.events
     kind, conversation = _conversations(draw, count)
@@ -148,7 +152,8 @@ def _conversations(draw: np.random.Generator, count: int) -> tuple[Integers, Int
     starts = np.cumsum(lengths) - lengths
     position = np.arange(len(conversation)) - starts[conversation]
     tail = position - 2 - 3 * turns[conversation]
-    # Stable sorting puts the kinds that the conversation has first, in their order.
+    # Stable sorting puts the kinds that the conversation has before the other kinds, and keeps the order of
+    # the kinds.
     kinds_of_tail = np.argsort(~has, axis=1, kind="stable")[conversation, np.clip(tail, 0, 3)]
     kind = np.where(position < 2, position, EventKind.ASKED + (position - 2) % 3)
     return np.where(tail >= 0, EventKind.FAILED + kinds_of_tail, kind), conversation

@@ -1,4 +1,4 @@
-"""Turns the arrays of an invented platform into events, and computes the truth about these events.
+"""Turn the arrays of an invented platform into events, and compute the true counts and sums of these events.
 
 for event in sent_events(platform): ...       # CloudEvents, in the order in which they are sent
 truth(platform)["agents"]["agent-0"]["messages"]
@@ -13,8 +13,8 @@ import numpy as np
 
 from data_jobs.platform_data.invented_platform import EventKind, InventedPlatform
 
-#: The zones of the customers. Two have a change of daylight-saving time in March, and two have an offset that
-#: is not a whole number of hours.
+#: The time zones of the customers. Two zones change to daylight-saving time in March, and two zones have an
+#: offset that is not a whole number of hours.
 ZONES = tuple(map(ZoneInfo, ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu")))
 CHANNELS = ("web", "email", "phone")
 ERROR_CLASSES = ("timeout", "rate_limit", "provider_unavailable")
@@ -32,7 +32,7 @@ ANSWERS = (
     "The yearly plan costs as much as ten months.",
     "I could not find an answer. A colleague will help you.",
 )
-#: Number of events that are turned into Python values at once.
+#: Number of events that are turned into Python values in one step.
 ROWS_AT_ONCE = 50_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TYPES: dict[int, str] = {
@@ -49,7 +49,7 @@ TYPES: dict[int, str] = {
 
 
 class _DrawnEvent(NamedTuple):
-    """The values of one event. The names are those of the arrays of ``InventedPlatform``."""
+    """The values of one event: its index, and its element of each array of ``InventedPlatform``."""
 
     number: int
     kind: int
@@ -70,7 +70,7 @@ class _DrawnEvent(NamedTuple):
 
 
 def sent_events(platform: InventedPlatform) -> Iterator[dict[str, Any]]:
-    """Yield the events in the order in which they are sent, with late ones and duplicates."""
+    """Yield the events in the order of sending. Events that are sent twice are yielded twice."""
     source = f"/invented/{platform.options.seed}"
     for row in _rows(platform):
         time = EPOCH + timedelta(milliseconds=row.time_ms)
@@ -86,7 +86,9 @@ def sent_events(platform: InventedPlatform) -> Iterator[dict[str, Any]]:
 
 
 def _rows(platform: InventedPlatform) -> Iterator[_DrawnEvent]:
-    """Yield the events as Python values, because reading single elements of an array is slow."""
+    """Yield the events in the order of sending. Arrays are converted in large parts, because reading single
+    elements of an array is slow.
+    """
     for start in range(0, len(platform.order), ROWS_AT_ONCE):
         numbers = platform.order[start : start + ROWS_AT_ONCE]
         columns = [getattr(platform, name)[numbers].tolist() for name in _DrawnEvent._fields[1:]]
@@ -138,7 +140,9 @@ def _measured(row: _DrawnEvent) -> dict[str, Any]:
 
 
 def truth(platform: InventedPlatform) -> dict[str, Any]:
-    """Return the number of different events by type, and counts and sums of the messages of each agent."""
+    """Return the numbers of sent events, different events and duplicates, the number of different events of
+    each type, and the counts and sums of the messages of each agent.
+    """
     kinds = np.bincount(platform.kind, minlength=len(EventKind))
     types: dict[str, int] = {}
     for kind in EventKind:

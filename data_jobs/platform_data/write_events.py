@@ -1,4 +1,4 @@
-"""Writes events into a file, or inserts them into the database as ``POST /v1/events`` does.
+"""Write events into a file, or insert events into the database in the same way as ``POST /v1/events``.
 
 write_file(Path("events.parquet"), sent_events(platform))
 insert_events(pool, "acme", sent_events(platform))
@@ -19,16 +19,16 @@ from cluster.errors import InvalidInput
 from cluster.platform_data.ingestion import ingest
 from cluster.platform_data.read_events import read_events
 
-#: Number of events of one row group, and of one write of JSON lines.
+#: Number of events in one row group of Parquet, and in one write of JSON lines.
 ROWS_AT_ONCE = 50_000
-#: Number of events of one transaction.
+#: Number of events that are inserted in one transaction.
 EVENTS_PER_TRANSACTION = 2_000
 COLUMNS = ("id", "source", "type", "time", "subject", "data")
 SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
 
 
 def write_file(path: Path, events: Iterable[dict[str, Any]]) -> None:
-    """Write the events as JSON lines or as Parquet, by the ending of the name.
+    """Write the events as JSON lines or as Parquet. The ending of the name decides which format is written.
 
     In Parquet, the column ``data`` is text with JSON.
 
@@ -51,16 +51,17 @@ def write_file(path: Path, events: Iterable[dict[str, Any]]) -> None:
 
 
 def insert_events(pool: ConnectionPool, organisation: str, events: Iterable[dict[str, Any]]) -> int:
-    """Insert the events, and return how many of them were new.
+    """Insert the events, and return how many events were new.
 
     Raises:
-        InvalidInput: an event is wrong, or its customer is erased.
+        InvalidInput: an event is wrong, or its customer is erased. Events that were inserted before stay.
     """
     accepted = 0
     for part in _parts(events, EVENTS_PER_TRANSACTION):
         checked, faults = read_events(organisation, part)
         with translated(), pool.connection() as connection:
-            # A crash of the database loses whole transactions at most, and the command can be run again.
+            # Commit without a wait for the disk. If the database crashes, only whole transactions are lost,
+            # and the command can be run again.
             connection.execute("SET LOCAL synchronous_commit = off")
             ingested = ingest(connection, organisation, checked)
         for fault in [*faults, *ingested.faults]:
