@@ -11,9 +11,11 @@ WITH given AS MATERIALIZED (
         input_tokens bigint, output_tokens bigint, cost numeric, error_class text, retrieval_hit boolean,
         sources jsonb)
 ), erased AS MATERIALIZED (
-    SELECT DISTINCT given.number FROM given
-    JOIN customer_erasures AS erasure ON erasure.organisation = %(organisation)s
-        AND erasure.id IN (given.customer, given.conversation) AND given.occurred_at <= erasure.erased_at
+    SELECT number FROM given
+    WHERE EXISTS (SELECT FROM customer_erasures WHERE organisation = %(organisation)s
+            AND id = given.customer AND erased_at >= given.occurred_at)
+        OR EXISTS (SELECT FROM customer_erasures WHERE organisation = %(organisation)s
+            AND id = given.conversation AND erased_at >= given.occurred_at)
 ), added AS (
     INSERT INTO customer_events
         (organisation, source, id, type, occurred_at, agent, customer, conversation, properties)
@@ -30,20 +32,22 @@ WITH given AS MATERIALIZED (
     FROM fresh WHERE agent IS NOT NULL
     ORDER BY agent
     ON CONFLICT (organisation, id) DO NOTHING
-), seen AS (
-    SELECT DISTINCT ON (customer) customer, occurred_at, properties FROM fresh
-    WHERE type = 'customer.seen' AND customer IS NOT NULL AND properties ?| ARRAY['name', 'email', 'properties']
-    ORDER BY customer, occurred_at DESC, source, id
+), of_customers AS MATERIALIZED (
+    SELECT *, type = 'customer.seen' AND properties ?| ARRAY['name', 'email', 'properties'] AS describes
+    FROM fresh WHERE customer IS NOT NULL
 ), new_customers AS (
     INSERT INTO customers AS known (organisation, id, external_id, name, email, properties, described_at,
         first_seen_at, last_seen_at)
-    SELECT %(organisation)s, fresh.customer, fresh.customer_external, min(seen.properties ->> 'name'),
-        min(seen.properties ->> 'email'), coalesce(min((seen.properties -> 'properties')::text), '{}')::jsonb,
-        min(seen.occurred_at), min(fresh.occurred_at), max(fresh.occurred_at)
-    FROM fresh LEFT JOIN seen USING (customer)
-    WHERE fresh.customer IS NOT NULL
-    GROUP BY fresh.customer, fresh.customer_external
-    ORDER BY fresh.customer
+    SELECT %(organisation)s, customer, customer_external, described ->> 'name', described ->> 'email',
+        coalesce(described -> 'properties', '{}'), described_at, first_seen_at, last_seen_at
+    FROM (
+        SELECT customer, customer_external, min(occurred_at) AS first_seen_at, max(occurred_at) AS last_seen_at,
+            max(occurred_at) FILTER (WHERE describes) AS described_at,
+            (array_agg(properties ORDER BY occurred_at DESC, source, id) FILTER (WHERE describes))[1] AS described
+        FROM of_customers
+        GROUP BY customer, customer_external
+    ) AS customer_of_event
+    ORDER BY customer
     ON CONFLICT (organisation, id) DO UPDATE SET
         first_seen_at = least(known.first_seen_at, excluded.first_seen_at),
         last_seen_at = greatest(known.last_seen_at, excluded.last_seen_at),

@@ -142,7 +142,7 @@ class _Table(Generic[T]):
         return ListPage(items=[self._record(**row) for row in found.items], has_more=found.has_more)
 
 
-AGENTS = _Table("agents", Agent, "agent")
+AGENTS = _Table("agents", Agent, "agent", filters=("external_id",))
 CUSTOMERS = _Table("customers", Customer, "customer", filters=("external_id",))
 CONVERSATIONS = _Table(
     "conversations", Conversation, "conversation", filters=("agent", "customer", "external_id")

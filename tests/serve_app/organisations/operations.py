@@ -48,10 +48,12 @@ BODIES: dict[str, Any] = {
         "cron": "0 2 * * *",
     },
     "/v1/schedules/{schedule_id}": {"name": "taken"},
-    "/v1/events": [
-        {"id": "taken", "source": "/victim", "type": "message.created", "time": "2026-01-31T12:00:00Z"}
-        | {"subject": "taken", "data": {"conversation_id": "taken", "role": "user"}}
-    ],
+    "/v1/events": {
+        "events": [
+            {"id": "taken", "source": "/victim", "type": "message.created", "time": "2026-01-31T12:00:00Z"}
+            | {"subject": "taken", "data": {"conversation_id": "taken", "role": "user"}}
+        ]
+    },
     "/v1/jobs/retry": {"subject": "{file_id}"},
     "/v1/organisation/keys": {"name": "theirs", "stores": ["{vector_store_id}"]},
     "/v1/organisation/keys/{key_id}/rotate": {},

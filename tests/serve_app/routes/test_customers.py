@@ -82,6 +82,6 @@ def test_a_customer_who_comes_back_after_an_erasure_is_a_new_customer(http: http
     id = only(http, "/v1/customers", external_id=external)["id"]
     http.delete(f"/v1/customers/{id}")
     returned = story(external)[0] | {"time": (datetime.now(UTC) + timedelta(minutes=1)).isoformat()}
-    assert http.post("/v1/events", json=returned).json()["accepted"] == 1
+    assert http.post("/v1/events", json=[returned]).json()["accepted"] == 1
     assert only(http, "/v1/customers", external_id=external)["name"] == "Grace"
     assert http.delete(f"/v1/customers/{id}").json()["deleted_rows"]["customers"] == 1
