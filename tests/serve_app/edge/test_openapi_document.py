@@ -15,6 +15,7 @@ from cluster.documents.vector_stores.stores import VectorStore
 from cluster.webhooks.deliveries import record_event
 from tests.cluster.outbound.outside import OutsideServer, answering
 from tests.serve_app.conftest import MODEL, Server
+from tests.serve_app.edge.platform_requests import ask_about_the_platform
 from tests.serve_app.json_requests import undeployed_application
 from tests.serve_app.raw_requests import new_bytes, upload
 
@@ -121,6 +122,7 @@ def answers(
     _ask_about_stores(ask, http, birds)
     _ask_about_keys(partial(ask, client=operator))
     _ask_about_webhooks(ask, server, receiver, pool)
+    ask_about_the_platform(ask)
     return found
 
 

@@ -1,0 +1,20 @@
+"""Requests to each route of the platform's data, for the test that compares answers with the document."""
+
+from typing import Any
+from uuid import uuid4
+
+
+def ask_about_the_platform(ask: Any) -> None:
+    """Send a correct and a wrong event, read what the event made, and erase the customer."""
+    external = uuid4().hex
+    data = {"conversation_id": external, "agent_id": external, "role": "user", "text": "Hello"}
+    event = {"id": external, "source": "/documented", "type": "message.created", "subject": external}
+    ask("POST", "/v1/events", json=[{**event, "time": "2026-03-01T10:00:00Z", "data": data}, {}])
+    ask("GET", "/v1/event_types")
+    ids = {}
+    for name in ("agent", "conversation", "customer"):
+        found = ask("GET", f"/v1/{name}s", params={"external_id": external})
+        ids[f"{name}_id"] = found["data"][0]["id"]
+        ask("GET", f"/v1/{name}s/{{{name}_id}}", ids)
+    ask("GET", "/v1/conversations/{conversation_id}/messages", ids)
+    ask("DELETE", "/v1/customers/{customer_id}", ids)
