@@ -116,6 +116,17 @@ class BlobStore:
             file = self._files.open(path, "rb")
         return cast(BinaryIO, io.BufferedReader(_Verified(file, size, sha256), READ_BYTES))
 
+    def open_local(self, organisation: str, sha256: str) -> BinaryIO | None:
+        """Open the blob's file without a check of its hash; None if the blobs are not in a local folder.
+
+        Raises:
+            Permanent: the blob is missing.
+        """
+        if not self._local:
+            return None
+        with translated_storage_errors(), missing_blob_is_permanent(organisation, sha256):
+            return open(self._path(organisation, sha256), "rb")
+
     def read(self, organisation: str, sha256: str) -> bytes:
         """Return all bytes of the blob.
 

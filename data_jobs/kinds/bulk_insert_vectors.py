@@ -11,7 +11,7 @@ import contextlib
 import tempfile
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -52,6 +52,9 @@ log = structlog.get_logger(__name__)
 
 #: Number of bytes that are copied from the blob store in one step.
 COPY_BYTES = 1024 * 1024
+#: Maximum number of rows of one transaction if our Postgres holds the vectors. Each transaction takes about
+#: ten round trips, whatever its number of rows.
+ROWS_PER_COPY = 4_000
 #: Maximum number of attempts at one write. If all attempts fail, the stage fails.
 WRITE_ATTEMPTS = 5
 #: Number of writes that could not copy their rows, because some rows were not new or had texts. After this
@@ -107,8 +110,12 @@ class _Insertion:
     resources: Resources
     attempt: JobAttempt
     #: A copy of the file on a local disk, because Parquet is read from the end of the file. The copy has no
-    #: name, so it is deleted when the worker ends.
+    #: name, so it is deleted when the worker ends. It stays empty if the blob itself is a local file.
     copy: BinaryIO
+    #: The blob, if it is a local file.
+    local: BinaryIO | None = None
+    #: The reader that has started; None before and after the rows are read.
+    reader: RowReader | None = None
     standing: Standing = field(default_factory=Standing)
     #: Number of rows of the file; None while unknown.
     total: int | None = None
@@ -118,10 +125,20 @@ class _Insertion:
 
     async def do(self) -> None:
         """Run all stages in order."""
+        try:
+            await self._do()
+        finally:
+            self._close_reader()
+            if self.local is not None:
+                self.local.close()
+
+    async def _do(self) -> None:
         attempt = self.attempt
         self.store, self.file = await attempt.in_transaction(self._look_up)
         self.index = self.resources.indexes.of(self.store)
         capabilities = self.index.vectors.capabilities
+        if self.index.external is None:
+            capabilities = replace(capabilities, rows_per_write=ROWS_PER_COPY)
         self.batch = BatchSize(most=capabilities.rows_at_once(self.store.fingerprint.dim))
         self.approximate = ApproximateIndex(self.index, self.store.collection)
         await attempt.stage("read", partial(attempt.in_thread, self._read))
@@ -142,15 +159,37 @@ class _Insertion:
         return require_given(store), file
 
     def _read(self) -> None:
+        """Check the hash of the file. Start the reader meanwhile if the blob is a local file; otherwise make
+        a local copy.
+        """
+        blobs, blob = self.resources.blobs, (self.attempt.job.organisation, self.file.sha256)
+        self._close_reader()
         self.copy.seek(0)
         self.copy.truncate()
+        self.local = blobs.open_local(*blob)
+        if self.local is not None:
+            self.reader = self._open_reader()
         lines = 0
-        with self.resources.blobs.open(self.attempt.job.organisation, self.file.sha256) as blob:
-            while part := blob.read(COPY_BYTES):
-                self.copy.write(part)
+        with blobs.open(*blob) as parts:
+            while part := parts.read(COPY_BYTES):
+                if self.local is None:
+                    self.copy.write(part)
                 lines += part.count(b"\n")
         self.copy.flush()
         self.total = lines or None
+
+    def _open_reader(self) -> RowReader:
+        return RowReader(
+            self.attempt.settings,
+            self.local or self.copy,
+            dim=self.store.fingerprint.dim,
+            rows_per_frame=self.batch.most,
+        )
+
+    def _close_reader(self) -> None:
+        if self.reader is not None:
+            self.reader.close()
+            self.reader = None
 
     async def _insert(self) -> None:
         """Insert the rows that no earlier attempt has inserted."""
@@ -158,15 +197,9 @@ class _Insertion:
         self.standing = await attempt.in_transaction(
             lambda connection: get_standing(connection, job.organisation, job.id)
         )
-        reader = await attempt.in_thread(
-            partial(
-                RowReader,
-                attempt.settings,
-                self.copy,
-                dim=self.store.fingerprint.dim,
-                rows_per_frame=self.batch.most,
-            )
-        )
+        if self.reader is None:
+            self.reader = await attempt.in_thread(self._open_reader)
+        reader = self.reader
         following = asyncio.ensure_future(attempt.in_thread(partial(self._next, reader)))
         try:
             while (found := await following) is not None:
@@ -176,7 +209,7 @@ class _Insertion:
         finally:
             reader.kill()
             await asyncio.gather(following, return_exceptions=True)
-            reader.close()
+            self._close_reader()
 
     def _next(self, reader: RowReader) -> "tuple[_Rows, AheadOfRows | None] | None":
         """Return the next rows. If our Postgres holds the vectors, also return the rows in the form for the

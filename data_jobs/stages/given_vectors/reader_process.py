@@ -12,16 +12,19 @@ import resource
 import sys
 from typing import BinaryIO
 
+import orjson
+
 from cluster.documents.given_vectors.faults import RowFault
 from cluster.documents.given_vectors.given_rows import GivenRows, RowChecker
 from cluster.errors import InvalidInput
 from data_jobs.stages.given_vectors.frames import Frame, write_frame
-from data_jobs.stages.given_vectors.row_files import BUFFER_BYTES, ROWS_PER_PART, RowPart, rows_of
+from data_jobs.stages.given_vectors.row_files import BUFFER_BYTES, ROWS_PER_PART, rows_of
+from data_jobs.stages.given_vectors.row_part import RowPart
 from data_jobs.stages.parsing.child_contract import EXIT_MEMORY
 from data_jobs.stages.parsing.out_of_memory import is_out_of_memory
 
 EXIT_REFUSED = 78
-#: A frame with more than this many characters of text gets no further rows.
+#: A frame whose texts and attributes have more than this many characters gets no further rows.
 FRAME_CHARACTERS = 8 * 1024 * 1024
 
 
@@ -51,7 +54,7 @@ def main(file: BinaryIO, pipe: BinaryIO, dim: int, rows_per_frame: int) -> None:
         rows.append(good)
         faults += bad
         size += len(part.rows)
-        characters += sum(map(len, good.texts))
+        characters += sum(map(len, good.texts)) + len(orjson.dumps(good.attributes))
     if size:
         write()
 

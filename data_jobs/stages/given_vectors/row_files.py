@@ -7,44 +7,27 @@ Memory does not grow with the file: a file is read line by line, a Parquet file 
 row is the number of its line, or its position in the Parquet file, from 1.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cluster.documents.given_vectors.faults import FaultKind, Unfit
+from cluster.documents.given_vectors.faults import Unfit
 from cluster.documents.given_vectors.given_rows import FIELDS, MAX_IGNORED_NAMES
 from cluster.errors import InvalidInput
+from data_jobs.stages.given_vectors.json_lines import json_line_parts, json_value
+from data_jobs.stages.given_vectors.row_part import RowPart
 
 PARQUET_MARK = b"PAR1"
-#: Maximum number of bytes of a line: a vector of 16,000 numbers, and a text in which each byte is escaped.
-MAX_LINE_BYTES = 4 * 1024 * 1024
 #: Number of bytes of a column that are read in one step.
 BUFFER_BYTES = 1024 * 1024
 #: Maximum number of rows of a part, and of a part of a Parquet file with texts.
 ROWS_PER_PART, ROWS_PER_TEXT_PART = 1_000, 250
-#: A part of JSON lines ends when its rows have this many numbers, or more than this many characters of text.
-#: With more numbers, the Python objects do not fit into the processor's cache, and reading them takes 1.5
-#: times as long.
-NUMBERS_PER_PART, TEXT_CHARACTERS = 50_000, 1024 * 1024
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RowPart:
-    """Some consecutive rows."""
-
-    #: Number and JSON value of each row. If a row cannot be read, its value is an ``Unfit``.
-    rows: Sequence[tuple[int, Any]]
-    #: The vectors of the rows, (n, dim), if all vectors have the same length. None if the vectors are in
-    #: ``rows``.
-    vectors: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,47 +55,7 @@ def rows_of(file: BinaryIO, rows_per_part: int = ROWS_PER_PART) -> RowFile:
     file.seek(0)
     if beginning == PARQUET_MARK:
         return _parquet(file, rows_per_part)
-    return RowFile(parts=_parts(_lines(file), rows_per_part))
-
-
-def _parts(rows: Iterable[tuple[int, Any]], most: int) -> Iterator[RowPart]:
-    """Yield the rows in parts of limited size."""
-    part: list[tuple[int, Any]] = []
-    characters = numbers = 0
-    for number, row in rows:
-        part.append((number, row))
-        if type(row) is dict:
-            text, vector = row.get("text"), row.get("vector")
-            characters += len(text) if type(text) is str else 0
-            numbers += len(vector) if type(vector) is list else 0
-        if len(part) == most or numbers >= NUMBERS_PER_PART or characters > TEXT_CHARACTERS:
-            yield RowPart(rows=part)
-            part, characters, numbers = [], 0, 0
-    if part:
-        yield RowPart(rows=part)
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[int, Any]]:
-    number = 0
-    while line := file.readline(MAX_LINE_BYTES):
-        number += 1
-        if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
-            while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
-                pass
-            yield number, Unfit(FaultKind.ROW, f"is a line of more than {MAX_LINE_BYTES:,} bytes")
-        elif line.strip():
-            yield number, _parsed(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
-
-
-def _parsed(line: bytes) -> Any:
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return json.loads(line)  # Python's parser also reads NaN and Infinity
-    except (ValueError, RecursionError):
-        return Unfit(FaultKind.ROW, "is not JSON")
+    return RowFile(parts=json_line_parts(file, rows_per_part))
 
 
 def _parquet(file: BinaryIO, rows_per_part: int) -> RowFile:
@@ -189,7 +132,7 @@ def _values(name: str, column: pa.Array) -> list[Any]:
 
 
 def _parsed_attributes(text: str) -> Any:
-    found = _parsed(text.encode())
+    found = json_value(text.encode())
     return text if isinstance(found, Unfit) else found
 
 

@@ -63,7 +63,11 @@ def index_of(client: LocalClient, store: VectorStore) -> ChunkIndex:
 
 def insert(client: LocalClient, store: VectorStore, data: bytes) -> Job:
     """Upload the file, submit the job, and return the ended job."""
-    file = client.upload("rows", data)
+    return insert_file(client, store, client.upload("rows", data))
+
+
+def insert_file(client: LocalClient, store: VectorStore, file: File) -> Job:
+    """Submit the job for an uploaded file, and return the ended job."""
     with client.pool.connection() as connection:
         job = queue.submit(
             connection,
@@ -228,3 +232,16 @@ def test_writes_shrink_when_the_index_refuses_or_delays_and_grow_again() -> None
     for _ in range(9):
         size.shrink()
     assert size.now == 1
+
+
+def test_no_row_of_a_damaged_file_is_inserted(client: LocalClient) -> None:
+    store, data = given_store(client), as_lines(rows(3))
+    file = client.upload("rows", data)
+    (blob,) = (client.settings.home / "blobs").rglob(file.sha256)
+    blob.write_bytes(data.replace(b"row-00001", b"row-10001"))
+
+    job = insert_file(client, store, file)
+
+    assert job.state is JobState.FAILED
+    assert "is damaged" in (job.error or "")
+    assert index_of(client, store).count(client.organisation, store.id, collection=store.collection) == 0
