@@ -1,6 +1,7 @@
 """Divides the tests between the processes of ``make test`` (pytest-xdist). Plugin of ``tests.conftest``.
 
-There is one more process than processors, because many tests only wait for a lease, a lock or a disk.
+Two processes suit two processors. With a third process, the clusters of the tests get too little of them and
+do not start in time.
 
 The tests of a unit run in one process, one after the other. A unit is one file, or several files that share
 something that starts slowly, such as a cluster.
@@ -22,7 +23,7 @@ UNITS = {
         r"tests/(cluster/engines/test_(contract|families|sentence_transformers_kind)"
         r"|serve_app/(edge/test_compatibility_fields|routes/test_(rerank|search)))\.py"
     ),
-    # Last, so that fewer clusters start at the same time.
+    # The last of these units, so that fewer clusters start at the same time.
     "clusters of one file": r"tests/launch/",
 }
 

@@ -252,7 +252,7 @@ def test_times_that_passed_without_a_worker_are_made_up_for_by_one_job(
             options=ScheduleOptions(catch_up=CatchUp.LATEST),
         )
         connection.execute(
-            "UPDATE schedules SET next_run_at = now() - interval '3 days' WHERE organisation = %s",
+            "UPDATE schedules SET next_run_at = now() - interval '71.5 h' WHERE organisation = %s",
             [organisation],
         )
     with release(settings, {"tick": tick}):

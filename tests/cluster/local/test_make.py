@@ -45,7 +45,7 @@ def test_help_shows_every_target_with_a_line() -> None:
 def test_targets_run_in_the_project_s_environment_whichever_is_active() -> None:
     planned = make("-n", "test", "ARGS=tests/local", VIRTUAL_ENV="/elsewhere", PYTHONHOME="/elsewhere")
 
-    assert planned.stdout.splitlines()[-1] == ".venv/bin/python -m pytest --numprocesses 3 tests/local"
+    assert planned.stdout.splitlines()[-1] == ".venv/bin/python -m pytest --numprocesses 2 tests/local"
 
 
 def test_a_folder_with_a_space_reaches_the_demo_whole() -> None:
