@@ -1,9 +1,9 @@
 """The job that inserts a file of given vectors into a vector store: read, insert, index, report.
 
 Each transaction writes some rows and records the progress of the job. So a job whose worker was killed
-continues after the last recorded row, and each row counts once. If a row cannot be inserted, the other rows
-are still inserted. The result has the numbers of the first failed rows, and an error file lists all failed
-rows.
+continues after the last recorded row, and each row is counted only once. If a row cannot be inserted, the
+other rows are still inserted. The result has the numbers of the first failed rows, and an error file lists
+all failed rows.
 """
 
 import asyncio
@@ -52,21 +52,22 @@ log = structlog.get_logger(__name__)
 
 #: Number of bytes that are copied from the blob store in one step.
 COPY_BYTES = 1024 * 1024
-#: Maximum number of rows of one transaction if our Postgres holds the vectors. Each transaction takes about
-#: ten round trips, whatever its number of rows.
+#: Maximum number of rows of one transaction, if the cluster's Postgres holds the vectors. This number is
+#: large, because each transaction needs about ten round trips, for few or many rows.
 ROWS_PER_COPY = 4_000
 #: Maximum number of attempts at one write. If all attempts fail, the stage fails.
 WRITE_ATTEMPTS = 5
-#: Number of writes that could not copy their rows, because some rows were not new or had texts. After this
-#: number of such writes, an attempt no longer tries to copy rows.
+#: Rows that are new and have no texts are written with COPY, which is fast. If this number of writes could
+#: not use COPY, the attempt no longer tries COPY.
 MAX_MISSES = 3
-#: OpenAI's purpose of a file that a job makes. Such files expire as the files of batches do.
+#: OpenAI's purpose of a file that a job makes, and the media type of the file. Error files expire in the same
+#: way as the files of batches.
 ERROR_FILE_PURPOSE, ERROR_FILE_TYPE = "batch_output", "application/jsonl"
 
 
 @dataclass(frozen=True)
 class BulkInsertVectors:
-    """Runs jobs of the kind ``BULK_INSERT_VECTORS``; the worker calls it with each attempt."""
+    """Runs jobs of the kind ``BULK_INSERT_VECTORS``; the worker calls an instance with each attempt."""
 
     resources: Resources
 
@@ -77,13 +78,13 @@ class BulkInsertVectors:
 
 @dataclass
 class _Rows:
-    """Consecutive rows of the file."""
+    """Consecutive rows of the file: the rows that can be stored, and the faults of the other rows."""
 
     rows: GivenRows
     faults: Sequence[RowFault]
 
     def split(self, size: int) -> "tuple[_Rows, _Rows]":
-        """Return a part with at most ``size`` rows that can be stored, and the rest."""
+        """Return a part with at most ``size`` rows that can be stored, and the rest of the rows."""
         if len(self.rows) <= size:
             return self, _Rows(GivenRows.joined(()), ())
         end = self.rows.numbers[size]
@@ -91,7 +92,7 @@ class _Rows:
         return _Rows(self.rows[:size], before), _Rows(self.rows[size:], self.faults[len(before) :])
 
     def after(self, position: int) -> "_Rows":
-        """Return the rows whose number is greater than ``position``."""
+        """Return the rows and faults whose row number is greater than ``position``."""
         begin = bisect_right(self.rows.numbers, position)
         if begin == 0 and all(fault.row > position for fault in self.faults[:1]):
             return self
@@ -99,7 +100,7 @@ class _Rows:
 
     @property
     def last(self) -> int:
-        """Number of the last row; 0 if there is none."""
+        """Number of the last row or fault; 0 if there are no rows and no faults."""
         return max([*self.rows.numbers[-1:], *(fault.row for fault in self.faults[-1:])], default=0)
 
 
@@ -110,21 +111,21 @@ class _Insertion:
     resources: Resources
     attempt: JobAttempt
     #: A copy of the file on a local disk, because Parquet is read from the end of the file. The copy has no
-    #: name, so it is deleted when the worker ends. It stays empty if the blob itself is a local file.
+    #: name, so it is deleted when the worker ends. If the blob is a local file, the copy stays empty.
     copy: BinaryIO
     #: The blob, if it is a local file.
     local: BinaryIO | None = None
-    #: The reader that has started; None before and after the rows are read.
+    #: The reader of the rows, if it runs; None before the reader starts and after the rows are read.
     reader: RowReader | None = None
     standing: Standing = field(default_factory=Standing)
-    #: Number of rows of the file; None while unknown.
+    #: Number of rows of the file; None if the number is not known yet.
     total: int | None = None
     ignored: Sequence[str] = ()
-    #: Number of writes that could not copy their rows, because some rows were not new or had texts.
+    #: Number of writes that could not use COPY, because some rows were not new or had texts.
     misses: int = 0
 
     async def do(self) -> None:
-        """Run all stages in order."""
+        """Run all stages in order. At the end, close the reader and the file."""
         try:
             await self._do()
         finally:
@@ -159,8 +160,8 @@ class _Insertion:
         return require_given(store), file
 
     def _read(self) -> None:
-        """Check the hash of the file. Start the reader meanwhile if the blob is a local file; otherwise make
-        a local copy.
+        """Read the blob to its end, which checks the hash of the file, and count the lines. If the blob is a
+        local file, the reader of the rows runs at the same time; otherwise make a local copy.
         """
         blobs, blob = self.resources.blobs, (self.attempt.job.organisation, self.file.sha256)
         self._close_reader()
@@ -203,7 +204,7 @@ class _Insertion:
         following = asyncio.ensure_future(attempt.in_thread(partial(self._next, reader)))
         try:
             while (found := await following) is not None:
-                # The next rows are prepared while the database writes the current rows.
+                # Prepare the next rows in a thread while the database writes the current rows.
                 following = asyncio.ensure_future(attempt.in_thread(partial(self._next, reader)))
                 await self._insert_rows(*found)
         finally:
@@ -212,8 +213,8 @@ class _Insertion:
             self._close_reader()
 
     def _next(self, reader: RowReader) -> "tuple[_Rows, AheadOfRows | None] | None":
-        """Return the next rows. If our Postgres holds the vectors, also return the rows in the form for the
-        insertion.
+        """Return the next rows; None after the last rows. If the cluster's Postgres holds the vectors, also
+        return the rows in the form for the insertion.
         """
         frame = reader.next()
         if frame is None:
@@ -222,7 +223,7 @@ class _Insertion:
         rows = _Rows(frame.rows, frame.faults).after(self.standing.position)
         ready = None
         if self.index.external is None:
-            with contextlib.suppress(InvalidInput):  # the write raises this error again
+            with contextlib.suppress(InvalidInput):  # ignored, because the write raises this error
                 ready = write_ahead(self.index, self.store, rows.rows)
         return rows, ready
 
@@ -268,7 +269,7 @@ class _Insertion:
         await self.attempt.in_thread(partial(self.approximate.wrote, len(part.rows)))
 
     async def _wait(self, failures: int, exc: Retryable) -> None:
-        """Wait before another attempt at a write, which then has fewer rows.
+        """Reduce the number of rows of a write, and wait before the next attempt at the write.
 
         Raises:
             Retryable: the wait is too long to keep the slot, or no attempt remains.
@@ -284,7 +285,9 @@ class _Insertion:
         await self.attempt.pause(wait_s, "provider" if throttled else "retry")
 
     def _smaller(self, part: _Rows, following: _Rows, exc: Permanent) -> _Rows:
-        """Return the rows to write after the index refused a part. A single refused row becomes a fault."""
+        """Return the rows to write after the index refused a part. If the part has a single row, the row
+        becomes a fault. Otherwise the next part has half as many rows.
+        """
         if len(part.rows) > 1:
             self.batch.now = max(1, len(part.rows) // 2)
             return _Rows(GivenRows.joined([part.rows, following.rows]), [*part.faults, *following.faults])
@@ -297,7 +300,7 @@ class _Insertion:
         return _Rows(following.rows, [*faults, *following.faults])
 
     async def _report(self) -> None:
-        """Make the file of the failed rows, and end the job."""
+        """Make the file of the failed rows, if there are any, and end the job."""
         self.index.settle(self.store.organisation, self.store.id)
         blob = await self.attempt.in_thread(self._write_errors) if self.standing.failed else None
         await self.attempt.in_transaction(partial(self._finish, blob))

@@ -1,11 +1,11 @@
-"""Read the rows of a file of JSON lines. Called by ``row_files``.
+"""Read the rows of a file of JSON lines. ``row_files`` calls this module.
 
     for part in json_line_parts(file, 1_000):
         part.rows          # [(1, {"id": "a", "vector": [...], "text": ..., "attributes": ...}), ...]
 
-Python objects for the numbers of the vectors would take most of the time. So the numbers of a vector are cut
-out of the line, and simdjson converts the numbers to an array. The rest of the line is parsed by orjson. If
-this is not possible for one line of a part, for example because the line is not JSON, all lines of the part
+To make Python objects for the numbers of the vectors would take most of the time. So the numbers of a vector
+are cut out of the line, and simdjson converts the numbers to an array. orjson parses the rest of the line. If
+one line of a part cannot be read in this way, for example because the line is not JSON, all lines of the part
 are parsed whole. Both ways give the same rows.
 """
 
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from cluster.documents.given_vectors.faults import FaultKind, Unfit
 from data_jobs.stages.given_vectors.row_part import RowPart
 
-#: Maximum number of bytes of a line: a vector of 16,000 numbers, and a text in which each byte is escaped.
+#: Maximum number of bytes of a line. This number is enough for a vector of 16,000 numbers and a text in which
+#: each byte is escaped.
 MAX_LINE_BYTES = 4 * 1024 * 1024
 #: A part ends when its lines have this many bytes. Larger parts do not fit into the processor's cache.
 PART_BYTES = 512 * 1024
@@ -31,8 +32,8 @@ VECTOR = b'"vector":'
 
 
 def json_line_parts(file: BinaryIO, most: int) -> Iterator[RowPart]:
-    """Yield the rows of the file in parts of at most ``most`` rows. A row's number is the number of its
-    line, from 1. Empty lines are no rows.
+    """Yield the rows of the file in parts of at most ``most`` rows. The number of a row is the number of its
+    line, from 1. Lines with only white space are skipped.
     """
     vectors = _Vectors()
     lines: list[tuple[int, bytes | Unfit]] = []
@@ -48,7 +49,7 @@ def json_line_parts(file: BinaryIO, most: int) -> Iterator[RowPart]:
 
 
 def json_value(text: bytes) -> Any:
-    """Return the value of a JSON text; an ``Unfit`` if the text is not JSON."""
+    """Return the value of a JSON text. If the text is not JSON, return an ``Unfit``."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -81,18 +82,18 @@ def _part(lines: Sequence[tuple[int, bytes | Unfit]], vectors: "_Vectors") -> Ro
 
 
 class _Vectors:
-    """Cuts the vectors out of lines."""
+    """Cuts the vectors out of lines, and parses the lines and the vectors separately."""
 
     def __init__(self) -> None:
         self._parser = simdjson.Parser()
-        #: Replaces the vector in the line. The file cannot contain this string, because it is random.
+        #: A string that replaces the vector in the line. The string is random, so the file cannot contain it.
         self._mark = secrets.token_hex(16)
         self._marked = VECTOR + orjson.dumps(self._mark)
 
     def cut(self, lines: Sequence[bytes | Unfit]) -> tuple[list[dict[str, Any]], NDArray[np.float64]] | None:
-        """Return the rows, with a mark instead of the vector, and the vectors, (n, dim).
+        """Return the rows, each with the mark instead of the vector, and the vectors, (n, dim).
 
-        Returns None if a line may have a fault, or if the vectors may have different lengths.
+        Return None if a vector cannot be cut out of a line, or if the vectors have different lengths.
         """
         rows: list[dict[str, Any]] = []
         vectors: list[NDArray[np.float64]] = []
@@ -101,7 +102,7 @@ class _Vectors:
                 return None
             begin = line.find(VECTOR)
             numbers = begin + len(VECTOR)
-            if line[numbers : numbers + 1] == b" ":  # as Python's ``json.dumps`` writes it
+            if line[numbers : numbers + 1] == b" ":  # ``json.dumps`` of Python writes a space here
                 numbers += 1
             end = line.find(b"]", numbers) + 1
             if begin < 0 or line[numbers : numbers + 1] != b"[" or not end:
@@ -113,7 +114,7 @@ class _Vectors:
                 row = orjson.loads(line[:begin] + self._marked + line[end:])
             except orjson.JSONDecodeError:
                 return None
-            # Another value means that the vector was one of another object, or that the name occurs twice.
+            # If the value is not the mark, the vector belongs to an inner object, or the row has two vectors.
             if type(row) is not dict or row.get("vector") != self._mark:
                 return None
             rows.append(row)
@@ -121,15 +122,15 @@ class _Vectors:
         return rows, np.stack(vectors)
 
     def _numbers(self, array: bytes) -> NDArray[np.float64] | None:
-        """Return the numbers of a JSON array; None if it has another value than a number, or no value.
+        """Return the numbers of a JSON array; None if the array is empty or has a value that is not a number.
 
         Args:
-            array: text with no ``]`` before its end, so that an array in the array is not valid JSON.
+            array: text without ``]`` before the end, so an array inside this array is not valid JSON.
         """
         try:
             parsed = self._parser.parse(array)
             assert isinstance(parsed, simdjson.Array)
             found = np.frombuffer(parsed.as_buffer(of_type="d"))
-        except (ValueError, TypeError, RuntimeError):  # not JSON; another value; a large integer
+        except (ValueError, TypeError, RuntimeError):  # not JSON, not a number, or a large integer
             return None
         return found if len(found) else None

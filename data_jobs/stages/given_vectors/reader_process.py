@@ -2,9 +2,9 @@
 
     python -m data_jobs.stages.given_vectors.reader_process DIM ROWS MEMORY_BYTES < FILE > FRAMES
 
-``row_reader.RowReader`` starts the process with limited memory and without the settings of the cluster,
-because the file may be hostile. If the file cannot be read, the process writes a sentence to its standard
-error and exits with ``EXIT_REFUSED``.
+The file may be hostile. So ``row_reader.RowReader`` starts the process without the settings of the cluster,
+and the process limits its own memory. If the file has the wrong form, the process writes a sentence to its
+standard error and exits with ``EXIT_REFUSED``.
 """
 
 import os
@@ -29,7 +29,7 @@ FRAME_CHARACTERS = 8 * 1024 * 1024
 
 
 def main(file: BinaryIO, pipe: BinaryIO, dim: int, rows_per_frame: int) -> None:
-    """Write all rows of the file as frames of at most ``rows_per_frame`` rows."""
+    """Check all rows of the file, and write the results as frames of at most ``rows_per_frame`` rows."""
     found = rows_of(file, min(ROWS_PER_PART, rows_per_frame))
     checker = RowChecker(dim)
     checker.ignored.update(found.unknown)
@@ -63,13 +63,16 @@ def _checked(checker: RowChecker, part: RowPart, dim: int) -> tuple[GivenRows, l
     vectors = part.vectors
     if vectors is None or vectors.shape[1] == dim:
         return checker.check(part.rows, vectors)
-    # Each row then gets a fault, because its vector does not have ``dim`` numbers.
+    # Pass each vector with its row. Each row then gets a fault, because its vector does not have ``dim``
+    # numbers.
     pairs = zip(part.rows, vectors, strict=True)
     return checker.check((number, {**row, "vector": vector}) for (number, row), vector in pairs)
 
 
 def run(dim: int, rows_per_frame: int, memory_bytes: int) -> int:
-    """Limit the memory, read standard input, and return the exit code."""
+    """Limit the memory, read the file from standard input, write the frames to standard output, and return
+    the exit code.
+    """
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
@@ -83,7 +86,7 @@ def run(dim: int, rows_per_frame: int, memory_bytes: int) -> int:
     except InvalidInput as exc:
         print(exc, file=sys.stderr, flush=True)
         return EXIT_REFUSED
-    except Exception as exc:  # the edge of the process: the worker reads the exit code
+    except Exception as exc:  # the exit code tells the worker if memory ran out
         if is_out_of_memory(exc):
             return EXIT_MEMORY
         raise

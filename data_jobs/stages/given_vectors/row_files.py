@@ -1,10 +1,10 @@
-"""Read the rows of a file of given vectors: JSON lines or Parquet. Called by ``reader_process``.
+"""Read the rows of a file of given vectors: JSON lines or Parquet. ``reader_process`` calls this module.
 
     for part in rows_of(file).parts:
         part.rows          # [(1, {"id": "a", "vector": [...], "text": ..., "attributes": ...}), ...]
 
-Memory does not grow with the file: a file is read line by line, a Parquet file page by page. The number of a
-row is the number of its line, or its position in the Parquet file, from 1.
+The memory in use does not grow with the file, because JSON lines are read line by line, and a Parquet file
+page by page. The number of a row is the number of its line, or its position in the Parquet file, from 1.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,17 +26,17 @@ from data_jobs.stages.given_vectors.row_part import RowPart
 PARQUET_MARK = b"PAR1"
 #: Number of bytes of a column that are read in one step.
 BUFFER_BYTES = 1024 * 1024
-#: Maximum number of rows of a part, and of a part of a Parquet file with texts.
+#: Maximum number of rows of a part, and maximum number for a Parquet file that has a column with texts.
 ROWS_PER_PART, ROWS_PER_TEXT_PART = 1_000, 250
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowFile:
-    """A file of rows."""
+    """The contents of a file of rows."""
 
-    #: All rows, in order.
+    #: All rows, in order, in parts of limited size.
     parts: Iterator[RowPart]
-    #: Names of columns that no row needs; empty for JSON lines.
+    #: Names of the first unknown columns, which are ignored; empty for JSON lines.
     unknown: Sequence[str] = ()
     #: Number of rows; None for JSON lines.
     total: int | None = None
@@ -49,7 +49,8 @@ def rows_of(file: BinaryIO, rows_per_part: int = ROWS_PER_PART) -> RowFile:
         rows_per_part: maximum number of rows of a part.
 
     Raises:
-        InvalidInput: the file is not a Parquet file with the columns ``id`` and ``vector``.
+        InvalidInput: the file begins like a Parquet file, but cannot be read as Parquet, has no column ``id``
+            or ``vector``, or has a column with the wrong type. Reading ``parts`` can raise this error, too.
     """
     beginning = file.read(len(PARQUET_MARK))
     file.seek(0)
@@ -106,8 +107,8 @@ def _parquet_parts(parquet: pq.ParquetFile, columns: list[str], most: int) -> It
 
 
 def _vectors(column: pa.Array) -> NDArray[Any] | list[Any]:
-    """Return the vectors, (n, dim) if they all have the same length, otherwise one array for each row, and
-    None for a row without a vector. A null in a vector becomes NaN.
+    """Return the vectors as one array (n, dim), if all rows have vectors of the same length. Otherwise return
+    a list with one array for each row, and None for a row without a vector. A null in a vector becomes NaN.
     """
     valid = column.is_valid().to_numpy(zero_copy_only=False)
     if not valid.all():
