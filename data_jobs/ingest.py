@@ -30,13 +30,14 @@ from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.file_names import shown_name
 from cluster.documents.vector_stores import stores
 from cluster.engines import Fingerprint, Registry
-from cluster.errors import ClusterError, InvalidInput, Permanent, Unavailable, last_line
+from cluster.errors import ClusterError, InvalidInput, Permanent
 from cluster.jobs.command_job import CommandJob
 from cluster.jobs.kinds import INGEST
 from cluster.jobs.queue import JobRequest
 from cluster.logs import about, configure
 from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings
+from data_jobs.bulk.pipeline_errors import pipeline_error
 from data_jobs.bulk.plan import Plan, make_plan
 from data_jobs.bulk.ray_session import ray_session
 from data_jobs.bulk.report import IngestReport
@@ -212,7 +213,7 @@ def _results(
                 yield from chain.iter_rows()
             except RayError as exc:
                 log.exception("pipeline_failed")
-                raise Unavailable(f"the pipeline failed: {last_line(exc)}") from exc
+                raise pipeline_error(exc) from exc
 
     yield from plan.settled
     if batches is not None:

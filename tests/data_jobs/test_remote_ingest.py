@@ -20,7 +20,7 @@ from cluster.documents.vector_stores.stores import VectorStore, find_store
 from cluster.local.environment import settings_variables
 from cluster.settings import Settings
 from data_jobs.bulk import provider_batches
-from data_jobs.ingest import main
+from data_jobs.ingest import EXIT_USAGE, main
 from tests.cluster.engines.openai.remote_models import remote_settings
 from tests.simulators.openai import Limits, Provider, simulator, vector_of
 
@@ -150,3 +150,20 @@ def test_a_provider_batch_embeds_each_chunk_once_at_half_the_price(
         assert used(connection, organisation, "embedding") == summary["tokens_embedded"]
         left = connection.execute("SELECT id FROM provider_batch_inputs WHERE vector_store = %s", [store.id])
         assert left.fetchall() == []
+
+
+def test_a_refused_key_ends_the_run_with_the_sentence_that_names_the_key(
+    settings: Settings,
+    organisation: str,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with simulator(Provider(keys={"sk-another"})) as server:
+        for name, value in variables(settings, server.url, organisation).items():
+            monkeypatch.setenv(name, value)
+        assert main([str(folder), "--vector-store", "herons", "--model", MODEL]) == EXIT_USAGE
+        (error,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+        assert "HTTP 401" in error
+        assert error.endswith("set a valid key")
+        assert len(server.provider.accepted) == 0
