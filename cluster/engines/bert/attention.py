@@ -77,7 +77,7 @@ def attend_by(
             else:
                 mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
             out[part] = mixed.transpose(1, 2).reshape(n * length, -1)
-        out[first + n * length :] = 0  # no input has set these rows, which only round up the number
+        out[first + n * length :] = 0  # padding rows, which belong to no input
         return out
 
     return attend

@@ -142,10 +142,11 @@ def _best(least: int, most: int, places: CutPlaces) -> int | None:
 
 
 def _letter(places: TokenPlaces, first: int, most: int) -> int:
-    """Return the last token in the window from after ``first`` to ``most`` that begins a letter.
+    """Return the last of the tokens from ``first + 1`` to ``most`` that begins a letter.
 
-    If one letter with its marks fills the window, return the last token that begins a character. If one
-    character fills the window, return the first token after this character.
+    A letter is a character with its combining marks. If none of these tokens begins a letter, return the last
+    of them that begins a character. If none begins a character either, return the first token after ``most``
+    that begins a character.
     """
     apart = places.begin >= places.end
     for possible in (places.whole, apart):
