@@ -4,8 +4,8 @@
     beginning.is_pdf           # True
     beginning.text             # the bytes as UTF-8; None for a binary file
 
-Text is still recognised as text if it begins with the mark of another format, mentions the mark, or has some
-control characters.
+A text that begins with the first letters of another format, such as "%PDF-", or that has some control
+characters, is still recognised as text.
 """
 
 import codecs

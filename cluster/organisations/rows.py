@@ -42,7 +42,8 @@ class OrganisationOptions:
     time_zone: str = "UTC"
     #: Day of the month, 1 to 28, on which a billing period begins.
     billing_day: int = 1
-    #: Share of a model's time; None: the share in the setting ``CLUSTER_ORGANISATION_WEIGHTS``, or 1.
+    #: Weight with which a model's time is divided between organisations. None: the weight in
+    #: ``CLUSTER_ORGANISATION_WEIGHTS``; if the setting has no weight for the organisation, 1.
     weight: float | None = None
     #: Maximum number of jobs of one priority class that run at the same time; None: no limit.
     concurrency_limit: int | None = None

@@ -137,7 +137,7 @@ def pages_of(row: DocumentRow) -> list[Page]:
 
 
 def with_chunk_column(row: DocumentRow, chunks: pa.Table, name: str, values: Sequence[object]) -> DocumentRow:
-    """Return the row with ``chunks``, in which the column ``name`` has new values, one per chunk."""
+    """Return the row with these chunks. ``values``, one per chunk, replaces their column ``name``."""
     position = CHUNKS.get_field_index(name)
     return {
         **row,

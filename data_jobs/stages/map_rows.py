@@ -31,8 +31,8 @@ def settled(row: DocumentRow) -> bool:
 
 
 def failed(row: DocumentRow, outcome: Outcome, detail: str) -> DocumentRow:
-    """Return the row with this outcome, which is not searchable, and without content, pages, chunks and
-    vectors.
+    """Return a copy of the row with this outcome and detail, and without content, pages, chunks and vectors.
+    Documents with this outcome must not be searchable.
     """
     return {
         **row,

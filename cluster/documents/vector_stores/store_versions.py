@@ -39,7 +39,7 @@ class StoreVersion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VersionedStore:
-    """A store, with its version at the time of the query."""
+    """A store, and its version when it was read from the database."""
 
     store: VectorStore
     version: StoreVersion

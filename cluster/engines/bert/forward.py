@@ -86,8 +86,8 @@ class BertEncoder:
         weights = BertWeights(folder)
         self.device, self.dtype = device, dtype
         self.heads, self.dim, self.pooling = weights.heads, weights.hidden, folder.pooling
-        # The embeddings are float32 even if the layers are not, because a look-up does no arithmetic. On a
-        # CPU, the word embeddings stay in the mapped file.
+        # The embeddings are float32 even if the layers are not. A smaller type would not make them faster,
+        # because they are only looked up. On a CPU, the word embeddings stay in the mapped file.
         self._words, self._positions = weights.words.to(device), weights.positions.to(device)
         self._norm = _norm(weights.embeddings, weights.eps, device, torch.float32)
         table = weights.distance_bias

@@ -67,7 +67,7 @@ class OpenAIKind:
             Misconfigured: for the same reasons as ``describe``, or the file with the vocabulary is missing or
                 does not have the expected contents.
         """
-        # The import loads the package tiktoken, which describing a model does not need.
+        # Imported here, because the import loads the package tiktoken and ``describe`` does not need it.
         from cluster.engines.tokens.cl100k import Cl100kTokeniser, require_file  # noqa: PLC0415
 
         file = require_file(entry.settings.openai_tokens_file)

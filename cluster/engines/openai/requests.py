@@ -173,7 +173,7 @@ class EmbeddingRequests:
                             **self._options,
                         )
                 except (openai.OpenAIError, TimeoutError) as exc:
-                    raise translated(exc, account) from None  # a cause would hold the key
+                    raise translated(exc, account) from None  # the client's error contains the API key
         except ClusterError as exc:
             if sent:
                 raise

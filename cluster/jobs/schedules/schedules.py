@@ -216,8 +216,8 @@ def update_schedule(
     """Change the schedule, whose row the caller has locked. If an argument is None, that part of the schedule
     does not change.
 
-    If the times or ``not_before`` change, or if a paused schedule is enabled, the next time is the first time
-    from now on. So times that passed while the schedule was paused get no job.
+    If the times or ``not_before`` change, or if a paused schedule is enabled, the next run is at the first
+    time that is later than now and not before ``not_before``. Times that have passed get no job.
 
     Raises:
         InvalidInput: the cron expression matches no time.

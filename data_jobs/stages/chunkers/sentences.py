@@ -13,8 +13,9 @@ ABBREVIATIONS = frozenset(
     "al approx art ca cf ch co corp dept dr ed eds e.g eq eqs est etc fig figs i.e inc jr lt ltd mr "
     "mrs ms no nos nr op p pp prof ref refs rev sec sect sr st v vol vs viz".split()
 )
-#: Full stops and question marks that have no other use: of Chinese and Japanese, Devanagari, Arabic, Urdu,
-#: Armenian, Ethiopic, Burmese and Khmer.
+#: Punctuation marks that always end a sentence. The Latin full stop is not one of them, because it also
+#: follows abbreviations. The marks are those of Chinese, Japanese, Devanagari, Arabic, Urdu, Armenian,
+#: Ethiopic, Burmese and Khmer.
 MARKS = "。！？｡।॥؟۔։።၊။។៕"
 #: A mark that may end a sentence, the closing signs after the mark, and the space before the next sentence. A
 #: match starts only at the start of a run of marks and never backtracks, so a line of a million dots is read

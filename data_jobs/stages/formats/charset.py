@@ -70,8 +70,8 @@ LABELS = {
 #: Escape sequences, each with the character set that it selects. Text in these sets has ASCII bytes only.
 ESCAPES = ((b"\x1b$)C", "iso2022_kr"), (b"\x1b$", "iso2022_jp_ext"), (b"\x1b(J", "iso2022_jp_ext"))
 #: Names in a declaration that are ignored. A declaration that is readable as ASCII is not in UTF-16, UTF-32
-#: or EBCDIC (``cp037`` and the others), whatever name it has. UTF-8 was tried before the declaration. The other
-#: names are UTF-7 and codecs of Python that are not character sets.
+#: or EBCDIC (``cp037`` and the others), whatever name it has. UTF-8 was tried before the declaration. The
+#: other names are UTF-7 and codecs of Python that are not character sets.
 NOT_DECLARED = re.compile(
     r"utf-(?:7|8|16|32)|idna|punycode|unicode|undefined|mbcs|oem|cp65001"
     r"|cp037|cp500|cp1026|cp1140|cp273|cp424|cp875"

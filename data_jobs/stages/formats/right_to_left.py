@@ -18,7 +18,7 @@ PRESENTATION_FORMS = re.compile("[\ufb1d-\ufb4f\ufb50-\ufdfb\ufe70-\ufefc]+")
 #: Signs of text in the right order: final forms of Hebrew letters, and Arabic teh marbuta and alef maksura,
 #: end a word; the article al- begins a word.
 IN_ORDER = re.compile(f"(?<=[{LETTER}])[ךםןףץةى](?![{LETTER}])|(?<![{LETTER}])ال(?=[{LETTER}]{{2}})")
-#: The same signs in reversed text.
+#: Signs of text in reversed order: the same letters begin a word, and the reversed article ends a word.
 REVERSED = re.compile(f"(?<![{LETTER}])[ךםןףץةى](?=[{LETTER}])|(?<=[{LETTER}]{{2}})لا(?![{LETTER}])")
 NEUTRAL = f"[^{LETTER}A-Za-z0-9\\n\u00c0-\u024f\u0370-\u052f]"
 RUN = re.compile(
