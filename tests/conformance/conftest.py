@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.serve_app.conftest import birds, prompted, server
+from tests.serve_app.conftest import birds, prompted, receiver, server
 
-__all__ = ["birds", "prompted", "server"]
+__all__ = ["birds", "prompted", "receiver", "server"]
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".clients"
