@@ -92,15 +92,19 @@ def ray_session(settings: Settings) -> Iterator[None]:
             )
         ending.callback(ray.shutdown)
         with raising_terminated(reason):
-            if settings.log_level != "DEBUG":
-                # Hide plans, notices and tracebacks, because the report and the error of the run have the
-                # information that a person needs.
-                logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-            context = DataContext.get_current()
-            context.raise_original_map_exception = True  # for ``pipeline_error``
-            context.enable_progress_bars = False
-            context.execution_no_progress_timeout_s = NO_PROGRESS_TIMEOUT_S
+            _configure_ray_data(settings)
             yield
+
+
+def _configure_ray_data(settings: Settings) -> None:
+    if settings.log_level != "DEBUG":
+        # Hide plans, notices and tracebacks, because the report and the error of the run have the information
+        # that a person needs.
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    context = DataContext.get_current()
+    context.raise_original_map_exception = True  # for ``pipeline_error``
+    context.enable_progress_bars = False
+    context.execution_no_progress_timeout_s = NO_PROGRESS_TIMEOUT_S
 
 
 @contextmanager

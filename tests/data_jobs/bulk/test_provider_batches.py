@@ -133,8 +133,9 @@ def test_a_batch_is_submitted_collected_and_costs_half(
     assert records.asking_documents(connection, store) == set()
 
 
-def run_in_process(settings: Settings, organisation: str, store: str) -> None:
+def run_in_process(settings: Settings, organisation: str, store: str, environment: dict[str, str]) -> None:
     """Do the same as ``exchange``, in a process that can be killed."""
+    os.environ.update(environment)  # an earlier test may have started the server that forks the process
     loop.FIRST_POLL_S = 0.01
     pool = open_pool(settings)
     with pool.connection() as connection:
@@ -183,7 +184,8 @@ def test_a_process_killed_at_any_request_pays_nothing_twice(
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload([__name__])
     for death in [*DEATHS, None]:
-        process = processes.Process(target=run_in_process, args=(settings, organisation, store.id))
+        arguments = (settings, organisation, store.id, dict(os.environ))
+        process = processes.Process(target=run_in_process, args=arguments)
         server.observe = killer(process, *death) if death else lambda _: None
         process.start()
         process.join(60)
