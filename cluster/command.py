@@ -3,6 +3,7 @@
 sys.exit(run(lambda settings: 0, Console(stderr=True), log_level="WARNING"))
 """
 
+import argparse
 from collections.abc import Callable
 
 from pydantic import ValidationError
@@ -38,6 +39,22 @@ def run(command: Callable[[Settings], int], console: Console, *, log_level: str)
     except ClusterError as exc:
         console.print(f"[red]failed:[/] {escape(str(exc))}", soft_wrap=True)
         return EXIT_FAILED
+
+
+def run_subcommand(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """Run the subcommand that a person chose, and return the exit code. Without a subcommand, show the help.
+
+    Args:
+        parser: shows the help.
+        options: ``command`` is the name of the subcommand or None; ``does`` is a function that takes the
+            settings and these options, and returns an exit code.
+    """
+    if options.command is None:
+        parser.print_help()
+        return EXIT_USAGE
+    does: Callable[[Settings, argparse.Namespace], int] = options.does
+    errors = Console(stderr=True, highlight=False)
+    return run(lambda settings: does(settings, options), errors, log_level="ERROR")
 
 
 def read_settings(*, organisation: str | None = None) -> Settings:

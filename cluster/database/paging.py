@@ -7,9 +7,10 @@ ordered by the creation time of its items; items with the same creation time are
     read_page(connection, lists, {"organisation": "default"}, PageRequest(limit=20))
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from psycopg import Connection
 from psycopg.rows import dict_row
@@ -18,6 +19,8 @@ from cluster.errors import InvalidInput
 
 T = TypeVar("T")
 
+#: Number of items that ``read_all`` reads at a time.
+ITEMS_AT_A_TIME = 100
 #: A position in a list: the creation time and the id of an item. Postgres sorts ``-infinity`` before all
 #: other times, and ``infinity`` after them.
 Position = tuple[datetime | str, str]
@@ -47,6 +50,34 @@ class ListPage(Generic[T]):
     items: list[T]
     #: True if more items follow in the direction of reading.
     has_more: bool
+
+
+class HasId(Protocol):
+    """An item of a list."""
+
+    @property
+    def id(self) -> str:
+        """Id of the item, which is also the cursor."""
+
+
+Item = TypeVar("Item", bound=HasId)
+
+
+def read_all(page_of: Callable[[PageRequest], ListPage[Item]], *, newest_first: bool = True) -> list[Item]:
+    """Return all items of a list.
+
+    Args:
+        page_of: reads one page of the list.
+        newest_first: order of the items.
+    """
+    found: list[Item] = []
+    more = True
+    while more:
+        after = found[-1].id if found else None
+        page = page_of(PageRequest(limit=ITEMS_AT_A_TIME, after=after, newest_first=newest_first))
+        found += page.items
+        more = page.has_more
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ with translated(), pool.connection() as connection:
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from pgvector.psycopg import register_vector
@@ -17,6 +17,8 @@ from cluster.database import bundled
 from cluster.database.errors import translated
 from cluster.database.migrate import migrate
 from cluster.settings import Settings
+
+T = TypeVar("T")
 
 #: Maximum time that a caller waits for a connection. After this time, the database counts as unavailable.
 CHECKOUT_TIMEOUT_S = 10.0
@@ -58,6 +60,20 @@ class ExplainingPool(ConnectionPool):
             if self.refusal is None:
                 raise
             raise PoolTimeout(f"{exc}; {self.refusal}") from exc
+
+
+def in_one_transaction(settings: Settings, work: Callable[[psycopg.Connection[Any]], T]) -> T:
+    """Do the work in one transaction, for a command that needs the database once.
+
+    Raises:
+        ClusterError: the database cannot be opened or does not answer, or the work raises this error.
+    """
+    pool = open_pool(settings)
+    try:
+        with translated(), pool.connection() as connection:
+            return work(connection)
+    finally:
+        pool.close()
 
 
 def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:

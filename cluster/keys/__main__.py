@@ -13,9 +13,9 @@ from psycopg import Connection
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.command import EXIT_USAGE, run
-from cluster.database import open_pool, translated
-from cluster.database.paging import PageRequest
+from cluster.command import run_subcommand
+from cluster.database import in_one_transaction
+from cluster.database.paging import read_all
 from cluster.keys import api_keys
 from cluster.keys.api_keys import DEFAULT_SCOPES, ApiKey, IssuedKey, NewKey
 from cluster.organisations.caller import Scope, acting_as, command_user
@@ -23,24 +23,14 @@ from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings
 
 T = TypeVar("T")
-#: Number of keys that ``list`` reads at a time.
-PAGE = 100
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return the exit code of the process."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.command is None:
-        parser.print_help()
-        return EXIT_USAGE
-    command: Callable[[Settings, argparse.Namespace], int] = options.does
     with acting_as(command_user()):
-        return run(
-            lambda settings: command(settings, options),
-            Console(stderr=True, highlight=False),
-            log_level="ERROR",
-        )
+        return run_subcommand(parser, options)
 
 
 def _create(settings: Settings, options: argparse.Namespace) -> int:
@@ -58,7 +48,9 @@ def _create(settings: Settings, options: argparse.Namespace) -> int:
 
 def _list(settings: Settings, options: argparse.Namespace) -> int:
     owner = _organisation(settings, options)
-    keys = _in_transaction(settings, lambda connection: _all(connection, owner))
+    keys = _in_transaction(
+        settings, lambda connection: read_all(lambda page: api_keys.list_keys(connection, owner, page))
+    )
     console = Console(highlight=False, soft_wrap=True)
     for key in keys:
         console.print(escape(_line(key)))
@@ -84,17 +76,6 @@ def _revoke(settings: Settings, options: argparse.Namespace) -> int:
     key = _in_transaction(settings, lambda connection: api_keys.revoke_key(connection, owner, options.id))
     print(f"key {key.id} ({key.name}) of {owner} is revoked")
     return 0
-
-
-def _all(connection: Connection[Any], organisation: str) -> list[ApiKey]:
-    keys: list[ApiKey] = []
-    more = True
-    while more:
-        after = keys[-1].id if keys else None
-        page = api_keys.list_keys(connection, organisation, PageRequest(limit=PAGE, after=after))
-        keys += page.items
-        more = page.has_more
-    return keys
 
 
 def _show(issued: IssuedKey) -> None:
@@ -130,13 +111,11 @@ def _organisation(settings: Settings, options: argparse.Namespace) -> str:
 
 
 def _in_transaction(settings: Settings, work: Callable[[Connection[Any]], T]) -> T:
-    pool = open_pool(settings)
-    try:
-        with translated(), pool.connection() as connection:
-            ensure_organisation(connection, settings.organisation)
-            return work(connection)
-    finally:
-        pool.close()
+    def with_own_organisation(connection: Connection[Any]) -> T:
+        ensure_organisation(connection, settings.organisation)
+        return work(connection)
+
+    return in_one_transaction(settings, with_own_organisation)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,15 +8,15 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
 from psycopg import Connection
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.command import EXIT_USAGE, run
-from cluster.database import open_pool, translated
-from cluster.database.paging import PageRequest
+from cluster.command import run_subcommand
+from cluster.database import in_one_transaction
+from cluster.database.paging import read_all
 from cluster.documents.organisation_deletion import deletion_of, request_deletion
 from cluster.errors import InvalidInput
 from cluster.organisations import rows
@@ -24,9 +24,6 @@ from cluster.organisations.caller import acting_as, command_user
 from cluster.organisations.rows import OPTIONS, OrganisationOptions, OrganisationRow
 from cluster.settings import Settings
 
-T = TypeVar("T")
-#: Number of organisations that ``list`` reads at a time.
-PAGE = 100
 #: This word in place of a value removes the value of an option.
 UNSET = "none"
 
@@ -35,29 +32,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return the exit code of the process."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.command is None:
-        parser.print_help()
-        return EXIT_USAGE
-    command: Callable[[Settings, argparse.Namespace], int] = options.does
     with acting_as(command_user()):
-        return run(
-            lambda settings: command(settings, options),
-            Console(stderr=True, highlight=False),
-            log_level="ERROR",
-        )
+        return run_subcommand(parser, options)
 
 
 def _create(settings: Settings, options: argparse.Namespace) -> int:
     wanted = OrganisationOptions(**_given(options))
     _show_row(
-        _in_transaction(settings, lambda connection: rows.create_organisation(connection, options.id, wanted))
+        in_one_transaction(
+            settings, lambda connection: rows.create_organisation(connection, options.id, wanted)
+        )
     )
     return 0
 
 
 def _list(settings: Settings, _: argparse.Namespace) -> int:
     console = Console(highlight=False, soft_wrap=True)
-    for row in _in_transaction(settings, _all):
+    for row in in_one_transaction(settings, _all):
         state = f"deleted {row.deleted_at:%Y-%m-%d}" if row.deleted_at else row.time_zone
         console.print(escape(f"{row.id}  {row.name}  {state}"))
     return 0
@@ -68,7 +59,7 @@ def _show(settings: Settings, options: argparse.Namespace) -> int:
         row = rows.get_organisation(connection, options.id)
         return row, deletion_of(connection, row)
 
-    row, deletion = _in_transaction(settings, read)
+    row, deletion = in_one_transaction(settings, read)
     _show_row(row)
     if deletion is not None:
         print(json.dumps({"deletion": deletion}, indent=2))
@@ -78,7 +69,7 @@ def _show(settings: Settings, options: argparse.Namespace) -> int:
 def _set(settings: Settings, options: argparse.Namespace) -> int:
     changes = _given(options)
     _show_row(
-        _in_transaction(
+        in_one_transaction(
             settings, lambda connection: rows.change_organisation(connection, options.id, changes)
         )
     )
@@ -90,7 +81,7 @@ def _delete(settings: Settings, options: argparse.Namespace) -> int:
         raise InvalidInput(
             f"everything that organisation {options.id} owns would be deleted; repeat the command with --yes"
         )
-    job = _in_transaction(
+    job = in_one_transaction(
         settings,
         lambda connection: request_deletion(connection, options.id, default=settings.organisation),
     )
@@ -107,28 +98,12 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _all(connection: Connection[Any]) -> list[OrganisationRow]:
-    found: list[OrganisationRow] = []
-    more = True
-    while more:
-        after = found[-1].id if found else None
-        page = rows.list_organisations(connection, PageRequest(limit=PAGE, after=after, newest_first=False))
-        found += page.items
-        more = page.has_more
-    return found
+    return read_all(lambda page: rows.list_organisations(connection, page), newest_first=False)
 
 
 def _show_row(row: OrganisationRow) -> None:
     shown = {name: str(value) if hasattr(value, "year") else value for name, value in asdict(row).items()}
     print(json.dumps({"id": row.id, **shown}, indent=2, ensure_ascii=False))
-
-
-def _in_transaction(settings: Settings, work: Callable[[Connection[Any]], T]) -> T:
-    pool = open_pool(settings)
-    try:
-        with translated(), pool.connection() as connection:
-            return work(connection)
-    finally:
-        pool.close()
 
 
 def _or_unset(convert: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -8,21 +8,18 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from getpass import getpass
-from typing import Any, TypeVar
 
-from psycopg import Connection
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.command import EXIT_USAGE, run
-from cluster.database import open_pool, translated
+from cluster.command import run_subcommand
+from cluster.database import in_one_transaction
 from cluster.errors import InvalidInput
 from cluster.secrets import provider_keys, webhook_secrets
 from cluster.secrets.cipher import new_key, open_cipher
 from cluster.secrets.secret import Secret
 from cluster.settings import Settings
 
-T = TypeVar("T")
 #: Maximum number of characters that are read from standard input.
 MAX_INPUT_CHARACTERS = 2 * provider_keys.MAX_KEY_CHARACTERS
 
@@ -31,22 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return the exit code of the process."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.command is None:
-        parser.print_help()
-        return EXIT_USAGE
     if options.command == "new-key":
         print(new_key())
         return 0
-    command: Callable[[Settings, argparse.Namespace], int] = options.does
-    return run(
-        lambda settings: command(settings, options), Console(stderr=True, highlight=False), log_level="ERROR"
-    )
+    return run_subcommand(parser, options)
 
 
 def _set(settings: Settings, options: argparse.Namespace) -> int:
     cipher, key = open_cipher(settings.secret_key), _key(options)
     owner = _organisation(settings, options)
-    _in_transaction(
+    in_one_transaction(
         settings,
         lambda connection: provider_keys.set_key(connection, cipher, owner, options.provider, key),
     )
@@ -57,7 +48,7 @@ def _set(settings: Settings, options: argparse.Namespace) -> int:
 def _list(settings: Settings, options: argparse.Namespace) -> int:
     cipher = open_cipher(settings.secret_key)
     owner = _organisation(settings, options)
-    keys = _in_transaction(settings, lambda connection: provider_keys.list_keys(connection, cipher, owner))
+    keys = in_one_transaction(settings, lambda connection: provider_keys.list_keys(connection, cipher, owner))
     console = Console(highlight=False, soft_wrap=True)
     for key in keys:
         ending = "cannot be decrypted" if key.ending is None else f"…{key.ending}"
@@ -69,7 +60,7 @@ def _list(settings: Settings, options: argparse.Namespace) -> int:
 
 def _delete(settings: Settings, options: argparse.Namespace) -> int:
     owner = _organisation(settings, options)
-    _in_transaction(
+    in_one_transaction(
         settings, lambda connection: provider_keys.delete_key(connection, owner, options.provider)
     )
     print(f"the {options.provider} key of {owner} is deleted")
@@ -78,7 +69,7 @@ def _delete(settings: Settings, options: argparse.Namespace) -> int:
 
 def _rotate(settings: Settings, _: argparse.Namespace) -> int:
     cipher = open_cipher(settings.secret_key)
-    keys, secrets = _in_transaction(
+    keys, secrets = in_one_transaction(
         settings,
         lambda connection: (
             provider_keys.rotate(connection, cipher),
@@ -106,15 +97,6 @@ def _key(options: argparse.Namespace) -> Secret:
 
 def _organisation(settings: Settings, options: argparse.Namespace) -> str:
     return str(options.organisation or settings.organisation)
-
-
-def _in_transaction(settings: Settings, work: Callable[[Connection[Any]], T]) -> T:
-    pool = open_pool(settings)
-    try:
-        with translated(), pool.connection() as connection:
-            return work(connection)
-    finally:
-        pool.close()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -52,6 +52,17 @@ class SecretCipher:
         return Secret(owner[2])
 
 
+def decrypts(cipher: SecretCipher | None, token: str, organisation: str, provider: str) -> bool:
+    """Return True if the cipher decrypts the token; False if there is no cipher."""
+    if cipher is None:
+        return False
+    try:
+        cipher.decrypt(token, organisation, provider)
+    except Misconfigured:
+        return False
+    return True
+
+
 def open_cipher(secret_key: SecretStr | None) -> SecretCipher:
     """Return the cipher of the setting ``secret_key``.
 

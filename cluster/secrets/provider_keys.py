@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from cluster.database import translated
 from cluster.database.queries import queries
 from cluster.errors import InvalidInput, Misconfigured, NotFound
-from cluster.secrets.cipher import SecretCipher, open_cipher
+from cluster.secrets.cipher import SecretCipher, decrypts, open_cipher
 from cluster.secrets.secret import Secret
 
 SQL = queries("cluster.secrets", "provider_keys.sql")
@@ -157,7 +157,7 @@ def undecryptable(connection: Connection[Any], cipher: SecretCipher | None) -> l
     return [
         (organisation, provider)
         for organisation, provider, token, _ in connection.execute(SQL["list_all"]).fetchall()
-        if cipher is None or _ending(cipher, token, organisation, provider) is None
+        if not decrypts(cipher, token, organisation, provider)
     ]
 
 

@@ -11,8 +11,7 @@ from typing import Any
 from psycopg import Connection
 
 from cluster.database.queries import queries
-from cluster.errors import Misconfigured
-from cluster.secrets.cipher import SecretCipher
+from cluster.secrets.cipher import SecretCipher, decrypts
 from cluster.secrets.secret import Secret
 
 SQL = queries("cluster.secrets", "webhook_secrets.sql")
@@ -87,13 +86,5 @@ def undecryptable(connection: Connection[Any], cipher: SecretCipher | None) -> l
     return [
         (organisation, endpoint)
         for organisation, endpoint, _, token in connection.execute(SQL["list_of_all"]).fetchall()
-        if cipher is None or not _decrypts(cipher, token, organisation, endpoint)
+        if not decrypts(cipher, token, organisation, endpoint)
     ]
-
-
-def _decrypts(cipher: SecretCipher, token: str, organisation: str, endpoint: str) -> bool:
-    try:
-        cipher.decrypt(token, organisation, endpoint)
-    except Misconfigured:
-        return False
-    return True

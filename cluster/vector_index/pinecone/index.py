@@ -32,7 +32,7 @@ from cluster.vector_index.pinecone.visibility import FIRST_PAUSE_S, LONGEST_PAUS
 #: Pinecone's name for each metric.
 METRICS: dict[Metric, str] = {"cosine": "cosine", "dot": "dotproduct", "euclidean": "euclidean"}
 #: Number of rows of one write. The rows fill either five requests of 1,000 rows or, if the vectors are long,
-#: requests of 2 MB. In the latter case, at least eleven of twelve requests are full.
+#: requests of 2 MB. If they are of 2 MB, at least eleven of twelve requests are full.
 ROWS_PER_WRITE = 5_000
 #: Maximum number of upserts that one call sends at the same time.
 UPSERTS_AT_ONCE = 4
