@@ -174,7 +174,7 @@ def ingest(
             reasons = [f"{what}: {why}" for what, _, why in report.left_out[:MAX_FOLDERS_NAMED]]
             raise InvalidInput("; ".join([f"{location}: no files there", *reasons]))
         input = {"location": shown_name(location), "vector_store": store.id}
-        request = JobRequest(kind=INGEST, input=input, total=plan.total)
+        request = JobRequest(kind=INGEST, input=input, total=plan.total, subject=store.id)
         with CommandJob(pool, store.organisation, request, lease_s=settings.lease_s) as job:
             with (
                 about(job=job.id, organisation=store.organisation),

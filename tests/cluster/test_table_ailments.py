@@ -83,8 +83,9 @@ def test_an_approximate_index_that_a_load_left_missing_is_built(
 ) -> None:
     monkeypatch.setitem(PgvectorIndex.__init__.__kwdefaults__, "index_from", ROWS)
     connection.execute(f"ANALYZE vectors_{store.collection}")
-    job = queue.submit(connection, store.organisation, BULK_INSERT_VECTORS, {})
-    connection.execute("UPDATE jobs SET state = 'running' WHERE id = %s", [job.id])
+    job = queue.submit(connection, store.organisation, BULK_INSERT_VECTORS, {}, subject=store.id)
+    elsewhere = queue.submit(connection, store.organisation, BULK_INSERT_VECTORS, {}, subject="vs_other")
+    connection.execute("UPDATE jobs SET state = 'running' WHERE id = ANY(%s)", [[job.id, elsewhere.id]])
     connection.commit()
     assert not is_found(WITHOUT_INDEX, patient, store)  # the load builds the index at its end
     connection.execute("UPDATE jobs SET state = 'cancelled' WHERE id = %s", [job.id])

@@ -19,13 +19,14 @@ from cluster.settings.indexes import PGVECTOR
 from cluster.vector_index.contract import TransactionalIndex
 
 SQL = queries("cluster.documents.chunks", "missing_indexes.sql")
-#: Kinds of the jobs that drop the approximate index, and build it at their end.
+#: Kinds of the jobs that drop the approximate index, and build it at their end. The subject of such a job is
+#: the store.
 LOADS = (BULK_INSERT_VECTORS, COPY_STORE, IMPORT_STORE, INGEST)
 
 
 def collections_without_index(pool: ConnectionPool, indexes: ChunkIndexes) -> list[str]:
     """Return the collections in our Postgres that are large enough for an approximate index and have none.
-    While a load runs, return no collection.
+    Leave out a collection while a load into one of its stores runs.
     """
     values = {"index": PGVECTOR, "loads": [kind.name for kind in LOADS]}
     with translated(), pool.connection() as connection:
