@@ -1,4 +1,6 @@
-"""Divides the tests between the processes of ``make test`` (pytest-xdist). Plugin of ``tests.conftest``.
+"""Divides the tests between the processes of ``make test`` and of ``make faults`` (pytest-xdist).
+
+Plugin of ``tests.conftest``.
 
 Two processes suit two processors. With a third process, the clusters of the tests get too little of them and
 do not start in time.
