@@ -30,11 +30,11 @@ from cluster.errors import ProviderUnavailable, Resource, Retryable, Shortage, T
 from cluster.jobs.schedules.schedules import schedule_lag
 from cluster.keys.known_keys import KnownKeys
 from cluster.organisations.organisations import ensure_organisation
-from cluster.organisations.usage import UsageEvent, record_usage
 from cluster.outbound import AsyncOutboundClient
 from cluster.rate_limits import ProviderLoad, breaker_states, provider_load
 from cluster.retrieval import ResultCache
 from cluster.settings import Settings, is_loopback
+from cluster.usage.events import UsageEvent, record_usage
 from serve_app.embedding.openai_tokens import open_openai_tokens
 from serve_app.embedding.remote_model import CallReplica
 from serve_app.embedding.served_models import ServedModels

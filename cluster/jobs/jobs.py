@@ -112,6 +112,8 @@ class Job:
     priority: int
     #: Id of the file, store, ... that the job is about.
     subject: str | None
+    #: Id of the API key that asked for the job; None if no key of an organisation did.
+    key: str | None
     #: Number of the current attempt, from 1. Writes of any other attempt are refused.
     attempt: int
     #: Number of the attempt after which the job is a dead letter.

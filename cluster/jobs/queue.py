@@ -38,6 +38,7 @@ from cluster.jobs.jobs import (
     with_columns,
 )
 from cluster.jobs.kinds import JobKind, kind_named
+from cluster.organisations.caller import current_key
 
 SQL = with_columns("queue.sql")
 
@@ -167,7 +168,7 @@ def _values(request: JobRequest, attempts: int | None) -> dict[str, Any]:
 
 def _insert(connection: Connection[Any], rows: Sequence[dict[str, Any]]) -> list[Job]:
     with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.executemany(SQL["submit"], rows, returning=True)
+        cursor.executemany(SQL["submit"], [{**row, "key": current_key()} for row in rows], returning=True)
         jobs = as_jobs(row for result in cursor.results() for row in result)
         cursor.executemany(SQL["event"], [_event(job, "queued") for job in jobs])
     return jobs

@@ -80,6 +80,12 @@ def current_caller() -> Caller:
     return _CALLER.get() or CLUSTER
 
 
+def current_key() -> str | None:
+    """Return the id of the API key of the current request; None if no key of an organisation asked for it."""
+    caller = current_caller()
+    return caller.id if caller.kind is CallerKind.KEY else None
+
+
 @contextmanager
 def acting_as(caller: Caller) -> Iterator[None]:
     """Run the block on behalf of this caller."""

@@ -32,8 +32,8 @@ from cluster.errors import (
     NotFound,
     Permanent,
 )
-from cluster.organisations.usage import UsageEvent, record_usage
 from cluster.settings import Settings
+from cluster.usage.events import UsageEvent, record_usage
 from data_jobs.stages.database_retry import with_database_retry
 
 log = structlog.get_logger(__name__)

@@ -27,8 +27,8 @@ from cluster.formats import format_of
 from cluster.jobs import attempts
 from cluster.jobs.jobs import GONE, REPLACED
 from cluster.jobs.kinds import INDEX_FILE
-from cluster.organisations.usage import UsageSource
 from cluster.records import NO_PAGE, Fact, Outcome, ParsedDocument
+from cluster.usage.events import UsageSource
 from cluster.vector_index.attributes import merged_attributes
 from data_jobs.kinds.embed_chunks import embed_chunks
 from data_jobs.kinds.resources import Resources

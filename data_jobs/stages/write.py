@@ -17,9 +17,9 @@ from cluster.documents.indexing import Ahead, ChunkIndex
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import Permanent
 from cluster.logs import about
-from cluster.organisations.usage import EMBEDDING, UsageEvent, UsageSource, event_id, record_usage
 from cluster.records import Outcome
 from cluster.settings import Settings
+from cluster.usage.events import EMBEDDING, UsageEvent, UsageSource, event_id, record_usage
 from cluster.vector_index.attributes import merged_attributes
 from data_jobs.sources import file_name
 from data_jobs.stages import process_resources

@@ -16,7 +16,7 @@ import numpy as np
 from cluster.engines import Reranker, Scored
 from cluster.errors import InvalidInput, Throttled
 from cluster.organisations.caller import require_model
-from cluster.organisations.usage import RERANKING
+from cluster.usage.events import RERANKING
 from serve_app.embedding.long_inputs import CUT, InputField, LongInputPolicy
 from serve_app.embedding.prompts import model_and_kind, prompt_of
 from serve_app.embedding.served_model import RequestContext

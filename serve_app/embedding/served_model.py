@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from cluster.engines import Engine, ModelEntry, describe, open_tokeniser, properties
 from cluster.errors import InvalidInput
-from cluster.organisations.usage import UsageSource
 from cluster.settings import Settings
+from cluster.usage.events import UsageSource
 from serve_app.embedding.batching import Batcher, Lane
 from serve_app.embedding.inputs import refuse_many_tokens
 from serve_app.embedding.long_inputs import CUT, INPUT, InputField, LongInputPolicy, Side

@@ -16,7 +16,7 @@ from uuid import uuid4
 import structlog
 
 from cluster.errors import Retryable
-from cluster.organisations.usage import EMBEDDING, UsageEvent, UsageSource
+from cluster.usage.events import EMBEDDING, UsageEvent, UsageSource
 
 log = structlog.get_logger(__name__)
 

@@ -19,7 +19,6 @@ from starlette.convertors import StringConvertor, register_url_convertor
 
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import InvalidInput
-from cluster.organisations.usage import UsageSource
 from cluster.retrieval import (
     EmbedQuestions,
     QueryVectors,
@@ -30,6 +29,7 @@ from cluster.retrieval import (
     RetrievedChunk,
     retrieve,
 )
+from cluster.usage.events import UsageSource
 from cluster.vector_index import Mode
 from cluster.vector_index.collections import MAX_DIMENSIONS
 from serve_app.edge.json_route import json_router

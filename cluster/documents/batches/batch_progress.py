@@ -21,7 +21,7 @@ from cluster.documents.batches.batch_input import InputError
 from cluster.documents.batches.batches import SQL, BatchStatus, RequestBatch
 from cluster.documents.files import create_file, require_blob
 from cluster.errors import Conflict, Unavailable
-from cluster.organisations.usage import EMBEDDING, UsageEvent, UsageSource, event_id, record_usage
+from cluster.usage.events import EMBEDDING, UsageEvent, UsageSource, event_id, record_usage
 
 #: For each part, the hashes of its output blob and its error blob. A hash is None if the part has no such
 #: blob.

@@ -18,7 +18,7 @@ from cluster.database import translated
 from cluster.engines.openai.known_models import BATCH_PRICE_FACTOR
 from cluster.errors import Retryable
 from cluster.organisations.organisations import ensure_organisation
-from cluster.organisations.usage import (
+from cluster.usage.events import (
     PROVIDER_EMBEDDING,
     UsageEvent,
     UsageSource,

@@ -24,8 +24,8 @@ from cluster.jobs.archive.retention import Archived, archive
 from cluster.jobs.jobs import Job, get_job
 from cluster.organisations.idempotency import answer_once
 from cluster.organisations.organisations import ensure_organisation
-from cluster.organisations.usage import UsageEvent, UsageSource, record_usage
 from cluster.settings import Settings
+from cluster.usage.events import UsageEvent, UsageSource, record_usage
 from tests.cluster.jobs import turns
 from tests.cluster.jobs.turns import TEST
 from tests.data_jobs.running_consumer import until

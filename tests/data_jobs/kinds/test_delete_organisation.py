@@ -26,10 +26,10 @@ from cluster.jobs.jobs import JobState, get_job
 from cluster.jobs.schedules.schedules import SYSTEM
 from cluster.keys.api_keys import NewKey, create_key
 from cluster.organisations.organisations import ensure_organisation
-from cluster.organisations.usage import UsageEvent, UsageSource, event_id, record_usage
 from cluster.settings import Settings
 from cluster.settings.indexes import IndexSource
 from cluster.settings.values import Table
+from cluster.usage.events import UsageEvent, UsageSource, event_id, record_usage
 from cluster.vector_index.collections import collection_name, look_up
 from tests import folder_index
 from tests.conftest import new_organisation

@@ -11,8 +11,8 @@ from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.vector_stores.stores import ensure_store
 from cluster.errors import Unavailable
 from cluster.organisations.organisations import ensure_organisation
-from cluster.organisations.usage import UsageEvent, UsageSource
 from cluster.settings import Settings
+from cluster.usage.events import UsageEvent, UsageSource
 from serve_app.embedding import usage
 from serve_app.embedding.usage import UsageRecorder
 from tests.serve_app.conftest import MODEL, Server, serving

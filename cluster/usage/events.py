@@ -12,6 +12,7 @@ each request.
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -21,13 +22,28 @@ from psycopg import Connection
 from cluster.database.queries import queries
 from cluster.records import digest
 
-SQL = queries("cluster.organisations", "usage.sql")
+SQL = queries("cluster.usage", "events.sql")
 
-#: Kinds of work.
+#: Kinds of work that a model does, in tokens.
 EMBEDDING, RERANKING = "embedding", "reranking"
 #: The kind of the events that record what a remote provider reported for one of our requests. The same tokens
 #: are also in the events of the kind ``EMBEDDING``, so a sum must include only one of these two kinds.
 PROVIDER_EMBEDDING = "provider_embedding"
+#: Requests to the endpoint, pages that were parsed, and chunks that were written.
+REQUEST, PAGE, CHUNK = "request", "page", "chunk"
+#: Bytes and vectors that an organisation stores on a day in UTC.
+STORED_BYTES, STORED_VECTORS = "stored_bytes", "stored_vectors"
+#: For each kind, the unit of ``UsageEvent.quantity``.
+UNITS = {
+    EMBEDDING: "tokens",
+    RERANKING: "tokens",
+    PROVIDER_EMBEDDING: "tokens",
+    REQUEST: "requests",
+    PAGE: "pages",
+    CHUNK: "chunks",
+    STORED_BYTES: "bytes",
+    STORED_VECTORS: "vectors",
+}
 
 
 class UsageSource(StrEnum):
@@ -43,6 +59,12 @@ class UsageSource(StrEnum):
     JOB = "job"
     #: A request of ours to a remote provider.
     PROVIDER = "provider"
+    #: A batch of requests in a file.
+    BATCH = "batch"
+    #: A chat with an agent.
+    CHAT = "chat"
+    #: What the organisation stores, measured once a day.
+    STORAGE = "storage"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,17 +76,24 @@ class UsageEvent:
     #: is made from the work (``event_id``).
     id: str
     source: UsageSource
-    #: Name of the model that did the work.
-    model: str
-    #: Amount of work, in ``unit``.
+    #: Name of the model that did the work; None if no model did the work.
+    model: str | None
+    #: Amount of work, in the unit of the kind (``UNITS``).
     quantity: int
+    #: Kind of the work, a key of ``UNITS``.
     kind: str = EMBEDDING
-    unit: str = "tokens"
     #: Id of the job that did the work; None if no job did the work.
     job: str | None = None
     #: Price of the work at a remote provider, in US dollars. None if the price is not known, or no remote
     #: provider did the work.
     cost: Decimal | None = None
+    #: Id of the API key that asked for the work. None if no key did; for the work of a job, None means the
+    #: key that asked for the job.
+    key: str | None = None
+    #: Id of the platform's agent for which the work was done; None if it was done for no agent.
+    agent: str | None = None
+    #: When the work was done, with a time zone; None: now.
+    at: datetime | None = None
 
 
 def event_id(kind: str, work: str) -> str:
@@ -83,4 +112,4 @@ def record_usage(connection: Connection[Any], events: Iterable[UsageEvent]) -> N
         ForeignKeyViolation: an event names an organisation that does not exist.
     """
     with connection.cursor() as cursor:
-        cursor.executemany(SQL["record"], [asdict(event) for event in events])
+        cursor.executemany(SQL["record"], [{**asdict(event), "unit": UNITS[event.kind]} for event in events])
