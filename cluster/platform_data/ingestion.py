@@ -1,14 +1,16 @@
 """Inserts checked events, and keeps agents, customers, conversations and messages in step with them.
 
-``POST /v1/events`` calls ``ingest`` in its transaction. An event that is in the database already, or twice in
-one call, is inserted once. Events may arrive in any order: the time of an event decides which value a row
-keeps. Only the agent, the customer and the channel of a conversation are those that arrive first.
+``POST /v1/events`` calls ``ingest`` in its transaction. Commands and jobs with many events call
+``ingest_rows``, which copies the rows into a temporary table first and then runs the same statement. An event
+that is in the database already is not inserted again. Events may arrive in any order: the time of an event
+decides which value a row keeps. Only the agent, the customer and the channel of a conversation are those that
+arrive first.
 
     ingested = ingest(connection, "acme", events)
     ingested.accepted, ingested.duplicates
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,11 @@ from cluster.platform_data.read_events import EventFault, PlatformEvent
 from cluster.text.well_formed import json_bytes
 
 SQL = queries("cluster.platform_data", "ingestion.sql")
+INGEST_JSON = SQL["ingest"].replace("{given}", SQL["given_as_json"].replace("{columns}", SQL["columns"]))
+INGEST_STAGED = SQL["ingest"].replace("{given}", SQL["given_in_stage"])
+MAKE_STAGE = SQL["make_stage"].replace("{columns}", SQL["columns"])
+#: Names of the columns of the rows that ``ingest_rows`` takes.
+COLUMNS = tuple(column.split()[0] for column in SQL["columns"].split(","))
 ERASED = (
     "names a customer that was erased after this event happened, so the event is refused; events that happen "
     "after the erasure are accepted"
@@ -40,17 +47,50 @@ def ingest(connection: Connection[Any], organisation: str, events: Sequence[Plat
     distinct = {(event.source, event.id): event for event in reversed(events)}
     if not distinct:
         return IngestedEvents(accepted=0, duplicates=0, faults=[])
-    # An erasure waits for this transaction, or this transaction waits and then sees the erasure.
-    connection.execute(SQL["share_with_erasures"], {"organisation": organisation})
+    _share_with_erasures(connection, organisation)
     rows = [{"number": event.index, **event.values} for event in distinct.values()]
-    row = connection.execute(
-        SQL["ingest"], {"organisation": organisation, "rows": json_bytes(rows).decode()}
-    ).fetchone()
-    assert row is not None, "the statement returns one row"
-    accepted, refused = row
+    values = {"organisation": organisation, "rows": json_bytes(rows).decode()}
+    accepted, refused = _insert(connection, INGEST_JSON, values)
     by_index = {event.index: event for event in distinct.values()}
-    faults = [
-        EventFault(index=index, id=by_index[index].id, field="subject", message=ERASED)
-        for index in sorted(refused)
-    ]
+    faults = [erased_fault(index, by_index[index].id) for index in refused]
     return IngestedEvents(accepted=accepted, duplicates=len(events) - accepted - len(faults), faults=faults)
+
+
+def ingest_rows(
+    connection: Connection[Any], organisation: str, rows: Iterable[bytes]
+) -> tuple[int, Sequence[int]]:
+    """Insert checked events from CSV, in the caller's transaction. For thousands of events, this is faster
+    than ``ingest``.
+
+    Args:
+        rows: parts of a CSV text without a header. The columns are ``COLUMNS``, with the values of
+            ``PlatformEvent``. No two rows have the same source and id.
+
+    Returns:
+        The number of events that were new, and the numbers of the refused rows. A row is refused if its
+        customer was erased after the event happened.
+    """
+    _share_with_erasures(connection, organisation)
+    connection.execute(MAKE_STAGE)
+    with connection.cursor() as cursor, cursor.copy(SQL["stage"]) as copy:
+        for part in rows:
+            copy.write(part)
+    return _insert(connection, INGEST_STAGED, {"organisation": organisation})
+
+
+def erased_fault(index: int, id: str) -> EventFault:
+    """Return the fault of an event whose customer was erased after the event happened."""
+    return EventFault(index=index, id=id, field="subject", message=ERASED)
+
+
+def _share_with_erasures(connection: Connection[Any], organisation: str) -> None:
+    """Take the lock that orders this transaction and an erasure: either the erasure waits for this
+    transaction, or this transaction waits and then sees the erasure.
+    """
+    connection.execute(SQL["share_with_erasures"], {"organisation": organisation})
+
+
+def _insert(connection: Connection[Any], statement: str, values: dict[str, str]) -> tuple[int, Sequence[int]]:
+    row = connection.execute(statement, values).fetchone()
+    assert row is not None, "the statement returns one row"
+    return row[0], sorted(row[1])

@@ -1,15 +1,29 @@
 -- name: share_with_erasures  many transactions that insert events hold this lock at once
 SELECT pg_advisory_xact_lock_shared(hashtextextended('erasures of ' || %(organisation)s, 0));
 
--- name: ingest  rows are sorted, so that two of these statements never wait for each other in a circle
+-- name: columns  of the rows of events that `ingest` takes
+number integer, source text, id text, type text, occurred_at timestamptz, properties jsonb,
+agent text, agent_external text, customer text, customer_external text,
+conversation text, conversation_external text,
+message text, role text, text text, model text, latency_ms integer, time_to_first_token_ms integer,
+input_tokens bigint, output_tokens bigint, cost numeric, error_class text, retrieval_hit boolean,
+sources jsonb;
+
+-- name: given_as_json
+SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS given ({columns});
+
+-- name: make_stage  a table that only this session sees, and that is empty after each transaction
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_events ({columns}) ON COMMIT DELETE ROWS;
+
+-- name: stage
+COPY pg_temp.staged_events FROM STDIN (FORMAT csv);
+
+-- name: given_in_stage
+SELECT * FROM pg_temp.staged_events;
+
+-- name: ingest  {given} selects the rows; rows are sorted, so that two of these statements never deadlock
 WITH given AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS given (
-        number integer, source text, id text, type text, occurred_at timestamptz, properties jsonb,
-        agent text, agent_external text, customer text, customer_external text,
-        conversation text, conversation_external text,
-        message text, role text, text text, model text, latency_ms integer, time_to_first_token_ms integer,
-        input_tokens bigint, output_tokens bigint, cost numeric, error_class text, retrieval_hit boolean,
-        sources jsonb)
+    {given}
 ), erased AS MATERIALIZED (
     SELECT number FROM given
     WHERE EXISTS (SELECT FROM customer_erasures WHERE organisation = %(organisation)s

@@ -8,11 +8,13 @@ The same options always give the same arrays. ``sent_events`` turns the arrays i
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Integers = NDArray[np.int64]
+#: Integers of 32 or 64 bits.
+Integers = NDArray[Any]
 Flags = NDArray[np.bool_]
 
 #: Number of events of a conversation, about the average. This number decides how many conversations are
@@ -114,13 +116,13 @@ def invent(options: InventedPlatformOptions) -> InventedPlatform:
     count = options.events
     kind, conversation = _conversations(draw, count)
     last = int(conversation[-1]) + 1
-    customer = draw.integers(0, max(1, last // CONVERSATIONS_PER_CUSTOMER), last)[conversation]
-    agent = draw.integers(0, options.agents, last)[conversation]
+    customer = _small(draw.integers(0, max(1, last // CONVERSATIONS_PER_CUSTOMER), last))[conversation]
+    agent = _small(draw.integers(0, options.agents, last))[conversation]
     time_ms = _times(draw, options, conversation, last)
     model = np.isin(kind, (EventKind.ANSWERED, EventKind.REQUESTED))
-    latency = np.where(model, draw.lognormal(6.8, 0.6, count).astype(np.int64), 0)
-    read = np.where(model, draw.integers(20, 2_000, count), 0)
-    written = np.where(model, draw.integers(5, 500, count), 0)
+    latency = _small(np.where(model, draw.lognormal(6.8, 0.6, count).astype(np.int64), 0))
+    read = _small(np.where(model, draw.integers(20, 2_000, count), 0))
+    written = _small(np.where(model, draw.integers(5, 500, count), 0))
     return InventedPlatform(
         options=options,
         kind=kind,
@@ -129,11 +131,11 @@ def invent(options: InventedPlatformOptions) -> InventedPlatform:
         customer=customer,
         agent=agent,
         latency_ms=latency,
-        time_to_first_token_ms=latency * draw.integers(10, 50, count) // 100,
+        time_to_first_token_ms=_small(latency * draw.integers(10, 50, count) // 100),
         input_tokens=read,
         output_tokens=written,
-        cost=read * INPUT_TOKEN_COST + written * OUTPUT_TOKEN_COST,
-        rating=draw.integers(1, 6, count),
+        cost=read * np.int32(INPUT_TOKEN_COST) + written * np.int32(OUTPUT_TOKEN_COST),
+        rating=_small(draw.integers(1, 6, count)),
         resolved=draw.random(count) < 0.7,
         failed=model & (draw.random(count) < ERROR_SHARE),
         retrieved=draw.random(count) < RETRIEVAL_SHARE,
@@ -156,7 +158,7 @@ def _conversations(draw: np.random.Generator, count: int) -> tuple[Integers, Int
     # the kinds.
     kinds_of_tail = np.argsort(~has, axis=1, kind="stable")[conversation, np.clip(tail, 0, 3)]
     kind = np.where(position < 2, position, EventKind.ASKED + (position - 2) % 3)
-    return np.where(tail >= 0, EventKind.FAILED + kinds_of_tail, kind), conversation
+    return _small(np.where(tail >= 0, EventKind.FAILED + kinds_of_tail, kind)), _small(conversation)
 
 
 def _times(
@@ -176,5 +178,10 @@ def _order(draw: np.random.Generator, options: InventedPlatformOptions, time_ms:
     delay = np.where(late, draw.integers(0, MAX_LATE_MS, count), draw.integers(0, MAX_DELAY_MS, count))
     again = np.flatnonzero(draw.random(count) < options.duplicates / 100)
     sent = np.concatenate([time_ms + delay, time_ms[again] + draw.integers(0, MAX_LATE_MS, len(again))])
-    numbers = np.concatenate([np.arange(count), again])
+    numbers = np.concatenate([np.arange(count, dtype=np.int32), again.astype(np.int32)])
     return np.asarray(numbers[np.argsort(sent, kind="stable")])
+
+
+def _small(values: Integers) -> Integers:
+    """Return the values as 32-bit integers, which need half as much memory."""
+    return values.astype(np.int32)

@@ -16,6 +16,8 @@ from data_jobs.platform_data.invented_platform import EventKind, InventedPlatfor
 #: The time zones of the customers. Two zones change to daylight-saving time in March, and two zones have an
 #: offset that is not a whole number of hours.
 ZONES = tuple(map(ZoneInfo, ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu")))
+PLANS = ("free", "paid")
+MODEL = "invented-model"
 CHANNELS = ("web", "email", "phone")
 ERROR_CLASSES = ("timeout", "rate_limit", "provider_unavailable")
 QUESTIONS = (
@@ -99,7 +101,7 @@ def _data(row: _DrawnEvent) -> dict[str, Any]:
     if row.kind == EventKind.SEEN:
         return {
             "name": f"Customer {row.customer}",
-            "properties": {"plan": ("free", "paid")[row.customer % 2]},
+            "properties": {"plan": PLANS[row.customer % len(PLANS)]},
         }
     data: dict[str, Any] = {
         "conversation_id": f"conversation-{row.conversation}",
@@ -127,7 +129,7 @@ def _data(row: _DrawnEvent) -> dict[str, Any]:
 
 def _measured(row: _DrawnEvent) -> dict[str, Any]:
     measured: dict[str, Any] = {
-        "model": "invented-model",
+        "model": MODEL,
         "latency_ms": row.latency_ms,
         "time_to_first_token_ms": row.time_to_first_token_ms,
         "input_tokens": row.input_tokens,

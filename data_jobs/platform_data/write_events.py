@@ -1,10 +1,11 @@
 """Write events into a file, or insert events into the database in the same way as ``POST /v1/events``.
 
 write_file(Path("events.parquet"), sent_events(platform))
-insert_events(pool, "acme", sent_events(platform))
+insert_platform(pool, platform, "acme", print)
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,12 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
 from cluster.errors import InvalidInput
-from cluster.platform_data.ingestion import ingest
-from cluster.platform_data.read_events import read_events
+from cluster.platform_data.ingestion import erased_fault, ingest_rows
+from data_jobs.platform_data.event_rows import EventRows, event_rows
+from data_jobs.platform_data.invented_platform import InventedPlatform
 
 #: Number of events in one row group of Parquet, and in one write of JSON lines.
 ROWS_AT_ONCE = 50_000
-#: Number of events that are inserted in one transaction.
-EVENTS_PER_TRANSACTION = 2_000
 COLUMNS = ("id", "source", "type", "time", "subject", "data")
 SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
 
@@ -50,23 +50,39 @@ def write_file(path: Path, events: Iterable[dict[str, Any]]) -> None:
         raise InvalidInput(f"the name of {path} must end in .jsonl or .parquet")
 
 
-def insert_events(pool: ConnectionPool, organisation: str, events: Iterable[dict[str, Any]]) -> int:
-    """Insert the events, and return how many events were new.
+def insert_platform(
+    pool: ConnectionPool, platform: InventedPlatform, organisation: str, advance: Callable[[int], None]
+) -> int:
+    """Insert the events of the platform, and return how many events were new. While the database inserts some
+    rows, a thread computes the next rows.
+
+    Args:
+        advance: is called after each transaction with the number of sent events that are done.
 
     Raises:
-        InvalidInput: an event is wrong, or its customer is erased. Events that were inserted before stay.
+        InvalidInput: the customer of an event is erased. Events that were inserted before stay.
     """
-    accepted = 0
-    for part in _parts(events, EVENTS_PER_TRANSACTION):
-        checked, faults = read_events(organisation, part)
-        with translated(), pool.connection() as connection:
-            # Commit without a wait for the disk. If the database crashes, only whole transactions are lost,
-            # and the command can be run again.
-            connection.execute("SET LOCAL synchronous_commit = off")
-            ingested = ingest(connection, organisation, checked)
-        for fault in [*faults, *ingested.faults]:
+    accepted = done = 0
+    parts = event_rows(platform, organisation)
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, parts, None)
+        while (part := following.result()) is not None:
+            following = thread.submit(next, parts, None)
+            accepted += _insert_part(pool, organisation, part)
+            done += part.sent
+            advance(done)
+    return accepted
+
+
+def _insert_part(pool: ConnectionPool, organisation: str, part: EventRows) -> int:
+    with translated(), pool.connection() as connection:
+        # Commit without a wait for the disk. If the database crashes, only whole transactions are lost,
+        # and the command can be run again.
+        connection.execute("SET LOCAL synchronous_commit = off")
+        accepted, refused = ingest_rows(connection, organisation, [bytes(part.csv)])
+        for number in refused:
+            fault = erased_fault(number, f"e{number}")
             raise InvalidInput(f"event {fault.id}: {fault.field} {fault.message}")
-        accepted += ingested.accepted
     return accepted
 
 

@@ -11,14 +11,17 @@ import pytest
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
+from cluster.platform_data.ingestion import ingest
 from cluster.platform_data.read_events import read_events
 from data_jobs.generate_platform_data import main
 from data_jobs.platform_data.invented_platform import InventedPlatformOptions, invent
 from data_jobs.platform_data.sent_events import ZONES, sent_events, truth
-from data_jobs.platform_data.write_events import insert_events
+from data_jobs.platform_data.write_events import insert_platform
 from tests.conftest import new_organisation
 
 EVENTS = 3_000
+#: The tables whose rows follow from events.
+FOLLOWING = ("agents", "customers", "conversations", "messages")
 
 
 def generated(path: Path, capsys: pytest.CaptureFixture[str], seed: int = 7) -> dict[str, Any]:
@@ -61,8 +64,10 @@ def test_the_database_agrees_with_the_truth(pool: ConnectionPool, connection: Co
     owner = new_organisation(pool)
     platform = invent(InventedPlatformOptions(seed=3, events=EVENTS, agents=3))
     found = truth(platform)
-    assert insert_events(pool, owner, sent_events(platform)) == found["events"] == EVENTS
-    assert insert_events(pool, owner, sent_events(platform)) == 0
+    done: list[int] = []
+    assert insert_platform(pool, platform, owner, done.append) == found["events"] == EVENTS
+    assert insert_platform(pool, platform, owner, done.append) == 0
+    assert done == [found["sent"]] * 2
     types = connection.execute(
         "SELECT type, count(*) FROM customer_events WHERE organisation = %s GROUP BY type", [owner]
     ).fetchall()
@@ -78,3 +83,31 @@ def test_the_database_agrees_with_the_truth(pool: ConnectionPool, connection: Co
         [owner],
     ).fetchall()
     assert dict(agents) == found["agents"]
+
+
+def test_the_rows_are_those_that_the_route_makes_of_the_same_events(
+    pool: ConnectionPool, connection: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_jobs.platform_data.event_rows.EVENTS_PER_PART", 700)
+    owner = new_organisation(pool)
+    platform = invent(InventedPlatformOptions(seed=5, events=2_000, duplicates=10))
+
+    def stored() -> dict[str, Any]:
+        return {
+            table: connection.execute(
+                f"SELECT to_jsonb({table}) - 'received_at' - 'created_at' FROM {table}"
+                f" WHERE organisation = %s ORDER BY {order}",
+                [owner],
+            ).fetchall()
+            for table, order in (("customer_events", "source, id"), *((one, "id") for one in FOLLOWING))
+        }
+
+    insert_platform(pool, platform, owner, lambda done: None)
+    by_rows = stored()
+    for table in ("messages", "customer_events", "conversations", "customers", "agents"):
+        connection.execute(f"DELETE FROM {table} WHERE organisation = %s", [owner])
+    events, faults = read_events(owner, sent_events(platform))
+    with pool.connection() as other:
+        assert ingest(other, owner, events).accepted == 2_000
+    assert faults == []
+    assert by_rows == stored()
