@@ -87,5 +87,5 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
         app.include_router(part.router)
     install_error_handlers(app)
     hide_status_422(app)
-    app.add_middleware(Boundary, settings=service.settings, keys=service.keys)
+    app.add_middleware(Boundary, settings=service.settings, keys=service.keys, admission=service.admission)
     return app

@@ -35,6 +35,7 @@ from cluster.rate_limits import ProviderLoad, breaker_states, provider_load
 from cluster.retrieval import ResultCache
 from cluster.settings import Settings, is_loopback
 from cluster.usage.events import UsageEvent, record_usage
+from serve_app.embedding.admission import Admission
 from serve_app.embedding.openai_tokens import open_openai_tokens
 from serve_app.embedding.remote_model import CallReplica
 from serve_app.embedding.served_models import ServedModels
@@ -89,7 +90,11 @@ class Service:
             settings, open_database=self._opened, keyless=keyless and is_loopback(settings.api_host)
         )
         self.usage = UsageRecorder(self._record_usage)
-        self.models = ServedModels(settings, self.usage, remote, weights=self.keys.weights)
+        #: Admits requests and the work of models, before either costs anything.
+        self.admission = Admission()
+        self.models = ServedModels(
+            settings, self.usage, remote, weights=self.keys.weights, admission=self.admission
+        )
         #: Results of searches; used on the event loop only.
         self.search_cache = ResultCache(settings.search_cache_bytes)
         self.decode = open_openai_tokens(settings)

@@ -9,7 +9,6 @@ import asyncio
 import math
 import re
 import time
-from contextlib import nullcontext
 from http import HTTPStatus
 from uuid import uuid4
 
@@ -29,6 +28,7 @@ from serve_app.edge.bodies.body import BodyLimits, RequestBody
 from serve_app.edge.bodies.content_headers import with_json_type
 from serve_app.edge.cors import Cors, RawHeaders
 from serve_app.edge.errors import http_error_response, response_of, unexpected_error_response
+from serve_app.embedding.admission import REQUEST, Admission
 
 log = structlog.get_logger(__name__)
 
@@ -55,8 +55,11 @@ MIN_UPLOAD_BYTES_PER_S = 8 * 1024
 class Boundary:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, keys: KnownKeys) -> None:
+    def __init__(
+        self, app: ASGIApp, *, settings: Settings, keys: KnownKeys, admission: Admission | None = None
+    ) -> None:
         self._app = app
+        self._admission = admission or Admission()
         self._authenticator = Authenticator(keys)
         self._cors = Cors(settings.cors_origins)
         self._timeout_s = settings.request_timeout_s
@@ -98,8 +101,14 @@ class Boundary:
                 await preflight(scope, receive, answer.send)
                 return
             caller = await self._authenticator.authenticate(scope, headers, answer.id)
-            with nullcontext() if caller is None else acting_as(caller):
+            if caller is None:
                 await self._answer(_scope_for_routes(scope, headers), receive, answer)
+                return
+            with acting_as(caller):
+                async with self._admission.admit(caller.organisation, kind=REQUEST) as admitted:
+                    await self._answer(_scope_for_routes(scope, headers), receive, answer)
+                    if answer.status < HTTPStatus.BAD_REQUEST:
+                        admitted.done()
         except ClientDisconnect:
             answer.cut_off()
         except HTTPException as exc:
@@ -108,7 +117,9 @@ class Boundary:
             if answer.status:
                 raise
             await http_error_response(exc, scope)(scope, receive, answer.send)
-        except ClusterError as exc:  # from the authenticator; the application handles the errors of routes
+        except (
+            ClusterError
+        ) as exc:  # from the authenticator or a gate; the application handles those of routes
             if answer.status:
                 raise
             await response_of(exc)(scope, receive, answer.send)

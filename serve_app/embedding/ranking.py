@@ -15,7 +15,7 @@ import numpy as np
 
 from cluster.engines import Reranker, Scored
 from cluster.errors import InvalidInput, Throttled
-from cluster.organisations.caller import require_model
+from cluster.organisations.caller import current_caller, require_model
 from cluster.usage.events import RERANKING
 from serve_app.embedding.long_inputs import CUT, InputField, LongInputPolicy
 from serve_app.embedding.prompts import model_and_kind, prompt_of
@@ -131,11 +131,30 @@ async def by_cross_encoder(
         raise Throttled(
             f"{models.reranker.waiting} requests wait for the reranker already", retry_after_s=1.0
         )
-    scored = await asyncio.wrap_future(models.reranker.submit(query, texts, most=most))
-    models.usage.add(
-        context.organisation, context.source, models.reranker.name, tokens=scored.tokens, kind=RERANKING
-    )
+    name = models.reranker.name
+    async with models.admission.admit(
+        context.organisation,
+        kind=RERANKING,
+        model=name,
+        tokens=await _most_tokens(models, query, texts, most),
+        source=context.source,
+    ) as admitted:
+        scored = await asyncio.wrap_future(models.reranker.submit(query, texts, most=most))
+        models.usage.add(context.organisation, context.source, name, tokens=scored.tokens, kind=RERANKING)
+        admitted.done(tokens=scored.tokens)
     return scored
+
+
+async def _most_tokens(models: ServedModels, query: str, texts: Sequence[str], most: int | None) -> int:
+    """Return the maximum number of tokens that the cross-encoder reads of the texts. The texts are tokenised
+    for this only if a gate needs the number; otherwise, return 0.
+    """
+    assert models.reranker is not None
+    if not models.admission.concerns(current_caller()):
+        return 0
+    beside, *pairs = await asyncio.wrap_future(models.reranker.count(query, ["", *texts]))
+    longest = models.reranker.max_tokens if most is None else min(models.reranker.max_tokens, beside + most)
+    return sum(min(tokens, longest) for tokens in pairs)
 
 
 async def _most_of_each(reranker: Reranker, question: RankingQuestion) -> int | None:

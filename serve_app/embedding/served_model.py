@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from cluster.engines import Engine, ModelEntry, describe, open_tokeniser, properties
 from cluster.errors import InvalidInput
 from cluster.settings import Settings
-from cluster.usage.events import UsageSource
+from cluster.usage.events import EMBEDDING, UsageSource
+from serve_app.embedding.admission import Admission
 from serve_app.embedding.batching import Batcher, Lane
 from serve_app.embedding.inputs import refuse_many_tokens
 from serve_app.embedding.long_inputs import CUT, INPUT, InputField, LongInputPolicy, Side
@@ -69,6 +70,7 @@ class ServedModel:
         batcher: computes vectors.
         usage: records the tokens that the model reads.
         threads: number of threads that tokenise long texts.
+        admission: admits the tokens of each request before the model reads them.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class ServedModel:
         usage: UsageRecorder,
         *,
         threads: int,
+        admission: Admission | None = None,
     ) -> None:
         self.name = name
         self.engine = engine
@@ -86,6 +89,7 @@ class ServedModel:
         #: Number of HTTP requests whose inputs have no vectors yet.
         self.waiting_requests = 0
         self._usage = usage
+        self._admission = admission or Admission()
         self._tokenising = Tokenising(engine.tokeniser, threads=threads)
 
     @classmethod
@@ -96,17 +100,21 @@ class ServedModel:
         settings: Settings,
         usage: UsageRecorder,
         weights: Mapping[str, float] | None = None,
+        admission: Admission | None = None,
     ) -> Self:
         """Serve a model with an engine of this process.
 
         Args:
             weights: as in ``open_batcher``.
+            admission: as in the constructor.
         """
         batcher = open_batcher(engine, settings, weights)
-        return cls(name, engine, batcher, usage, threads=engine.concurrency)
+        return cls(name, engine, batcher, usage, threads=engine.concurrency, admission=admission)
 
     @classmethod
-    def remote(cls, entry: ModelEntry, call: CallReplica, usage: UsageRecorder) -> Self:
+    def remote(
+        cls, entry: ModelEntry, call: CallReplica, usage: UsageRecorder, admission: Admission | None = None
+    ) -> Self:
         """Serve a model whose engine runs in its own deployment.
 
         Raises:
@@ -120,7 +128,8 @@ class ServedModel:
             dimensions=known.dimensions,
         )
         threads = entry.settings.engine_threads or os.cpu_count() or 1
-        return cls(entry.name, model, RemoteBatcher(fingerprint, call), usage, threads=threads)
+        batcher = RemoteBatcher(fingerprint, call)
+        return cls(entry.name, model, batcher, usage, threads=threads, admission=admission)
 
     @property
     def max_tokens(self) -> int:
@@ -197,19 +206,26 @@ class ServedModel:
         flat = [part for several in parts for part in several]
         kept = sum(map(len, flat))
         lane = context.lane or ("interactive" if kept <= INTERACTIVE_TOKENS else "bulk")
-        # Requests of a batch are not counted, because one call to the replica brings many such requests.
-        counted = int(context.records_usage)
-        self.waiting_requests += counted
-        try:
-            vectors = await self.batcher.embed(
-                flat, lane=lane, organisation=context.organisation, deadline_s=context.deadline_s
-            )
-        finally:
-            self.waiting_requests -= counted
-        made = self._made(ids, parts, vectors, averages=averages)
-        if context.records_usage:
-            self._usage.add(context.organisation, context.source, self.name, tokens=sum(made.token_counts))
-        return made
+        if not context.records_usage:  # the caller admits and counts such inputs, such as those of a batch
+            vectors = await self._vectors(flat, context, lane)
+            return self._made(ids, parts, vectors, averages=averages)
+        tokens = kept + len(flat) * self.engine.tokeniser.special_tokens
+        async with self._admission.admit(
+            context.organisation, kind=EMBEDDING, model=self.name, tokens=tokens, source=context.source
+        ) as admitted:
+            self.waiting_requests += 1
+            try:
+                vectors = await self._vectors(flat, context, lane)
+            finally:
+                self.waiting_requests -= 1
+            self._usage.add(context.organisation, context.source, self.name, tokens=tokens)
+            admitted.done(tokens=tokens)
+        return self._made(ids, parts, vectors, averages=averages)
+
+    async def _vectors(self, ids: list[Ids], context: RequestContext, lane: Lane) -> NDArray[np.float32]:
+        return await self.batcher.embed(
+            ids, lane=lane, organisation=context.organisation, deadline_s=context.deadline_s
+        )
 
     def _most(self, long: LongInputPolicy) -> int:
         """Return the maximum number of tokens to read of an input, special tokens not counted.

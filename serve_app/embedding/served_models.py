@@ -10,6 +10,7 @@ from cluster.engines import Engine, Fingerprint, ProviderEngine, Registry, open_
 from cluster.errors import Conflict, NotFound
 from cluster.organisations.caller import require_model
 from cluster.settings import Settings
+from serve_app.embedding.admission import Admission
 from serve_app.embedding.remote_model import CallReplica
 from serve_app.embedding.served_model import ServedModel
 from serve_app.embedding.usage import UsageRecorder
@@ -37,6 +38,7 @@ class ServedModels(Mapping[str, ServedModel]):
         remote: for each model with its own deployment, by name, a function that calls a replica of the model.
             All other models are opened in this process.
         weights: as in ``served_model.open_batcher``.
+        admission: admits the tokens of each request before a model reads them.
     """
 
     def __init__(
@@ -46,9 +48,11 @@ class ServedModels(Mapping[str, ServedModel]):
         remote: Mapping[str, CallReplica] | None = None,
         *,
         weights: Mapping[str, float] | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self._registry = registry = Registry(settings)
         remote = remote or {}
+        self.admission = admission or Admission()
         #: The kind of engine of each model, by the name of the model.
         self.kinds: Mapping[str, str] = {name: entry.kind for name, entry in registry.entries.items()}
         #: The engines of this process, by the name of the model.
@@ -56,9 +60,9 @@ class ServedModels(Mapping[str, ServedModel]):
             entry.name: open_engine(entry) for entry in registry.entries.values() if entry.name not in remote
         }
         self._by_name = {
-            name: ServedModel.remote(entry, remote[name], usage)
+            name: ServedModel.remote(entry, remote[name], usage, self.admission)
             if name in remote
-            else ServedModel.local(name, self.engines[name], settings, usage, weights)
+            else ServedModel.local(name, self.engines[name], settings, usage, weights, self.admission)
             for name, entry in registry.entries.items()
         }
         self._by_fingerprint = {model.engine.fingerprint.id: model for model in self._by_name.values()}
