@@ -25,11 +25,11 @@ SELECT * FROM pg_temp.staged_events;
 WITH given AS MATERIALIZED (
     {given}
 ), erased AS MATERIALIZED (
-    SELECT number FROM given
-    WHERE EXISTS (SELECT FROM customer_erasures WHERE organisation = %(organisation)s
-            AND id = given.customer AND erased_at >= given.occurred_at)
-        OR EXISTS (SELECT FROM customer_erasures WHERE organisation = %(organisation)s
-            AND id = given.conversation AND erased_at >= given.occurred_at)
+    SELECT number FROM given JOIN customer_erasures AS erasure ON erasure.id = given.customer
+    WHERE erasure.organisation = %(organisation)s AND erasure.erased_at >= given.occurred_at
+    UNION
+    SELECT number FROM given JOIN customer_erasures AS erasure ON erasure.id = given.conversation
+    WHERE erasure.organisation = %(organisation)s AND erasure.erased_at >= given.occurred_at
 ), added AS (
     INSERT INTO customer_events
         (organisation, source, id, type, occurred_at, agent, customer, conversation, properties)

@@ -6,6 +6,7 @@ insert_platform(pool, platform, "acme", print)
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ from psycopg_pool import ConnectionPool
 from cluster.database import translated
 from cluster.errors import InvalidInput
 from cluster.platform_data.ingestion import erased_fault, ingest_rows
-from data_jobs.platform_data.event_rows import EventRows, event_rows
+from data_jobs.platform_data.event_rows import event_rows
 from data_jobs.platform_data.invented_platform import InventedPlatform
 
 #: Number of events in one row group of Parquet, and in one write of JSON lines.
 ROWS_AT_ONCE = 50_000
+#: Number of transactions that insert generated events at the same time. One transaction uses one core of the
+#: database.
+CONNECTIONS = 2
 COLUMNS = ("id", "source", "type", "time", "subject", "data")
 SCHEMA = pa.schema([(name, pa.string()) for name in COLUMNS])
 
@@ -53,8 +57,8 @@ def write_file(path: Path, events: Iterable[dict[str, Any]]) -> None:
 def insert_platform(
     pool: ConnectionPool, platform: InventedPlatform, organisation: str, advance: Callable[[int], None]
 ) -> int:
-    """Insert the events of the platform, and return how many events were new. While the database inserts some
-    rows, a thread computes the next rows.
+    """Insert the events of the platform, and return how many events were new. ``CONNECTIONS`` transactions
+    insert rows at the same time, while a thread computes the next rows.
 
     Args:
         advance: is called after each transaction with the number of sent events that are done.
@@ -63,23 +67,24 @@ def insert_platform(
         InvalidInput: the customer of an event is erased. Events that were inserted before stay.
     """
     accepted = done = 0
-    parts = event_rows(platform, organisation)
-    with ThreadPoolExecutor(1) as thread:
-        following = thread.submit(next, parts, None)
+    parts = event_rows(platform, organisation, texts=CONNECTIONS)
+    insert = partial(_insert_text, pool, organisation)
+    with ThreadPoolExecutor(1 + CONNECTIONS) as threads:
+        following = threads.submit(next, parts, None)
         while (part := following.result()) is not None:
-            following = thread.submit(next, parts, None)
-            accepted += _insert_part(pool, organisation, part)
+            following = threads.submit(next, parts, None)
+            accepted += sum(threads.map(insert, part.texts))
             done += part.sent
             advance(done)
     return accepted
 
 
-def _insert_part(pool: ConnectionPool, organisation: str, part: EventRows) -> int:
+def _insert_text(pool: ConnectionPool, organisation: str, text: memoryview) -> int:
     with translated(), pool.connection() as connection:
         # Commit without a wait for the disk. If the database crashes, only whole transactions are lost,
         # and the command can be run again.
         connection.execute("SET LOCAL synchronous_commit = off")
-        accepted, refused = ingest_rows(connection, organisation, [bytes(part.csv)])
+        accepted, refused = ingest_rows(connection, organisation, [bytes(text)])
         for number in refused:
             fault = erased_fault(number, f"e{number}")
             raise InvalidInput(f"event {fault.id}: {fault.field} {fault.message}")
