@@ -31,7 +31,12 @@ SQL = queries("cluster.documents", "organisation_deletion.sql")
 #: Maximum number of rows that one transaction deletes.
 ROWS_AT_ONCE = 2_000
 #: Tables whose rows are kept, because bills need usage and prices, and the audit log never loses a row.
-KEPT = frozenset({"usage_events", "usage_prices", "audit_events"})
+KEPT = frozenset(
+    {
+        *("usage_events", "usage_prices", "usage_hourly", "usage_daily"),
+        *("dirty_windows", "analytics_progress", "audit_events"),
+    }
+)
 REASON = "the organisation is being deleted"
 CODE = "organisation_deleted"
 

@@ -8,7 +8,13 @@ from cluster.database.queries import queries
 from tests.conftest import ROOT
 
 #: Packages with statements on data of organisations.
-OWNED = ("cluster/documents", "cluster/jobs", "cluster/organisations", "cluster/webhooks")
+OWNED = (
+    "cluster/analytics",
+    "cluster/documents",
+    "cluster/jobs",
+    "cluster/organisations",
+    "cluster/webhooks",
+)
 FILES = sorted(file for package in OWNED for file in (ROOT / package).rglob("*.sql"))
 #: Statements of the queue, of upkeep and of the operator, which concern every organisation. The names of
 #: further such statements end in ``_of_all``.

@@ -1,0 +1,20 @@
+-- name: replace
+DELETE FROM {table} WHERE organisation = %(organisation)s AND {bucket} = ANY(%(buckets)s::{type}[]);
+
+-- name: sum  each hour has one price, so sums of an hour are priced
+INSERT INTO {table} (organisation, {bucket}, agent, model, source, kind, quantity, cost, events)
+WITH span AS MATERIALIZED (
+    SELECT * FROM unnest(%(buckets)s::{type}[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+        AS span (bucket, starts_at, ends_at)
+), piece AS (
+    SELECT span.bucket, event.agent, event.model, event.source, event.kind,
+        date_trunc('hour', event.at, 'UTC') AS hour, sum(event.quantity) AS quantity, sum(event.cost) AS cost,
+        count(*) AS events
+    FROM span JOIN usage_events AS event ON event.organisation = %(organisation)s
+        AND event.at >= span.starts_at AND event.at < span.ends_at
+    GROUP BY 1, 2, 3, 4, 5, 6
+)
+SELECT %(organisation)s, bucket, agent, model, source, kind, sum(quantity),
+    sum(usage_cost(%(organisation)s, kind, model, hour, quantity, cost)), sum(events)
+FROM piece
+GROUP BY bucket, agent, model, source, kind;
