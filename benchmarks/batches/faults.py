@@ -101,7 +101,8 @@ def _check(run: BatchRun, batch: Batch) -> list[tuple[str, str, str]]:
     tokens = int((tokeniser.count([asked[id] for id in in_output]) + tokeniser.special_tokens).sum())
     in_answers = sum(line["response"]["body"]["usage"]["total_tokens"] for line in output)
     with open_pool(run.settings) as pool, pool.connection() as connection:
-        query = "SELECT coalesce(sum(quantity), 0)::bigint FROM usage_events WHERE job = %s AND model = %s"
+        query = "SELECT coalesce(sum(quantity), 0)::bigint FROM usage_events"
+        query += " WHERE job = %s AND model = %s AND unit = 'tokens'"
         (recorded,) = connection.execute(query, [batch.to_dict()["job_id"], MODEL]).fetchone() or (0,)
     in_batch = batch.usage.total_tokens if batch.usage else 0
     return [

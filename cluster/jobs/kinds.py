@@ -204,6 +204,7 @@ EMPTY_OUTBOX = _upkeep("empty_outbox")
 RENEW_WORDS = _upkeep("renew_words", "rows")
 ARCHIVE_JOBS = _upkeep("archive_jobs", "jobs", "entries", "uploads", "deliveries")
 DISCARD_UNFINISHED = _upkeep("discard_unfinished", "blobs")
+MEASURE_STORAGE = _upkeep("measure_storage", "organisations")
 
 #: Every kind, by its name.
 KINDS: Mapping[str, JobKind] = MappingProxyType(
@@ -226,6 +227,7 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
             RENEW_WORDS,
             ARCHIVE_JOBS,
             DISCARD_UNFINISHED,
+            MEASURE_STORAGE,
         )
     }
 )

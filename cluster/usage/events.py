@@ -107,9 +107,13 @@ def event_id(kind: str, work: str) -> str:
 
 def record_usage(connection: Connection[Any], events: Iterable[UsageEvent]) -> None:
     """Write the events in the caller's transaction. An event whose id is already stored is not written again.
+    An event with the quantity 0 is not written.
 
     Raises:
         ForeignKeyViolation: an event names an organisation that does not exist.
     """
     with connection.cursor() as cursor:
-        cursor.executemany(SQL["record"], [{**asdict(event), "unit": UNITS[event.kind]} for event in events])
+        cursor.executemany(
+            SQL["record"],
+            [{**asdict(event), "unit": UNITS[event.kind]} for event in events if event.quantity],
+        )

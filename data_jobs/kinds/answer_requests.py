@@ -255,6 +255,7 @@ class _PartWriter:
     _writers: dict[bool, BlobWriter] = field(default_factory=dict)
     _counts: Counter[bool] = field(default_factory=Counter)
     _tokens: Counter[str] = field(default_factory=Counter)
+    _by_model: Counter[str] = field(default_factory=Counter)
 
     @property
     def is_full(self) -> bool:
@@ -278,6 +279,7 @@ class _PartWriter:
             self._counts[answer.succeeded] += 1
             if answer.model:
                 self._tokens[answer.model] += answer.tokens
+                self._by_model[answer.model] += 1
         self.requests += len(requests)
         self._next_line = requests[-1].number + 1
 
@@ -292,9 +294,10 @@ class _PartWriter:
             completed=self._counts[True],
             failed=self._counts[False],
             tokens=dict(self._tokens),
+            requests=dict(self._by_model),
         )
         self.first_line, self.requests, self._bytes = self._next_line, 0, 0
-        self._writers, self._counts, self._tokens = {}, Counter(), Counter()
+        self._writers, self._counts, self._tokens, self._by_model = {}, Counter(), Counter(), Counter()
         return part
 
     def __enter__(self) -> "_PartWriter":

@@ -33,6 +33,7 @@ from cluster.documents.given_vectors.given_rows import GivenRows
 from cluster.documents.given_vectors.insert import (
     NOT_OF_ROWS,
     AheadOfRows,
+    AskedBy,
     insert,
     require_given,
     write_ahead,
@@ -248,15 +249,15 @@ class _Insertion:
 
     async def _insert_part(self, part: _Rows, ready: AheadOfRows | None) -> None:
         job, store = self.attempt.job, self.store
-        if ready is not None and ready.rows is part.rows:
-            ahead = ready
-        else:
+        ahead = ready if ready is not None and ready.rows is part.rows else None
+        if ahead is None:
             ahead = await self.attempt.in_thread(partial(write_ahead, self.index, store, part.rows))
         faults = sorted([*part.faults, *ahead.refused], key=lambda fault: fault.row)
 
         def write(connection: Connection[Any]) -> Standing:
             attempts.hold(connection, job)
-            done = insert(connection, self.index, store, ahead, probably_new=self.misses < MAX_MISSES)
+            asked = AskedBy(work=f"{job.id}/{part.last}", job=job.id)
+            done = insert(connection, self.index, store, ahead, asked, probably_new=self.misses < MAX_MISSES)
             self.misses += 0 if done.copied else 1
             standing = self.standing.after(part.last, done.written, faults)
             save_standing(connection, job.organisation, job.id, standing, faults)
@@ -315,7 +316,6 @@ class _Insertion:
     def _finish(self, blob: Blob | None, connection: Connection[Any]) -> None:
         job, standing = self.attempt.job, self.standing
         attempts.hold(connection, job)
-        error_file = None if blob is None else self._error_file(connection, blob).id
         touch_store(connection, self.store)
         found = {
             "vector_store": self.store.id,
@@ -328,7 +328,7 @@ class _Insertion:
                 kind: {"rows": rows, "first_rows": list(standing.first_failed[kind])}
                 for kind, rows in standing.failed.items()
             },
-            "error_file": error_file,
+            "error_file": None if blob is None else self._error_file(connection, blob).id,
             "ignored_fields": list(self.ignored),
         }
         forget_standing(connection, job.organisation, job.id)

@@ -19,6 +19,7 @@ from cluster.jobs.kinds import (
     EXPIRE,
     INDEX_FILE,
     INGEST_FILES,
+    MEASURE_STORAGE,
     RENEW_WORDS,
 )
 from data_jobs.kinds.bulk_insert_vectors import BulkInsertVectors
@@ -35,6 +36,7 @@ from data_jobs.kinds.upkeep import (
     discard_unfinished,
     empty_outbox,
     expire,
+    measure_storage,
     renew_old_words,
 )
 from data_jobs.worker.job_attempt import JobFunction
@@ -54,6 +56,7 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
         RENEW_WORDS.name: partial(Upkeep, renew_old_words),
         ARCHIVE_JOBS.name: partial(Upkeep, archive_jobs),
         DISCARD_UNFINISHED.name: partial(Upkeep, discard_unfinished),
+        MEASURE_STORAGE.name: partial(Upkeep, measure_storage),
     }
 )
 

@@ -17,6 +17,7 @@ from cluster.documents.chunks.change_counters import count_changes
 from cluster.documents.chunks.chunk_words import renew_words
 from cluster.documents.chunks.missing_indexes import build_missing
 from cluster.documents.files import expire_files, release_blobs
+from cluster.documents.storage_usage import record_storage
 from cluster.documents.uploads import expire_uploads
 from cluster.documents.vector_stores.store_upkeep import expire_stores
 from cluster.jobs import attempts
@@ -119,3 +120,10 @@ def discard_unfinished(resources: Resources, settings: Settings, pool: Connectio
     """
     del settings, pool
     return {"blobs": resources.blobs.discard_unfinished(older_than_s=UNFINISHED_S)}
+
+
+def measure_storage(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
+    """Record the bytes and vectors that each organisation stores today, unless this was recorded already."""
+    del resources, settings
+    with translated(), pool.connection() as connection:
+        return {"organisations": record_storage(connection)}

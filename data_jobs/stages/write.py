@@ -19,7 +19,8 @@ from cluster.errors import Permanent
 from cluster.logs import about
 from cluster.records import Outcome
 from cluster.settings import Settings
-from cluster.usage.events import EMBEDDING, UsageEvent, UsageSource, event_id, record_usage
+from cluster.usage.events import UsageSource, record_usage
+from cluster.usage.work import DocumentWork, document_usage
 from cluster.vector_index.attributes import merged_attributes
 from data_jobs.sources import file_name
 from data_jobs.stages import process_resources
@@ -109,7 +110,7 @@ class DocumentWriter:
     the transaction. ``unchanged``, ``success`` and ``failure`` return the document's row of ``RESULTS``.
 
     Args:
-        source: kind of the usage events for the embedded tokens.
+        source: source of the usage events.
         attributes: makes the attributes of a chunk; None means the attributes of an ingested document.
     """
 
@@ -194,7 +195,8 @@ class DocumentWriter:
         )
         documents.record_success(connection, self._attempt(row), content)
         tokens_embedded = int(lengths[~stored].sum())
-        self._record_usage(connection, row, tokens_embedded)
+        done = DocumentWork(tokens=tokens_embedded, pages=row["pages"], chunks=written.written)
+        self._record_usage(connection, row, done)
         return {
             **result(row["source"], row["document"], content.outcome, content.detail),
             "pages": row["pages"],
@@ -212,22 +214,14 @@ class DocumentWriter:
         documents.record_failure(connection, self._attempt(row), outcome, row["detail"])
         return {**result(row["source"], row["document"], outcome, row["detail"]), "pages": row["pages"]}
 
-    def _record_usage(self, connection: Connection[Any], row: DocumentRow, tokens: int) -> None:
-        """Record the number of tokens that this job embedded. A repeated call does not record the tokens
-        again.
-        """
+    def _record_usage(self, connection: Connection[Any], row: DocumentRow, done: DocumentWork) -> None:
+        """Record what this job did for the document. A repeated call does not record it again."""
         work = (
             f"{self._store.id}/{row['document']}/{row['content_hash']}/{self._pipeline_version}/{self._job}"
         )
-        event = UsageEvent(
-            organisation=self._store.organisation,
-            id=event_id(EMBEDDING, work),
-            source=self._source,
-            model=self._store.fingerprint.model,
-            quantity=tokens,
-            job=self._job,
-        )
-        record_usage(connection, [event] if tokens else [])
+        organisation, model = self._store.organisation, self._store.fingerprint.model
+        events = document_usage(organisation, work, done, source=self._source, model=model, job=self._job)
+        record_usage(connection, events)
 
     def _attempt(self, row: DocumentRow) -> documents.DocumentAttempt:
         return documents.DocumentAttempt(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import structlog
+from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
@@ -22,6 +23,8 @@ from cluster.documents.indexing import Ahead, ChunkIndex
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import Permanent
 from cluster.settings import Settings
+from cluster.usage.events import UsageSource, record_usage
+from cluster.usage.work import chunk_usage
 from cluster.vector_index.contract import Written
 from data_jobs.stages.database_retry import with_database_retry
 from data_jobs.transfer.reading import Part, with_vectors
@@ -167,12 +170,19 @@ class StoreWriter:
                     ahead=_part_of(ahead, rows[copied.id]),
                 )
                 result.require_all()
+                self._record_usage(connection, target, result)
                 written.append(result)
         return written, [one for one in some if one not in free]
 
     def _write_chunks(self, rows: list[ChunkRecord]) -> None:
+        collection = self._store.collection
+
         def once() -> Written:
-            return self._index.upsert(*self._place, rows, collection=self._store.collection)
+            ahead = self._index.write_ahead(*self._place, rows, collection=collection)
+            with translated(), self._pool.connection() as connection, connection.transaction():
+                written = self._index.merge(connection, *self._place, rows, collection, ahead, known={})
+                self._record_usage(connection, rows[0].id, written)
+            return written
 
         try:
             self.counts.add(self._retry(once))
@@ -184,6 +194,18 @@ class StoreWriter:
                 self.counts.leave_out(id, str(exc), 1)
             if rest := [row for row in rows if row.id not in refused]:
                 self._write_chunks(rest)
+
+    def _record_usage(self, connection: Connection[Any], of: str, written: Written) -> None:
+        """Record the written chunks.
+
+        Args:
+            of: id of the document of the chunks, or of the first chunk if the chunks have no document.
+        """
+        work = f"{self._store.id}/{of}/{self._job}"
+        event = chunk_usage(
+            self._store.organisation, work, written.written, source=UsageSource.JOB, job=self._job
+        )
+        record_usage(connection, [event])
 
     def _retry(self, work: Callable[[], T]) -> T:
         return with_database_retry(self._settings, work, pool=self._pool)

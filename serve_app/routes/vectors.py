@@ -6,6 +6,7 @@ of millions of rows, submit a job of the kind ``bulk_insert_vectors``.
 
 import asyncio
 from typing import Annotated, Any, Literal, Self
+from uuid import uuid4
 
 from psycopg import Connection
 from pydantic import Field
@@ -15,10 +16,11 @@ from cluster.documents.chunks.chunk_changes import delete_chunks
 from cluster.documents.chunks.chunk_rows import MAX_ID_CHARACTERS, MAX_TEXT_BYTES
 from cluster.documents.given_vectors.faults import FaultKind, RowFault
 from cluster.documents.given_vectors.given_rows import RowChecker
-from cluster.documents.given_vectors.insert import AheadOfRows, insert, require_given, write_ahead
+from cluster.documents.given_vectors.insert import AheadOfRows, AskedBy, insert, require_given, write_ahead
 from cluster.documents.indexing import ChunkIndex
 from cluster.documents.vector_stores.stores import get_store, require_live, touch_store
 from cluster.errors import InvalidInput
+from cluster.organisations.caller import current_key
 from cluster.records import MAX_ATTRIBUTES
 from cluster.vector_index import Written
 from serve_app.edge.authentication import Organisation
@@ -141,9 +143,11 @@ async def insert_vectors(
     index, ahead = await service.in_database(lambda _, indexes: ahead_of_rows(indexes.of(store)))
     failed = sorted([*faults, *ahead.refused], key=lambda fault: fault.row)
 
+    asked = AskedBy(work=uuid4().hex, key=current_key())
+
     def write(connection: Connection[Any]) -> InsertedVectors:
         touch_store(connection, store)
-        return InsertedVectors.of(store.id, insert(connection, index, store, ahead).written, failed)
+        return InsertedVectors.of(store.id, insert(connection, index, store, ahead, asked).written, failed)
 
     answer = await once(write)
     await service.in_database(lambda _, indexes: indexes.settle(store))

@@ -25,7 +25,7 @@ from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.files import File, create_file, get_file
 from cluster.documents.given_vectors.given_rows import RowChecker
-from cluster.documents.given_vectors.insert import insert, write_ahead
+from cluster.documents.given_vectors.insert import AskedBy, insert, write_ahead
 from cluster.documents.indexing import ChunkIndex
 from cluster.documents.vector_stores.attaching import attach
 from cluster.documents.vector_stores.store_files import FileStatus, StoreFile, get_store_file
@@ -303,7 +303,7 @@ def test_given_vectors_need_no_document(
     index.ensure(store.collection, dim=2)
     rows, _ = RowChecker(2).check([(1, {"id": "a", "vector": [1, 2]})])
     with connection.transaction():
-        insert(connection, index, store, write_ahead(index, store, rows))
+        insert(connection, index, store, write_ahead(index, store, rows), AskedBy(work="rows"))
     assert examine(home, mend=True).findings == []
     assert index.count(organisation, store.id, collection=store.collection) == 1
 

@@ -58,12 +58,13 @@ class BatchClient(LocalClient):
         """The lines of the output file and of the error file."""
         return self.lines(batch.output_file), self.lines(batch.error_file)
 
-    def usage(self) -> list[tuple[str, str, int]]:
+    def usage(self, kind: str = "embedding") -> list[tuple[str, str, int]]:
+        """The sums of the events of a kind, by model and source."""
         with self.pool.connection() as connection:
             return connection.execute(
                 "SELECT model, source, sum(quantity)::int FROM usage_events WHERE organisation = %s"
-                " GROUP BY model, source",
-                [self.organisation],
+                " AND kind = %s GROUP BY model, source",
+                [self.organisation, kind],
             ).fetchall()
 
 

@@ -241,9 +241,10 @@ def _check_job(home: Home, one: Accepted, state: str) -> None:
         *key,
     )
     assert events == sorted(events), "an attempt wrote an event after the next attempt had begun"
-    used = home.ask("SELECT quantity FROM usage_events WHERE organisation = %s AND job = %s", *key)
-    tokens = result["tokens_embedded"] if state == "succeeded" else 0
-    assert used == ([(tokens,)] if tokens else [])
+    used = home.ask("SELECT kind, quantity FROM usage_events WHERE organisation = %s AND job = %s", *key)
+    counts = {"embedding": "tokens_embedded", "page": "pages", "chunk": "embedded"}
+    done = {kind: result[name] for kind, name in counts.items()} if state == "succeeded" else {}
+    assert sorted(used) == sorted((kind, count) for kind, count in done.items() if count)
     status = {"succeeded": "completed"}.get(state, state)
     attached = home.ask(
         "SELECT status FROM vector_store_files"

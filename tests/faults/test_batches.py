@@ -46,7 +46,8 @@ def test_a_batch_answers_and_bills_each_request_once_whatever_is_killed(
     assert (ended.status, ended.completed, ended.failed) == ("completed", REQUESTS - len(bad), len(bad))
     tokeniser = open_tokeniser(Registry(home.settings).default)
     counted = tokeniser.count([text for text in texts.values() if text]) + tokeniser.special_tokens
-    assert client.usage() == [(MODEL, "job", int(counted.sum()))]
+    assert client.usage() == [(MODEL, "batch", int(counted.sum()))]
+    assert client.usage("request") == [(MODEL, "batch", REQUESTS - len(bad))]
     assert len({line["id"] for line in output + error}) == REQUESTS
 
 

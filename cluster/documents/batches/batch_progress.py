@@ -1,9 +1,9 @@
 """Record the progress of a batch: when it begins, which parts are done, and how it ends.
 
 A part holds the answers of consecutive lines of the input file, as blobs. A new attempt of the batch's job
-continues after the last recorded part, so each line is in exactly one part. The tokens of a part are recorded
-as usage in the transaction that adds the part. The caller locks the batch (``batches.lock_batch``) and its
-job (``attempts.hold``).
+continues after the last recorded part, so each line is in exactly one part. The tokens and requests of a part
+are recorded as usage in the transaction that adds the part. The caller locks the batch
+(``batches.lock_batch``) and its job (``attempts.hold``).
 
     begin(connection, batch, total=20_000, fingerprints={...})
     add_part(connection, blobs, batch, part)
@@ -21,7 +21,8 @@ from cluster.documents.batches.batch_input import InputError
 from cluster.documents.batches.batches import SQL, BatchStatus, RequestBatch
 from cluster.documents.files import create_file, require_blob
 from cluster.errors import Conflict, Unavailable
-from cluster.usage.events import EMBEDDING, UsageEvent, UsageSource, event_id, record_usage
+from cluster.usage.events import record_usage
+from cluster.usage.work import batch_usage
 
 #: For each part, the hashes of its output blob and its error blob. A hash is None if the part has no such
 #: blob.
@@ -46,6 +47,8 @@ class BatchPart:
     failed: int
     #: For each model, by name, the number of tokens that the model read.
     tokens: dict[str, int] = field(default_factory=dict)
+    #: For each model, by name, the number of requests that the model answered.
+    requests: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,17 +103,13 @@ def add_part(connection: Connection[Any], blobs: BlobStore, batch: RequestBatch,
     connection.execute(SQL["count_part"], values)
     record_usage(
         connection,
-        [
-            UsageEvent(
-                organisation=batch.organisation,
-                id=event_id(EMBEDDING, f"{batch.id}/{part.first_line}/{model}"),
-                source=UsageSource.JOB,
-                model=model,
-                quantity=tokens,
-                job=batch.job,
-            )
-            for model, tokens in part.tokens.items()
-        ],
+        batch_usage(
+            batch.organisation,
+            f"{batch.id}/{part.first_line}",
+            tokens=part.tokens,
+            requests=part.requests,
+            job=batch.job,
+        ),
     )
 
 

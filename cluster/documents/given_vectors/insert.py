@@ -2,7 +2,7 @@
 
     ahead = write_ahead(index, store, rows)
     with connection.transaction():
-        written = insert(connection, index, store, ahead)
+        written = insert(connection, index, store, ahead, AskedBy(work=request_id))
     index.settle(store.organisation, store.id)
 
 ``write_ahead`` prepares the rows, and writes their vectors if the index of the store is external. A chunk has
@@ -25,6 +25,8 @@ from cluster.documents.given_vectors.stored_rows import accepted_rows, chunk_rec
 from cluster.documents.indexing import Ahead, ChunkIndex
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import Conflict, Misconfigured, NotFound, Permanent
+from cluster.usage.events import UsageSource, record_usage
+from cluster.usage.work import chunk_usage
 from cluster.vector_index.contract import Written
 
 SQL = queries("cluster.documents.given_vectors", "insert.sql")
@@ -96,6 +98,18 @@ def write_ahead(index: ChunkIndex, store: VectorStore, rows: GivenRows) -> Ahead
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AskedBy:
+    """The request or the job that inserts rows."""
+
+    #: Identifies the insertion. The id of the usage event is made from this text.
+    work: str
+    #: Id of the job; None if a request inserts the rows.
+    job: str | None = None
+    #: Id of the API key of the request; None if the request has no key of an organisation.
+    key: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Inserted:
     """The result of one call of ``insert``."""
 
@@ -109,15 +123,18 @@ def insert(
     index: ChunkIndex,
     store: VectorStore,
     ahead: AheadOfRows,
+    asked: AskedBy,
     *,
     probably_new: bool = False,
 ) -> Inserted:
-    """Store the rows in the caller's transaction. The store cannot be deleted until the transaction ends.
+    """Store the rows in the caller's transaction, and record the written rows as usage. The store cannot be
+    deleted until the transaction ends.
 
     Call ``touch_store`` before this function and not after it, because two transactions that hold a share
     lock on the store's row and then change the row would deadlock.
 
     Args:
+        asked: the request or the job that inserts the rows.
         probably_new: True to try ``COPY`` first. ``COPY`` is much faster if all rows are new. If a row is
             stored already, the attempt is lost time.
 
@@ -132,6 +149,27 @@ def insert(
         raise NotFound(f"no vector store {store.id!r}")
     if found[0]:
         raise Conflict(f"vector store {store.id!r} has expired; create a new one")
+    done = _stored(connection, index, store, ahead, probably_new=probably_new)
+    event = chunk_usage(
+        store.organisation,
+        asked.work,
+        done.written.written,
+        source=UsageSource.HTTP if asked.job is None else UsageSource.JOB,
+        job=asked.job,
+        key=asked.key,
+    )
+    record_usage(connection, [event])
+    return done
+
+
+def _stored(
+    connection: Connection[Any],
+    index: ChunkIndex,
+    store: VectorStore,
+    ahead: AheadOfRows,
+    *,
+    probably_new: bool,
+) -> Inserted:
     place, collection = (store.organisation, store.id), store.collection
     if index.external is not None:
         merged = index.merge(connection, *place, ahead.records, collection, ahead.ahead, known={})

@@ -25,6 +25,7 @@ from cluster.jobs.kinds import (
     DISCARD_UNFINISHED,
     EMPTY_OUTBOX,
     EXPIRE,
+    MEASURE_STORAGE,
     RENEW_WORDS,
     JobKind,
 )
@@ -59,6 +60,7 @@ SYSTEM_SCHEDULES: tuple[SystemSchedule, ...] = (
     SystemSchedule("sched_renew_words", RENEW_WORDS, "*/10 * * * *"),
     SystemSchedule("sched_archive_jobs", ARCHIVE_JOBS, "17 3 * * *"),
     SystemSchedule("sched_discard_unfinished", DISCARD_UNFINISHED, "47 3 * * *"),
+    SystemSchedule("sched_measure_storage", MEASURE_STORAGE, "5 * * * *"),
 )
 
 

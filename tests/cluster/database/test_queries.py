@@ -13,6 +13,7 @@ OWNED = (
     "cluster/documents",
     "cluster/jobs",
     "cluster/organisations",
+    "cluster/usage",
     "cluster/webhooks",
 )
 FILES = sorted(file for package in OWNED for file in (ROOT / package).rglob("*.sql"))

@@ -83,7 +83,8 @@ def test_every_request_is_answered_in_the_file_where_it_belongs(client: BatchCli
     assert isinstance(body["data"][0]["embedding"], str)
     assert all(line["error"] is None for line in output + error)
     tokens = sum(line["response"]["body"]["usage"]["total_tokens"] for line in output)
-    assert client.usage() == [(MODEL, "job", tokens)]
+    assert client.usage() == [(MODEL, "batch", tokens)]
+    assert client.usage("request") == [(MODEL, "batch", 4)]
     assert ended.tokens == {MODEL: tokens}
     job = client.ended(batch.job)
     assert (job.state, job.done, job.total, job.priority_class) == (JobState.SUCCEEDED, 7, 7, "low")
@@ -157,7 +158,7 @@ def test_cancelling_keeps_what_is_done(client: BatchClient, answerer: Answerer) 
     assert (ids(output), ids(error)) == (NUMBERS[:10], NUMBERS[10:])
     assert {line["error"]["code"] for line in error} == {"batch_cancelled"}
     assert client.ended(batch.job).state == JobState.CANCELLED
-    assert client.usage() == [(MODEL, "job", 10 * 4)]
+    assert client.usage() == [(MODEL, "batch", 10 * 4)]
     assert client.cancel(batch.id).status == "cancelled"
 
 
@@ -208,7 +209,8 @@ def test_a_new_attempt_continues_after_the_last_part(client: BatchClient, answer
     output, error = client.files(ended)
     assert (ids(output), error) == (NUMBERS, [])
     assert not any(b'"text 9"' in line for call in answerer.calls[first:] for line in call)
-    assert client.usage() == [(MODEL, "job", 30 * 4)]
+    assert client.usage() == [(MODEL, "batch", 30 * 4)]
+    assert client.usage("request") == [(MODEL, "batch", 30)]
 
 
 def test_requests_that_the_model_refuses_for_now_are_sent_again_alone(

@@ -54,7 +54,7 @@ def test_a_remote_batch_is_answered_and_counted_once(client: BatchClient, provid
     assert (ids(output), ids(error)) == ([f"{number}" for number in range(REQUESTS)], ["empty"])
     assert len(output[0]["response"]["body"]["data"][0]["embedding"]) == 1536
     answered = sum(provider.provider.answered_tokens.values())
-    assert [used for used in client.usage() if used[1] == "job"] == [("remote", "job", answered)]
+    assert [used for used in client.usage() if used[1] == "batch"] == [("remote", "batch", answered)]
 
 
 def wrong_key(provider: Server) -> None:
