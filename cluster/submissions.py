@@ -27,11 +27,18 @@ from cluster.documents.vector_stores.stores import get_store, require_live
 from cluster.errors import InvalidInput, NotFound
 from cluster.formats import PARQUET
 from cluster.jobs import queue
-from cluster.jobs.inputs import BulkInsertVectorsInput, EmbedBatchInput, IndexFileInput, IngestFilesInput
+from cluster.jobs.inputs import (
+    BulkInsertVectorsInput,
+    EmbedBatchInput,
+    ImportEventsInput,
+    IndexFileInput,
+    IngestFilesInput,
+)
 from cluster.jobs.jobs import Job, get_job
 from cluster.jobs.kinds import (
     BULK_INSERT_VECTORS,
     EMBED_BATCH,
+    IMPORT_EVENTS,
     INDEX_FILE,
     INGEST_FILES,
     KINDS,
@@ -46,6 +53,9 @@ from cluster.settings import Settings
 #: Media types of files whose rows can be read. A file of JSON lines with some purposes is recognised as plain
 #: text.
 ROW_FILES = frozenset({PARQUET, "application/jsonl", "text/plain"})
+#: Media types of files whose events can be read. CSV is recognised as plain text, or as Markdown or HTML if
+#: its texts look like these formats.
+EVENT_FILES = ROW_FILES | {"text/markdown", "text/html"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +199,21 @@ def _bulk_insert_vectors(connection: Connection[Any], asked: AskedJob) -> Job:
     )
 
 
+def _import_events(connection: Connection[Any], asked: AskedJob) -> Job:
+    """Queue the import of a file of the organisation."""
+    input: ImportEventsInput = asked.input
+    file = get_file(connection, asked.organisation, input.file_id)
+    if file.media_type not in EVENT_FILES:
+        raise InvalidInput(
+            f"file {file.id} is {file.media_type}; events are read from JSON lines, CSV or Parquet",
+            param="input.file_id",
+        )
+    queued = {"file": file.id, "source": input.source or "", "max_failed_rows": input.max_failed_rows}
+    return queue.submit(
+        connection, asked.organisation, IMPORT_EVENTS, queued, subject=file.id, **asked.options
+    )
+
+
 def _embed_batch(connection: Connection[Any], asked: AskedJob) -> Job:
     """Create a batch in the same way as the route of the batches."""
     input: EmbedBatchInput = asked.input
@@ -211,5 +236,6 @@ ACCEPTED: Mapping[str, Callable[[Connection[Any], AskedJob], Job]] = MappingProx
         EMBED_BATCH.name: _embed_batch,
         INGEST_FILES.name: _ingest_files,
         BULK_INSERT_VECTORS.name: _bulk_insert_vectors,
+        IMPORT_EVENTS.name: _import_events,
     }
 )

@@ -16,6 +16,9 @@ from cluster.text.well_formed import well_formed
 
 #: Maximum number of file ids in the input of one job.
 MAX_INGESTED_FILES = 10_000
+#: Number of wrong rows that an import of events permits, at most and by default. Each wrong row is stored
+#: until the job ends.
+MAX_FAILED_ROWS, DEFAULT_FAILED_ROWS = 1_000_000, 10_000
 
 
 def _storable(text: str) -> str:
@@ -89,6 +92,20 @@ class BulkInsertVectorsInput(JobInput):
     """Id of the vector store."""
     file_id: StorableText
     """Id of the uploaded file."""
+
+
+class ImportEventsInput(JobInput):
+    """Imports the events of a file, in the same way as `POST /v1/events`.
+
+    The file is JSON lines, CSV with a header, or Parquet. Its columns are the fields of an event.
+    """
+
+    file_id: StorableText
+    """Id of the uploaded file."""
+    source: Annotated[StorableText, Field(min_length=1, max_length=256)] | None = None
+    """The source of events that name none; by default, every event must name its source."""
+    max_failed_rows: Annotated[int, Field(ge=0, le=MAX_FAILED_ROWS)] = DEFAULT_FAILED_ROWS
+    """Number of wrong rows at which the job still succeeds. With more, it stops and fails."""
 
 
 class EmbedBatchInput(JobInput):

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from cluster.jobs.inputs import (
     BulkInsertVectorsInput,
     EmbedBatchInput,
+    ImportEventsInput,
     IndexFileInput,
     IngestFilesInput,
 )
@@ -171,6 +172,24 @@ BULK_INSERT_VECTORS = JobKind(
         "ignored_fields",
     ),
 )
+IMPORT_EVENTS = JobKind(
+    name="import_events",
+    input=ImportEventsInput,
+    priority_class=PriorityClass.LOW,
+    attempts=5,
+    stage_timeout_s=UPKEEP_TIMEOUT_S,
+    unit="rows",
+    result=(
+        "file",
+        "rows",
+        "accepted",
+        "duplicates",
+        "failed",
+        "max_failed_rows",
+        "error_file",
+        "ignored_columns",
+    ),
+)
 
 
 def _upkeep(name: str, *result: str) -> JobKind:
@@ -221,6 +240,7 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
             EXPORT_STORE,
             IMPORT_STORE,
             BULK_INSERT_VECTORS,
+            IMPORT_EVENTS,
             DELIVER_WEBHOOKS,
             EXPIRE,
             EMPTY_OUTBOX,

@@ -24,8 +24,6 @@ SQL = queries("cluster.platform_data", "ingestion.sql")
 INGEST_JSON = SQL["ingest"].replace("{given}", SQL["given_as_json"].replace("{columns}", SQL["columns"]))
 INGEST_STAGED = SQL["ingest"].replace("{given}", SQL["given_in_stage"])
 MAKE_STAGE = SQL["make_stage"].replace("{columns}", SQL["columns"])
-#: Names of the columns of the rows that ``ingest_rows`` takes.
-COLUMNS = tuple(column.split()[0] for column in SQL["columns"].split(","))
 ERASED = (
     "names a customer that was erased after this event happened, so the event is refused; events that happen "
     "after the erasure are accepted"
@@ -52,34 +50,35 @@ def ingest(connection: Connection[Any], organisation: str, events: Sequence[Plat
     values = {"organisation": organisation, "rows": json_bytes(rows).decode()}
     accepted, refused = _insert(connection, INGEST_JSON, values)
     by_index = {event.index: event for event in distinct.values()}
-    faults = [erased_fault(index, by_index[index].id) for index in refused]
+    faults = [_erased_fault(index, by_index[index].id) for index in refused]
     return IngestedEvents(accepted=accepted, duplicates=len(events) - accepted - len(faults), faults=faults)
 
 
 def ingest_rows(
     connection: Connection[Any], organisation: str, rows: Iterable[bytes]
-) -> tuple[int, Sequence[int]]:
+) -> tuple[int, list[EventFault]]:
     """Insert checked events from CSV, in the caller's transaction. For thousands of events, this is faster
     than ``ingest``.
 
     Args:
-        rows: parts of a CSV text without a header. The columns are ``COLUMNS``, with the values of
-            ``PlatformEvent``. No two rows have the same source and id.
+        rows: parts of a CSV text without a header, in the form of ``event_csv``. No two rows have the same
+            source and id.
 
     Returns:
-        The number of events that were new, and the numbers of the refused rows. A row is refused if its
-        customer was erased after the event happened.
+        The number of events that were new, and the faults of the refused events, each with the number of its
+        row as index. An event is refused if its customer was erased after the event happened.
     """
     _share_with_erasures(connection, organisation)
     connection.execute(MAKE_STAGE)
     with connection.cursor() as cursor, cursor.copy(SQL["stage"]) as copy:
         for part in rows:
             copy.write(part)
-    return _insert(connection, INGEST_STAGED, {"organisation": organisation})
+    accepted, refused = _insert(connection, INGEST_STAGED, {"organisation": organisation})
+    found = connection.execute(SQL["ids_in_stage"], {"numbers": refused}).fetchall() if refused else []
+    return accepted, [_erased_fault(number, id) for number, id in found]
 
 
-def erased_fault(index: int, id: str) -> EventFault:
-    """Return the fault of an event whose customer was erased after the event happened."""
+def _erased_fault(index: int, id: str) -> EventFault:
     return EventFault(index=index, id=id, field="subject", message=ERASED)
 
 

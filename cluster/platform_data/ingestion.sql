@@ -21,6 +21,9 @@ COPY pg_temp.staged_events FROM STDIN (FORMAT csv);
 -- name: given_in_stage
 SELECT * FROM pg_temp.staged_events;
 
+-- name: ids_in_stage
+SELECT number, id FROM pg_temp.staged_events WHERE number = ANY (%(numbers)s) ORDER BY number;
+
 -- name: ingest  {given} selects the rows; rows are sorted, so that two of these statements never deadlock
 WITH given AS MATERIALIZED (
     {given}

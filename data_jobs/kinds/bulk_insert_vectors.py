@@ -20,11 +20,9 @@ from psycopg import Connection
 
 from cluster.blobs import Blob
 from cluster.documents.chunks.bulk_load import ApproximateIndex
-from cluster.documents.files import LIFETIMES_S, File, create_file, get_file, require_blob
+from cluster.documents.files import File, get_file
 from cluster.documents.given_vectors.bulk_inserts import (
     Standing,
-    fault_lines,
-    forget_standing,
     get_standing,
     save_standing,
 )
@@ -39,20 +37,20 @@ from cluster.documents.given_vectors.insert import (
     write_ahead,
 )
 from cluster.documents.vector_stores.stores import VectorStore, get_store, touch_store
-from cluster.errors import InvalidInput, NotFound, Permanent, Retryable, Shortage, Throttled, Unavailable
+from cluster.errors import InvalidInput, NotFound, Permanent, Retryable, Shortage, Throttled
 from cluster.jobs import attempts
+from cluster.jobs.file_rows.row_progress import forget_progress
 from cluster.jobs.jobs import GONE
 from cluster.jobs.kinds import BULK_INSERT_VECTORS
-from cluster.organisations.organisations import StorageLimits
 from data_jobs.kinds.batch_size import BatchSize
+from data_jobs.kinds.error_file import create_error_file, write_error_blob
 from data_jobs.kinds.resources import Resources
+from data_jobs.kinds.whole_blob import read_whole
 from data_jobs.stages.given_vectors.row_reader import RowReader
 from data_jobs.worker.job_attempt import BACKOFF, JobAttempt, NotWanted
 
 log = structlog.get_logger(__name__)
 
-#: Number of bytes that are copied from the blob store in one step.
-COPY_BYTES = 1024 * 1024
 #: Maximum number of rows of one transaction, if the cluster's Postgres holds the vectors. This number is
 #: large, because each transaction needs about ten round trips, for few or many rows.
 ROWS_PER_COPY = 4_000
@@ -61,9 +59,6 @@ WRITE_ATTEMPTS = 5
 #: Rows that are new and have no texts are written with COPY, which is fast. If this number of writes could
 #: not use COPY, the attempt no longer tries COPY.
 MAX_MISSES = 3
-#: OpenAI's purpose of a file that a job makes, and the media type of the file. Error files expire in the same
-#: way as the files of batches.
-ERROR_FILE_PURPOSE, ERROR_FILE_TYPE = "batch_output", "application/jsonl"
 
 
 @dataclass(frozen=True)
@@ -171,13 +166,7 @@ class _Insertion:
         self.local = blobs.open_local(*blob)
         if self.local is not None:
             self.reader = self._open_reader()
-        lines = 0
-        with blobs.open(*blob) as parts:
-            while part := parts.read(COPY_BYTES):
-                if self.local is None:
-                    self.copy.write(part)
-                lines += part.count(b"\n")
-        self.copy.flush()
+        lines = read_whole(blobs, *blob, None if self.local is not None else self.copy)
         self.total = lines or None
 
     def _open_reader(self) -> RowReader:
@@ -260,7 +249,7 @@ class _Insertion:
             done = insert(connection, self.index, store, ahead, asked, probably_new=self.misses < MAX_MISSES)
             self.misses += 0 if done.copied else 1
             standing = self.standing.after(part.last, done.written, faults)
-            save_standing(connection, job.organisation, job.id, standing, faults)
+            save_standing(connection, job, standing, faults)
             return standing
 
         try:
@@ -303,19 +292,17 @@ class _Insertion:
     async def _report(self) -> None:
         """Make the file of the failed rows, if there are any, and end the job."""
         self.index.settle(self.store.organisation, self.store.id)
-        blob = await self.attempt.in_thread(self._write_errors) if self.standing.failed else None
+        write = partial(write_error_blob, self.resources.blobs, self.attempt)
+        blob = await self.attempt.in_thread(write) if self.standing.failed else None
         await self.attempt.in_transaction(partial(self._finish, blob))
-
-    def _write_errors(self) -> Blob:
-        job = self.attempt.job
-        with self.resources.blobs.writer(job.organisation) as writer:
-            for lines in fault_lines(self.attempt.pool, job.organisation, job.id):
-                writer.write(lines)
-            return writer.commit()
 
     def _finish(self, blob: Blob | None, connection: Connection[Any]) -> None:
         job, standing = self.attempt.job, self.standing
         attempts.hold(connection, job)
+        error_file = None
+        if blob is not None:
+            settings = self.attempt.settings
+            error_file = create_error_file(connection, self.resources.blobs, job, blob, settings).id
         touch_store(connection, self.store)
         found = {
             "vector_store": self.store.id,
@@ -328,23 +315,8 @@ class _Insertion:
                 kind: {"rows": rows, "first_rows": list(standing.first_failed[kind])}
                 for kind, rows in standing.failed.items()
             },
-            "error_file": None if blob is None else self._error_file(connection, blob).id,
+            "error_file": error_file,
             "ignored_fields": list(self.ignored),
         }
-        forget_standing(connection, job.organisation, job.id)
+        forget_progress(connection, job.organisation, job.id)
         attempts.finish(connection, job, result={name: found[name] for name in BULK_INSERT_VECTORS.result})
-
-    def _error_file(self, connection: Connection[Any], blob: Blob) -> File:
-        job = self.attempt.job
-        if not require_blob(connection, self.resources.blobs, job.organisation, blob.sha256):
-            raise Unavailable("the file of the failed rows vanished from the blob store")
-        return create_file(
-            connection,
-            job.organisation,
-            f"{job.id}_errors.jsonl",
-            ERROR_FILE_PURPOSE,
-            blob,
-            ERROR_FILE_TYPE,
-            expires_after_s=LIFETIMES_S["batch"],
-            default_limits=StorageLimits.of(self.attempt.settings),
-        )

@@ -17,6 +17,7 @@ from cluster.jobs.kinds import (
     EMBED_BATCH,
     EMPTY_OUTBOX,
     EXPIRE,
+    IMPORT_EVENTS,
     INDEX_FILE,
     INGEST_FILES,
     MEASURE_STORAGE,
@@ -27,6 +28,7 @@ from data_jobs.kinds.delete_organisation import DeleteOrganisation
 from data_jobs.kinds.delete_store import DeleteStore
 from data_jobs.kinds.deliver_webhooks import DeliverWebhooks
 from data_jobs.kinds.embed_batch import EmbedBatch
+from data_jobs.kinds.import_events import ImportEvents
 from data_jobs.kinds.index_file import IndexFile
 from data_jobs.kinds.ingest_files import IngestFiles
 from data_jobs.kinds.resources import Resources
@@ -49,6 +51,7 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
         DELETE_ORGANISATION.name: DeleteOrganisation,
         INGEST_FILES.name: IngestFiles,
         BULK_INSERT_VECTORS.name: BulkInsertVectors,
+        IMPORT_EVENTS.name: ImportEvents,
         EMBED_BATCH.name: EmbedBatch,
         DELIVER_WEBHOOKS.name: DeliverWebhooks,
         EMPTY_OUTBOX.name: partial(Upkeep, empty_outbox),

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from cluster.platform_data.event_csv import COLUMNS
 from cluster.platform_data.ids import row_id
-from cluster.platform_data.ingestion import COLUMNS
 from data_jobs.platform_data.invented_platform import EventKind, Flags, Integers, InventedPlatform
 from data_jobs.platform_data.sent_events import (
     ANSWERS,

@@ -18,7 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
 from cluster.errors import InvalidInput
-from cluster.platform_data.ingestion import erased_fault, ingest_rows
+from cluster.platform_data.ingestion import ingest_rows
 from data_jobs.platform_data.event_rows import event_rows
 from data_jobs.platform_data.invented_platform import InventedPlatform
 
@@ -85,8 +85,7 @@ def _insert_text(pool: ConnectionPool, organisation: str, text: memoryview) -> i
         # and the command can be run again.
         connection.execute("SET LOCAL synchronous_commit = off")
         accepted, refused = ingest_rows(connection, organisation, [bytes(text)])
-        for number in refused:
-            fault = erased_fault(number, f"e{number}")
+        for fault in refused:
             raise InvalidInput(f"event {fault.id}: {fault.field} {fault.message}")
     return accepted
 

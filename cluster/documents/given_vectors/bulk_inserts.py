@@ -1,31 +1,22 @@
-"""Save the progress of a job that inserts a file of given vectors, and the rows that the job could not
-insert.
-
-A worker saves the progress and the failed rows in the transaction that writes the other rows. So every row
-counts exactly once, even if the worker is killed at any moment.
+"""Count the rows of a job that inserts a file of given vectors, and save the counts
+(``cluster.jobs.file_rows.row_progress``).
 
     standing = get_standing(connection, "acme", job.id)
     standing = standing.after(8_000, done, faults)
-    save_standing(connection, "acme", job.id, standing, faults)
+    save_standing(connection, job, standing, faults)
 """
 
-import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import orjson
 from psycopg import Connection
-from psycopg.types.json import Jsonb
-from psycopg_pool import ConnectionPool
 
-from cluster.database import translated
-from cluster.database.queries import queries
 from cluster.documents.given_vectors.faults import RowFault
+from cluster.jobs.file_rows.row_progress import get_progress, save_progress
+from cluster.jobs.jobs import Job
 from cluster.vector_index.contract import Written
-
-SQL = queries("cluster.documents.given_vectors", "bulk_inserts.sql")
 
 #: For each kind of fault, the maximum number of failed rows whose numbers are in the result of the job.
 ROWS_SHOWN = 100
@@ -74,46 +65,15 @@ def get_standing(connection: Connection[Any], organisation: str, job: str) -> St
     """Return the progress that the job saved last. If the job has saved no progress, return ``Standing()``,
     in which no row is done.
     """
-    row = connection.execute(SQL["get"], {"organisation": organisation, "job": job}).fetchone()
-    return Standing() if row is None else Standing(position=row[0], **row[1])
+    position, counts = get_progress(connection, organisation, job)
+    return Standing(position=position, **counts)
 
 
 def save_standing(
-    connection: Connection[Any],
-    organisation: str,
-    job: str,
-    standing: Standing,
-    faults: Sequence[RowFault],
+    connection: Connection[Any], job: Job, standing: Standing, faults: Sequence[RowFault]
 ) -> None:
     """Save the progress of the job in the caller's transaction, and the faults that were found since the job
-    last saved its progress. The commit does not wait for the disk, because a crash of the database can only
-    lose the rows together with the progress.
+    last saved its progress.
     """
     counts = asdict(standing)
-    key = {"organisation": organisation, "job": job, "position": counts.pop("position")}
-    connection.execute(SQL["commit_later"])
-    connection.execute(SQL["save"], {**key, "counts": Jsonb(counts)})
-    if faults:
-        lines = b"".join(orjson.dumps(asdict(fault)) + b"\n" for fault in faults)
-        connection.execute(SQL["add_faults"], {**key, "lines": zlib.compress(lines)})
-
-
-def fault_lines(pool: ConnectionPool, organisation: str, job: str) -> Iterator[bytes]:
-    """Yield the error file of a job, some lines at a time. Each line is a JSON object with ``row``, ``id``,
-    ``kind`` and ``message``.
-    """
-    after = 0
-    while True:
-        values = {"organisation": organisation, "job": job, "after": after}
-        with translated(), pool.connection() as connection:
-            row = connection.execute(SQL["next_faults"], values).fetchone()
-        if row is None:
-            return
-        after = row[0]
-        yield zlib.decompress(row[1])
-
-
-def forget_standing(connection: Connection[Any], organisation: str, job: str) -> None:
-    """Delete the progress and the failed rows of a job that has ended."""
-    for statement in ("delete", "delete_faults"):
-        connection.execute(SQL[statement], {"organisation": organisation, "job": job})
+    save_progress(connection, job, counts.pop("position"), counts, [asdict(fault) for fault in faults])

@@ -3,12 +3,10 @@
     python -m data_jobs.stages.given_vectors.reader_process DIM ROWS MEMORY_BYTES < FILE > FRAMES
 
 The file may be hostile. So ``row_reader.RowReader`` starts the process without the settings of the cluster,
-and the process limits its own memory. If the file has the wrong form, the process writes a sentence to its
-standard error and exits with ``EXIT_REFUSED``.
+and the process limits its own memory (``data_jobs.stages.reading.child``).
 """
 
 import os
-import resource
 import sys
 from typing import BinaryIO
 
@@ -16,14 +14,11 @@ import orjson
 
 from cluster.documents.given_vectors.faults import RowFault
 from cluster.documents.given_vectors.given_rows import GivenRows, RowChecker
-from cluster.errors import InvalidInput
 from data_jobs.stages.given_vectors.frames import Frame, write_frame
-from data_jobs.stages.given_vectors.row_files import BUFFER_BYTES, ROWS_PER_PART, rows_of
+from data_jobs.stages.given_vectors.row_files import ROWS_PER_PART, rows_of
 from data_jobs.stages.given_vectors.row_part import RowPart
-from data_jobs.stages.parsing.child_contract import EXIT_MEMORY
-from data_jobs.stages.parsing.out_of_memory import is_out_of_memory
+from data_jobs.stages.reading import child
 
-EXIT_REFUSED = 78
 #: A frame whose texts and attributes have more than this many characters gets no further rows.
 FRAME_CHARACTERS = 8 * 1024 * 1024
 
@@ -70,27 +65,8 @@ def _checked(checker: RowChecker, part: RowPart, dim: int) -> tuple[GivenRows, l
 
 
 def run(dim: int, rows_per_frame: int, memory_bytes: int) -> int:
-    """Limit the memory, read the file from standard input, write the frames to standard output, and return
-    the exit code.
-    """
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        with (
-            os.fdopen(0, "rb", BUFFER_BYTES, closefd=False) as file,
-            os.fdopen(1, "wb", BUFFER_BYTES, closefd=False) as pipe,
-        ):
-            main(file, pipe, dim, rows_per_frame)
-    except BrokenPipeError:
-        return 0  # the worker needs no more rows, and has closed the pipe
-    except InvalidInput as exc:
-        print(exc, file=sys.stderr, flush=True)
-        return EXIT_REFUSED
-    except Exception as exc:  # the exit code tells the worker if memory ran out
-        if is_out_of_memory(exc):
-            return EXIT_MEMORY
-        raise
-    return 0
+    """Read the file from standard input, write the frames to standard output, and return the exit code."""
+    return child.run(lambda file, pipe: main(file, pipe, dim, rows_per_frame), memory_bytes=memory_bytes)
 
 
 if __name__ == "__main__":

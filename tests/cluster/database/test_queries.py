@@ -21,7 +21,6 @@ FILES = sorted(file for package in OWNED for file in (ROOT / package).rglob("*.s
 #: further such statements end in ``_of_all``.
 OF_ALL = {
     "attempts.sql": {"take_turn"},
-    "bulk_inserts.sql": {"commit_later"},
     "change_counters.sql": {"uncounted", "count", "count_one_change"},
     "missing_indexes.sql": {"indexed_here"},
     "organisation_deletion.sql": {"columns", "references"},  # of the catalogue of Postgres
@@ -37,6 +36,7 @@ OF_ALL = {
         "missing_turns",
         "delete_ended_entries",
     },
+    "row_progress.sql": {"commit_later"},
     "rescue.sql": {"round", "end_silent_transactions", "alone"},
     "schedules.sql": {"now"},
     "shortages.sql": {"announce", "withdraw", "announced"},

@@ -1,0 +1,1 @@
+"""The progress of jobs that read a file row by row."""

@@ -1,0 +1,1 @@
+"""Reads files of events of a platform: JSON lines, CSV and Parquet."""
