@@ -11,6 +11,7 @@
         ├── NotFound         the thing that the caller named does not exist
         ├── NotAuthenticated the request has no API key that works here
         ├── NotPermitted     the caller's API key does not allow the request
+        ├── BudgetExceeded   a budget does not cover the work; the message says when the budget renews
         ├── Conflict         the thing exists in another state than the caller assumes
         │   └── LeaseLost    an attempt no longer counts: another worker has its job, or the job has ended
         └── Misconfigured    a setting, an extra or a file of the installation is missing or wrong
@@ -19,6 +20,7 @@ Each adapter translates its vendor's errors into these errors by one table, with
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
@@ -169,6 +171,32 @@ class NotPermitted(Permanent):
     """The caller's API key does not allow the request, because of the key's scopes or its lists of models and
     stores.
     """
+
+
+class BudgetExceeded(Permanent):
+    """A budget does not cover the work. The same call succeeds after the budget renews or is raised.
+
+    Args:
+        message: names the budget and says when it renews.
+        budget: id of the budget.
+        renews_at: when the budget renews.
+        retry_after_s: seconds after which the same call may succeed.
+    """
+
+    # All arguments after the message have defaults because unpickling passes the message alone and sets the
+    # attributes later.
+    def __init__(
+        self,
+        message: str,
+        *,
+        budget: str = "",
+        renews_at: datetime = datetime.max,
+        retry_after_s: float = 1.0,
+    ) -> None:
+        super().__init__(message)
+        self.budget = budget
+        self.renews_at = renews_at
+        self.retry_after_s = retry_after_s
 
 
 class Conflict(Permanent):

@@ -5,6 +5,7 @@ uvicorn.run(build_api(Service(settings)))
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -30,13 +31,50 @@ from serve_app.routes import (
 from serve_app.routes.compatible import cohere, tasks, tei
 from serve_app.routes.jobs import jobs, submission
 from serve_app.routes.jobs.job_events import EventFeed
-from serve_app.routes.organisations import audit_logs, keys, organisations
+from serve_app.routes.organisations import audit_logs, budgets, keys, organisations
 from serve_app.routes.platform_data import agents, conversations, customers
 from serve_app.routes.platform_data import events as platform_events
 from serve_app.routes.schedules import schedules
 from serve_app.routes.webhooks import deliveries as webhook_deliveries
 from serve_app.routes.webhooks import endpoints as webhook_endpoints
 from serve_app.service import Service
+
+#: The modules with the routes. The first route that matches a path is used. The search router comes first of
+#: the routers of stores, because otherwise a search of a store named "a/files" would go to the route of the
+#: file "search". No file has this id. The router of submissions comes before the router of jobs, because
+#: "/v1/jobs/kinds" would otherwise name a job.
+PARTS: tuple[Any, ...] = (
+    embeddings,
+    models,
+    tokenize,
+    rerank,
+    files,
+    uploads,
+    batches,
+    search,
+    vector_stores,
+    vector_store_files,
+    vectors,
+    file_content,
+    file_batches,
+    submission,
+    jobs,
+    webhook_endpoints,
+    webhook_deliveries,
+    schedules,
+    platform_events,
+    customers,
+    agents,
+    conversations,
+    tasks,
+    tei,
+    cohere,
+    keys,
+    audit_logs,
+    budgets,
+    organisations,
+    health,
+)
 
 
 def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False) -> FastAPI:
@@ -54,36 +92,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     app.state.service = service
     app.state.stopping = stopping
     app.state.events = EventFeed(service)
-    # The first route that matches a path is used. The search router comes first, because otherwise a search
-    # of a store named "a/files" would go to the route of the file "search". No file has this id. The router
-    # of submissions comes before the router of jobs, because "/v1/jobs/kinds" would otherwise name a job.
-    stores = (search, vector_stores, vector_store_files, vectors, file_content, file_batches)
-    for part in (
-        embeddings,
-        models,
-        tokenize,
-        rerank,
-        files,
-        uploads,
-        batches,
-        *stores,
-        submission,
-        jobs,
-        webhook_endpoints,
-        webhook_deliveries,
-        schedules,
-        platform_events,
-        customers,
-        agents,
-        conversations,
-        tasks,
-        tei,
-        cohere,
-        keys,
-        audit_logs,
-        organisations,
-        health,
-    ):
+    for part in PARTS:
         app.include_router(part.router)
     install_error_handlers(app)
     hide_status_422(app)

@@ -21,5 +21,7 @@ EVENT_TYPES: Mapping[str, str] = MappingProxyType(
         "job.cancelled": "A job was cancelled.",
         "job.dead_lettered": "A job failed at its last attempt, after errors that another attempt might have "
         "solved.",
+        "budget.warning": "An organisation has used the part of a budget at which it wants to be warned.",
+        "budget.exceeded": "A budget refused work for the first time in its period.",
     }
 )

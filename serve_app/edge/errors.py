@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from cluster.errors import (
+    BudgetExceeded,
     ClusterError,
     Conflict,
     InvalidInput,
@@ -52,6 +53,7 @@ ERROR_TABLE: tuple[tuple[type[ClusterError], HTTPStatus, str, str | None], ...] 
     (NotAuthenticated, HTTPStatus.UNAUTHORIZED, "invalid_request_error", "invalid_api_key"),
     (NotPermitted, HTTPStatus.FORBIDDEN, "invalid_request_error", "insufficient_permissions"),
     (NotFound, HTTPStatus.NOT_FOUND, "invalid_request_error", "not_found"),
+    (BudgetExceeded, HTTPStatus.TOO_MANY_REQUESTS, "insufficient_quota", "insufficient_quota"),
     (Conflict, HTTPStatus.CONFLICT, "invalid_request_error", "conflict"),
     (Throttled, HTTPStatus.TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded"),
     (Shortage, HTTPStatus.SERVICE_UNAVAILABLE, "server_error", "short"),
@@ -105,12 +107,15 @@ def response_of(exc: ClusterError | RequestValidationError) -> Response:
         return error_response(HTTPStatus.NOT_FOUND, str(exc), param=exc.param, code="model_not_found")
     for kind, status, type, code in ERROR_TABLE:
         if isinstance(exc, kind):
-            wait_s = max(1.0, exc.retry_after_s or 1.0) if isinstance(exc, Retryable) else 0
+            wait_s = max(1.0, exc.retry_after_s or 1.0) if isinstance(exc, (Retryable, BudgetExceeded)) else 0
             if status == HTTPStatus.INTERNAL_SERVER_ERROR:
                 return unexpected_error_response(exc)
             response = error_response(
                 status, str(exc), type=type, param=param, code=code, retry_after_s=wait_s
             )
+            if isinstance(exc, BudgetExceeded):
+                # OpenAI's clients obey this header. Without it, they repeat a request that got a 429.
+                response.headers["x-should-retry"] = "false"
             if status == HTTPStatus.UNAUTHORIZED:
                 response.headers["www-authenticate"] = "Bearer"
             return response

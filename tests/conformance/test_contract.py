@@ -91,6 +91,7 @@ def things_of_an_organisation(http: httpx.Client, store: str, file: str) -> dict
     endpoint = {"url": "https://example.com/hook", "event_types": ["job.failed"]}
     arguments = {"file_id": file, "vector_store_id": store}
     schedule = {"kind": "index_file", "input": arguments, "cron": "0 2 * * *"}
+    budget = {"unit": "tokens", "period": "day", "warn_at": 10**9}
     return {
         "webhook_endpoint_id": http.post("/v1/webhooks", json=endpoint).json()["id"],
         "schedule_id": http.post("/v1/schedules", json=schedule).json()["id"],
@@ -99,6 +100,7 @@ def things_of_an_organisation(http: httpx.Client, store: str, file: str) -> dict
             f"{kind}_id": http.get(f"/v1/{kind}s").json()["data"][0]["id"]
             for kind in ("customer", "agent", "conversation")
         },
+        "budget_id": http.post("/v1/budgets", json=budget).json()["id"],
         "event_id": "none",
         "key_id": "none",
     }
@@ -147,9 +149,9 @@ def test_no_request_inside_or_outside_our_description_is_a_server_error(
         "--request-timeout",
         "30",
         "--generation-deterministic",
-        # Every later request would need the key that such a request creates.
+        # Every later request would need the key that such a request creates, or would exceed its budget.
         "--exclude-path-regex",
-        "^/v1/organisation/keys",
+        "^/v1/organisation/keys|^/v1/budgets",
         "--no-color",
     ]
     done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=500)

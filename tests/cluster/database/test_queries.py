@@ -10,6 +10,7 @@ from tests.conftest import ROOT
 #: Packages with statements on data of organisations.
 OWNED = (
     "cluster/analytics",
+    "cluster/budgets",
     "cluster/documents",
     "cluster/jobs",
     "cluster/organisations",

@@ -62,6 +62,9 @@ VALID_REQUESTS: dict[str, Any] = {
     "/v1/organisation/keys/{key_id}/rotate": {"overlap_s": 0},
     "/v1/organisations": {"id": "no id!", "name": "odd", "time_zone": "UTC"},
     "/v1/organisations/{organisation_id}": {"name": "odd", "time_zone": "UTC"},
+    # The key does not exist, so that no test creates a budget.
+    "/v1/budgets": {"unit": "tokens", "period": "day", "warn_at": "9", "name": "odd", "key": "key_none"},
+    "/v1/budgets/{budget_id}": {"name": "odd", "warn_at": "9"},
     # The URL is refused, so that no test creates an endpoint.
     "/v1/webhooks": {"url": "https://127.0.0.2/", "event_types": ["job.failed"], "name": "odd"},
     "/v1/webhooks/{webhook_endpoint_id}": {"name": "odd", "event_types": ["job.failed"]},
@@ -74,14 +77,16 @@ VALID_REQUESTS |= {
     for path, body in VALID_REQUESTS.items()
     if path.startswith("/v1/webhooks")
 }
-METHODS = dict.fromkeys(("/v1/webhooks/{webhook_endpoint_id}", "/v1/schedules/{schedule_id}"), "PATCH")
+METHODS = dict.fromkeys(
+    ("/v1/webhooks/{webhook_endpoint_id}", "/v1/schedules/{schedule_id}", "/v1/budgets/{budget_id}"), "PATCH"
+)
 IDS = {"deployment": MODEL}
 
 
 def path_with(path: str, id: str) -> str:
     """The path with this id in place of each parameter."""
     names = ("vector_store_id", "vector_store", "file_id", "upload_id", "deployment", "key_id")
-    for name in (*names, "organisation_id", "webhook_endpoint_id", "schedule_id"):
+    for name in (*names, "organisation_id", "webhook_endpoint_id", "schedule_id", "budget_id"):
         path = path.replace(f"{{{name}}}", IDS.get(name, id))
     return path
 

@@ -277,6 +277,12 @@ def _ask_about_keys(ask: Any) -> None:
     ask("POST", "/v1/organisation/keys/{key_id}/rotate", key, json={"overlap_s": 60})
     ask("DELETE", "/v1/organisation/keys/{key_id}", key)
     ask("GET", "/v1/organisation/audit_logs", params={"target": key["key_id"]})
+    wish = {"unit": "usd", "period": "month", "warn_at": "12.50", "name": "documented"}
+    budget = {"budget_id": ask("POST", "/v1/budgets", json=wish)["id"]}
+    ask("GET", "/v1/budgets", params={"limit": 2})
+    ask("GET", "/v1/budgets/{budget_id}", budget)
+    ask("PATCH", "/v1/budgets/{budget_id}", budget, json={"warn_at": None, "stop_at": 10})
+    ask("DELETE", "/v1/budgets/{budget_id}", budget)
     wish = {"id": "documented", "time_zone": "Asia/Kolkata", "billing_day": 28, "weight": 2, "files_limit": 9}
     names = {"organisation_id": ask("POST", "/v1/organisations", json=wish)["id"]}
     ask("GET", "/v1/organisations", params={"limit": 2})

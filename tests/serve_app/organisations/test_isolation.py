@@ -89,6 +89,8 @@ class Everything:
         ids["part"] = part.json()["id"]
         hook = {"url": "https://example.com/victim", "event_types": ["job.failed"]}
         ids["webhook_endpoint_id"] = post("/v1/webhooks", json=hook).json()["id"]
+        budget = {"unit": "tokens", "period": "day", "warn_at": 10**9, "name": STORE_NAME}
+        ids["budget_id"] = post("/v1/budgets", json=budget).json()["id"]
         with pool.connection() as connection:
             event = record_event(connection, self.organisation, "job.failed", {"id": "job_1"})
         ids["event_id"] = str(event)
@@ -203,6 +205,8 @@ def test_no_operation_reaches_anything_of_another_organisation(
         "vector_stores",
         "documents",
         "webhook_events",
+        "budgets",
+        "budget_periods",
         "schedules",
         "schedule_runs",
         "customers",
