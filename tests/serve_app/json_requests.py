@@ -40,9 +40,13 @@ class JsonRequestBody:
 
 
 class SettingsOnly:
-    """Stands in for the service; a description needs only its settings and its keys."""
+    """Stands in for the service; a description needs only its settings, its keys and its admission."""
 
     def __getattr__(self, name: str) -> Any:
+        if name == "admission":
+            from serve_app.embedding.admission import Admission
+
+            return Admission()
         if name in {"settings", "keys"}:
             from cluster.keys.known_keys import KnownKeys
             from cluster.settings import Settings
