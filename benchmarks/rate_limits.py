@@ -48,7 +48,7 @@ def call_actors(processes: int, seconds: float) -> list[float]:
     import ray
 
     @ray.remote(num_cpus=0)
-    class Budget:
+    class LimitedBudget:
         def __init__(self) -> None:
             self.used = 0
 
@@ -68,7 +68,7 @@ def call_actors(processes: int, seconds: float) -> list[float]:
                 taken.append(time.perf_counter() - began)
             return taken
 
-    budget = Budget.options(name="budget").remote()
+    budget = LimitedBudget.options(name="budget").remote()
     callers = [ProviderCaller.remote() for _ in range(processes)]
     taken = [one for made in ray.get([caller.call.remote(seconds) for caller in callers]) for one in made]
     for actor in (budget, *callers):
