@@ -96,5 +96,11 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
         app.include_router(part.router)
     install_error_handlers(app)
     hide_status_422(app)
-    app.add_middleware(Boundary, settings=service.settings, keys=service.keys, admission=service.admission)
+    app.add_middleware(
+        Boundary,
+        settings=service.settings,
+        keys=service.keys,
+        usage=service.usage,
+        admission=service.admission,
+    )
     return app

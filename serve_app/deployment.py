@@ -73,6 +73,7 @@ class Embedder:
             self._service.search_cache.stats,
             self._service.known_provider_load,
             self._service.known_schedule_lag,
+            self._service.usage.stats,
         )
         self._metrics.start()
 

@@ -39,7 +39,7 @@ from serve_app.embedding.admission import Admission
 from serve_app.embedding.openai_tokens import open_openai_tokens
 from serve_app.embedding.remote_model import CallReplica
 from serve_app.embedding.served_models import ServedModels
-from serve_app.embedding.usage import UsageRecorder
+from serve_app.usage.usage_recorder import UsageRecorder
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +89,10 @@ class Service:
         self.keys = KnownKeys(
             settings, open_database=self._opened, keyless=keyless and is_loopback(settings.api_host)
         )
-        self.usage = UsageRecorder(self._record_usage)
+        #: Records the usage of requests.
+        self.usage = UsageRecorder(
+            self._record_usage, settings.home / "usage", max_bytes=settings.usage_bytes
+        )
         #: Admits requests and the work of models, before either costs anything.
         self.admission = Admission()
         self.models = ServedModels(

@@ -40,6 +40,10 @@ class EndpointSettings(Concern):
     """Memory for the results of earlier searches, in bytes, in each replica. If a search is equal to an
     earlier search and the store has not changed since, the earlier result is returned. 0: no cache."""
 
+    usage_bytes: int = Field(default=256 * MIB, ge=0)
+    """Maximum size of the files, in bytes, in which a replica keeps the usage of requests while the database
+    does not answer. Usage beyond this limit is kept in memory only."""
+
     overflow: Literal["error", "truncate", "mean"] = "error"
     """What happens to an input that is longer than the model can read, if its request does not say so:
     ``error`` refuses the input, ``truncate`` cuts it, and ``mean`` embeds it in parts and averages the

@@ -1,7 +1,7 @@
 """Usage events record the work that was done for each organisation, for billing.
 
 All code that embeds or reranks calls ``record_usage``: requests and searches
-(``serve_app.embedding.usage``), the bulk ingest and the jobs (``data_jobs.stages.write``). Work without a job
+(``serve_app.usage``), the bulk ingest and the jobs (``data_jobs.stages.write``). Work without a job
 is recorded, too. In addition, the engine ``cluster.engines.openai`` records what the provider reports for
 each request.
 

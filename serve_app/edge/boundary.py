@@ -29,6 +29,7 @@ from serve_app.edge.bodies.content_headers import with_json_type
 from serve_app.edge.cors import Cors, RawHeaders
 from serve_app.edge.errors import http_error_response, response_of, unexpected_error_response
 from serve_app.embedding.admission import REQUEST, Admission
+from serve_app.usage.usage_recorder import RequestUsage, UsageRecorder
 
 log = structlog.get_logger(__name__)
 
@@ -56,9 +57,16 @@ class Boundary:
     """The outermost layer of the application."""
 
     def __init__(
-        self, app: ASGIApp, *, settings: Settings, keys: KnownKeys, admission: Admission | None = None
+        self,
+        app: ASGIApp,
+        *,
+        settings: Settings,
+        keys: KnownKeys,
+        usage: UsageRecorder,
+        admission: Admission | None = None,
     ) -> None:
         self._app = app
+        self._usage = usage
         self._admission = admission or Admission()
         self._authenticator = Authenticator(keys)
         self._cors = Cors(settings.cors_origins)
@@ -104,11 +112,13 @@ class Boundary:
             if caller is None:
                 await self._answer(_scope_for_routes(scope, headers), receive, answer)
                 return
-            with acting_as(caller):
+            with acting_as(caller), self._usage.of_request() as answer.usage:
                 async with self._admission.admit(caller.organisation, kind=REQUEST) as admitted:
                     await self._answer(_scope_for_routes(scope, headers), receive, answer)
                     if answer.status < HTTPStatus.BAD_REQUEST:
                         admitted.done()
+                if answer.status == CLIENT_CLOSED:
+                    answer.usage.abandoned()
         except ClientDisconnect:
             answer.cut_off()
         except HTTPException as exc:
@@ -225,6 +235,8 @@ class _Answer:
         #: True after the last byte was sent. After that, the server reports a disconnect even if the client
         #: is still connected.
         self.complete = False
+        #: The work for the request; None if the path needs no caller.
+        self.usage: RequestUsage | None = None
 
     @property
     def milliseconds(self) -> float:
@@ -252,5 +264,7 @@ class _Answer:
             if self.complete:
                 raise ClientDisconnect
             message = {"type": "http.response.body"}
+        if self.usage is not None and self.status < HTTPStatus.BAD_REQUEST:
+            self.usage.answered()  # before the client receives any of the body
         self.complete = not message.get("more_body", False)
         await self._send(message)

@@ -27,7 +27,7 @@ from serve_app.embedding.long_inputs import CUT, INPUT, InputField, LongInputPol
 from serve_app.embedding.output import unit_length
 from serve_app.embedding.remote_model import CallReplica, ModelDescription, RemoteBatcher, RemoteModel
 from serve_app.embedding.tokenising import INTERACTIVE_TOKENS, Tokenising, too_long
-from serve_app.embedding.usage import UsageRecorder
+from serve_app.usage.usage_recorder import UsageRecorder
 
 Ids = NDArray[np.int32]
 

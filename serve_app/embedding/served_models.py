@@ -13,7 +13,7 @@ from cluster.settings import Settings
 from serve_app.embedding.admission import Admission
 from serve_app.embedding.remote_model import CallReplica
 from serve_app.embedding.served_model import ServedModel
-from serve_app.embedding.usage import UsageRecorder
+from serve_app.usage.usage_recorder import UsageRecorder
 
 
 class ModelNotFound(NotFound):

@@ -33,6 +33,7 @@ from cluster.settings.values import Table
 from serve_app.api import build_api
 from serve_app.embedding.remote_model import CallReplica
 from serve_app.service import Service
+from serve_app.usage.usage_recorder import UsageRecorder
 from tests import folder_index
 from tests.cluster.outbound.outside import OutsideServer, outside, reaching
 from tests.keys_in_output import marked_fernet_key
@@ -124,6 +125,14 @@ def known_keys(settings: Settings, pool: ConnectionPool) -> Iterator[KnownKeys]:
     keys = KnownKeys(settings, open_database=lambda: None)
     yield keys
     keys.close()
+
+
+@pytest.fixture
+def usage_recorder(tmp_path: Path) -> Iterator[UsageRecorder]:
+    """Records the usage of requests in files of its own, and sends it nowhere."""
+    recorder = UsageRecorder(lambda events: None, tmp_path / "usage", max_bytes=MIB)
+    yield recorder
+    recorder.close()
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from cluster.keys.known_keys import KnownKeys
 from cluster.rate_limits import SharedBreaker, provider_load
 from cluster.settings import Settings
 from serve_app.edge.boundary import Boundary
+from serve_app.usage.usage_recorder import UsageRecorder
 from tests.keys_in_output import MARK
 from tests.serve_app.conftest import MODEL, Server, serving
 from tests.serve_app.raw_requests import connect
@@ -156,7 +157,12 @@ def test_a_slow_body_gets_408(settings: Settings, pool: ConnectionPool) -> None:
     ],
 )
 def test_an_answer_must_begin_in_time_except_for_uploads(
-    settings: Settings, known_keys: KnownKeys, method: str, path: str, status: int
+    settings: Settings,
+    known_keys: KnownKeys,
+    usage_recorder: UsageRecorder,
+    method: str,
+    path: str,
+    status: int,
 ) -> None:
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(0 if path.endswith("/events") else 0.5)
@@ -168,7 +174,8 @@ def test_an_answer_must_begin_in_time_except_for_uploads(
         yield b"ne"
 
     async def ask() -> httpx.Response:
-        app = Boundary(slow, settings=settings.model_copy(update={"request_timeout_s": 0.1}), keys=known_keys)
+        changed = settings.model_copy(update={"request_timeout_s": 0.1})
+        app = Boundary(slow, settings=changed, keys=known_keys, usage=usage_recorder)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
             return await client.request(method, path)
 

@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from cluster.keys.known_keys import KnownKeys
 from cluster.settings import Settings
 from serve_app.edge.boundary import Boundary
+from serve_app.usage.usage_recorder import UsageRecorder
 from tests.serve_app.conftest import MODEL, Server
 from tests.serve_app.raw_requests import connect
 
@@ -181,7 +182,10 @@ def test_a_request_that_is_cut_off_is_logged_once_with_499(
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 async def test_a_lost_connection_cancels_the_request(
-    settings: Settings, known_keys: KnownKeys, caplog: pytest.LogCaptureFixture
+    settings: Settings,
+    known_keys: KnownKeys,
+    usage_recorder: UsageRecorder,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """When Serve's proxy is killed, its request ends, and no task leaves an unretrieved error."""
     ended = asyncio.Event()
@@ -203,7 +207,7 @@ async def test_a_lost_connection_cancels_the_request(
 
     scope = {"type": "http", "method": "POST", "path": "/v1/embeddings", "headers": []}
     async with asyncio.timeout(5):
-        await Boundary(works, settings=settings, keys=known_keys)(scope, receive, send)
+        await Boundary(works, settings=settings, keys=known_keys, usage=usage_recorder)(scope, receive, send)
     gc.collect()
     assert ended.is_set()
     assert "never retrieved" not in caplog.text
