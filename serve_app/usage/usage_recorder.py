@@ -104,7 +104,9 @@ class UsageRecorder:
         self._newest = self._new_batch()
         #: Held while work is added to the newest batch, and while the newest batch is replaced.
         self._lock = threading.Lock()
+        #: Set if there may be usage to send; at first, of dead processes.
         self._some = threading.Event()
+        self._some.set()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
         self._thread.start()
