@@ -24,6 +24,7 @@ from cluster.rate_limits import ProviderLoad
 from cluster.retrieval.result_cache import ResultCacheStats
 from serve_app.embedding.batching import Stats
 from serve_app.embedding.batching.stats import COUNTERS
+from serve_app.usage.usage_metrics import UsageMetrics
 from serve_app.usage.usage_sender import UsageStats
 
 log = structlog.get_logger(__name__)
@@ -34,11 +35,6 @@ CLUSTER_GAUGES = {
     "providers_unavailable": "Remote providers that no process calls for now",
     "provider_waiting_calls": "Calls to remote providers that wait for their rate limits",
     "schedule_lag_seconds": "Seconds by which the most overdue schedule is late",
-}
-#: Names and descriptions of the gauges about the usage of requests.
-USAGE_GAUGES = {
-    "usage_unsent_seconds": "Seconds for which the usage of requests has waited for the database",
-    "usage_only_in_memory": "1 while the usage of requests cannot be written to a file",
 }
 
 
@@ -79,13 +75,7 @@ class Metrics:
         schedule_lag: Callable[[], float | None] = lambda: None,
         usage: UsageStats | None = None,
     ) -> None:
-        self._usage, self._last_refused_usage = usage, 0
-        self._usage_gauges: dict[str, Any] = {
-            name: Gauge(f"embedding_{name}", text) for name, text in USAGE_GAUGES.items()
-        }
-        self._refused_usage: Any = Counter(
-            "embedding_usage_refused_events", "Usage events that the database refused"
-        )
+        self._usage = None if usage is None else UsageMetrics(usage)
         self._models = models
         self._shortages = shortages
         self._provider_load = provider_load
@@ -146,16 +136,9 @@ class Metrics:
         if (lag := self._schedule_lag()) is not None:
             self._cluster["schedule_lag_seconds"].set(lag)
         if self._usage is not None:
-            self._publish_usage(self._usage)
+            self._usage.publish()
         for name, model in self._models.items():
             self._publish(name, model)
-
-    def _publish_usage(self, usage: UsageStats) -> None:
-        self._usage_gauges["usage_unsent_seconds"].set(usage.unsent_s)
-        self._usage_gauges["usage_only_in_memory"].set(float(usage.only_in_memory))
-        now, last = usage.refused_events, self._last_refused_usage
-        self._last_refused_usage = now
-        _count(self._refused_usage, now - last)
 
     def _publish_searches(self, searches: ResultCacheStats) -> None:
         now, last = replace(searches), self._last_searches
