@@ -52,6 +52,8 @@ class SettingsOnly:
             from cluster.settings import Settings
 
             return Settings() if name == "settings" else KnownKeys(Settings(), open_database=lambda: None)
+        if name == "usage":
+            return None  # only requests use it
         raise AttributeError(name)
 
 
