@@ -4,7 +4,9 @@ Called by ``POST /v1/jobs``, which has checked the input, and by workers for the
 input was checked when the schedule was created. A public kind without a row in ``ACCEPTED`` is queued without
 further checks and rows.
 
-    asked = AskedJob(organisation="default", input=input, default_limits=limits)
+    asked = AskedJob(
+        organisation="default", input=input, default_limits=limits, report_grace_days=3
+    )
     with connection.transaction():
         job = accept(connection, INDEX_FILE, asked)
 """
@@ -33,6 +35,7 @@ from cluster.jobs.inputs import (
     ImportEventsInput,
     IndexFileInput,
     IngestFilesInput,
+    UsageReportInput,
 )
 from cluster.jobs.jobs import Job, get_job
 from cluster.jobs.kinds import (
@@ -42,6 +45,7 @@ from cluster.jobs.kinds import (
     INDEX_FILE,
     INGEST_FILES,
     KINDS,
+    USAGE_REPORT,
     JobKind,
     kind_named,
 )
@@ -49,6 +53,7 @@ from cluster.jobs.schedules.due import Accept, DueJob, submit_as_it_is
 from cluster.jobs.schedules.schedules import SYSTEM
 from cluster.organisations.organisations import StorageLimits
 from cluster.settings import Settings
+from cluster.usage_reports.submitting import submit_report_job
 
 #: Media types of files whose rows can be read. A file of JSON lines with some purposes is recognised as plain
 #: text.
@@ -67,6 +72,8 @@ class AskedJob:
     input: Any
     #: Limits from the settings, for an organisation without limits of its own.
     default_limits: StorageLimits
+    #: The setting ``CLUSTER_USAGE_REPORT_GRACE_DAYS``.
+    report_grace_days: int = 3
     #: The arguments ``priority_class``, ``priority``, ``attempts`` and ``run_at`` for functions that queue a
     #: job.
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -142,6 +149,7 @@ def _accept_due(settings: Settings, connection: Connection[Any], due: DueJob) ->
         organisation=due.organisation,
         input=_validated(kind.input, due.schedule.arguments),
         default_limits=StorageLimits.of(settings),
+        report_grace_days=settings.usage_report_grace_days,
         options={**due.queue_options, "attempts": attempts},
     )
     return accept(connection, kind, asked, subject=due.schedule.id)
@@ -229,6 +237,17 @@ def _embed_batch(connection: Connection[Any], asked: AskedJob) -> Job:
     return get_job(connection, asked.organisation, batch.job)
 
 
+def _usage_report(connection: Connection[Any], asked: AskedJob) -> Job:
+    """Queue a usage report in the same way as the route of the reports."""
+    input: UsageReportInput = asked.input
+    try:
+        return submit_report_job(
+            connection, asked.organisation, input, grace_days=asked.report_grace_days, **asked.options
+        )
+    except InvalidInput as exc:
+        raise InvalidInput(str(exc), param=f"input.{exc.param}") from exc
+
+
 #: For each kind of job that needs further checks or rows, the function that accepts such a job.
 ACCEPTED: Mapping[str, Callable[[Connection[Any], AskedJob], Job]] = MappingProxyType(
     {
@@ -237,5 +256,6 @@ ACCEPTED: Mapping[str, Callable[[Connection[Any], AskedJob], Job]] = MappingProx
         INGEST_FILES.name: _ingest_files,
         BULK_INSERT_VECTORS.name: _bulk_insert_vectors,
         IMPORT_EVENTS.name: _import_events,
+        USAGE_REPORT.name: _usage_report,
     }
 )

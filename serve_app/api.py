@@ -24,6 +24,7 @@ from serve_app.routes import (
     search,
     tokenize,
     uploads,
+    usage_reports,
     vector_store_files,
     vector_stores,
     vectors,
@@ -73,6 +74,7 @@ PARTS: tuple[Any, ...] = (
     audit_logs,
     budgets,
     organisations,
+    usage_reports,
     health,
 )
 

@@ -42,14 +42,15 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 
 #: Finds the tables that name an owner in the column "organisation", but do not refuse rows of a deleted
-#: organisation. The table of usage is left out: it accepts such rows, because usage is recorded shortly after
-#: the work, and bills need it.
+#: organisation. The tables of usage and of usage reports are left out. They accept such rows, because usage
+#: is recorded shortly after the work, and a deleted organisation gets a last bill.
 UNGUARDED_TABLES = """
 SELECT reference.conrelid::regclass::text
 FROM pg_constraint AS reference
 JOIN pg_attribute AS owner ON owner.attrelid = reference.conrelid AND owner.attnum = reference.conkey[1]
 WHERE reference.contype = 'f' AND reference.confrelid = to_regclass('organisations')
-    AND owner.attname = 'organisation' AND reference.conrelid <> to_regclass('usage_events')
+    AND owner.attname = 'organisation'
+    AND reference.conrelid::regclass::text NOT IN ('usage_events', 'usage_reports')
     AND to_regprocedure('refuse_rows_of_deleted_organisations(regclass)') IS NOT NULL
     AND NOT EXISTS (SELECT FROM pg_trigger
         WHERE tgrelid = reference.conrelid AND tgname = 'organisation_is_not_deleted')

@@ -27,7 +27,9 @@ SELECT count(*) FROM jobs WHERE state = 'failed' AND kind <> ALL(%(not_retryable
 SELECT organisation, sha256 FROM files UNION SELECT organisation, sha256 FROM upload_parts
 UNION SELECT organisation, output_sha256 FROM batch_parts WHERE output_sha256 IS NOT NULL
 UNION SELECT organisation, error_sha256 FROM batch_parts WHERE error_sha256 IS NOT NULL
-UNION SELECT organisation, input_sha256 FROM batches WHERE status IN ('validating', 'in_progress', 'finalizing');
+UNION SELECT organisation, input_sha256 FROM batches WHERE status IN ('validating', 'in_progress', 'finalizing')
+UNION SELECT 'system', csv_sha256 FROM usage_reports WHERE csv_sha256 IS NOT NULL
+UNION SELECT 'system', pdf_sha256 FROM usage_reports WHERE pdf_sha256 IS NOT NULL;
 
 -- name: files
 SELECT organisation, id, sha256 FROM files ORDER BY organisation, id;

@@ -22,7 +22,9 @@ SELECT
     OR EXISTS (SELECT FROM batch_parts WHERE organisation = %(organisation)s AND output_sha256 = %(sha256)s)
     OR EXISTS (SELECT FROM batch_parts WHERE organisation = %(organisation)s AND error_sha256 = %(sha256)s)
     OR EXISTS (SELECT FROM batches WHERE organisation = %(organisation)s AND input_sha256 = %(sha256)s
-        AND status IN ('validating', 'in_progress', 'finalizing'));
+        AND status IN ('validating', 'in_progress', 'finalizing'))
+    OR %(organisation)s = 'system' AND (EXISTS (SELECT FROM usage_reports WHERE csv_sha256 = %(sha256)s)
+        OR EXISTS (SELECT FROM usage_reports WHERE pdf_sha256 = %(sha256)s));
 
 -- name: same  the file of a repeated upload: clients send no key with it, so its content is the key
 SELECT organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at

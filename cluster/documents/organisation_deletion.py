@@ -34,6 +34,7 @@ ROWS_AT_ONCE = 2_000
 KEPT = frozenset(
     {
         *("usage_events", "usage_prices", "usage_hourly", "usage_daily"),
+        *("usage_reports", "usage_report_lines"),
         *("dirty_windows", "analytics_progress", "audit_events"),
     }
 )

@@ -126,3 +126,12 @@ class EmbedBatchInput(JobInput):
         | None
     ) = None
     """Up to 16 named texts, which are stored and returned unchanged."""
+
+
+class UsageReportInput(JobInput):
+    """Makes a usage report of a billing period, in the same way as `POST /v1/usage_reports`."""
+
+    period: StorableText
+    """The billing period: `current`, `previous`, or a day of the period, such as `2026-03-01`."""
+    format: Literal["csv", "pdf"] = "pdf"
+    """`pdf` for a PDF and a CSV, `csv` for a CSV only. A final report always has both."""

@@ -19,6 +19,7 @@ from cluster.jobs.inputs import (
     ImportEventsInput,
     IndexFileInput,
     IngestFilesInput,
+    UsageReportInput,
 )
 from cluster.jobs.jobs import PriorityClass
 
@@ -191,6 +192,25 @@ IMPORT_EVENTS = JobKind(
     ),
 )
 
+USAGE_REPORT = JobKind(
+    name="usage_report",
+    input=UsageReportInput,
+    aliases=("generate_usage_report",),
+    stage_timeout_s=UPKEEP_TIMEOUT_S,
+    unit="reports",
+    total=1,
+    result=(
+        "report",
+        "state",
+        "usage_lines",
+        "adjustment_lines",
+        "events",
+        "cost",
+        "csv_sha256",
+        "pdf_sha256",
+    ),
+)
+
 
 def _upkeep(name: str, *result: str) -> JobKind:
     """Make a kind of job that maintains the cluster itself.
@@ -222,6 +242,18 @@ EXPIRE = _upkeep("expire", "files", "uploads", "batches", "deliveries")
 EMPTY_OUTBOX = _upkeep("empty_outbox")
 RENEW_WORDS = _upkeep("renew_words", "rows")
 ARCHIVE_JOBS = _upkeep("archive_jobs", "jobs", "entries", "uploads", "deliveries")
+USAGE_REPORTS = JobKind(
+    name="usage_reports",
+    priority_class=PriorityClass.SCHEDULED,
+    # An attempt continues after the last organisation whose reports are complete.
+    attempts=10,
+    stage_timeout_s=UPKEEP_TIMEOUT_S,
+    unit="organisations",
+    result=("organisations", "reports", "failed", "failures", "deleted_drafts"),
+    retryable=False,
+    remedy="its schedule submits the next one",
+    by_schedule=True,
+)
 DISCARD_UNFINISHED = _upkeep("discard_unfinished", "blobs")
 MEASURE_STORAGE = _upkeep("measure_storage", "organisations")
 
@@ -248,6 +280,8 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
             ARCHIVE_JOBS,
             DISCARD_UNFINISHED,
             MEASURE_STORAGE,
+            USAGE_REPORT,
+            USAGE_REPORTS,
         )
     }
 )

@@ -34,3 +34,10 @@ class OrganisationSettings(Concern):
     organisation_bytes: int = Field(default=0, ge=0)
     """Maximum number of bytes of all files of an organisation. A further upload is refused with 429. 0: no
     limit."""
+
+    usage_report_grace_days: int = Field(default=3, ge=0, le=60)
+    """Days between the end of a billing period and its final usage report. Usage that arrives in these days
+    is part of the report; later usage is an adjustment of the next report."""
+
+    usage_report_draft_days: int = Field(default=90, ge=1)
+    """Days after which drafts of usage reports are deleted. Final reports are never deleted."""

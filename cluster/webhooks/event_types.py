@@ -23,5 +23,7 @@ EVENT_TYPES: Mapping[str, str] = MappingProxyType(
         "solved.",
         "budget.warning": "An organisation has used the part of a budget at which it wants to be warned.",
         "budget.exceeded": "A budget refused work for the first time in its period.",
+        "usage_report.completed": "A usage report is completed; `data.state` is `draft` or `final`.",
+        "usage_report.failed": "A usage report could not be made.",
     }
 )

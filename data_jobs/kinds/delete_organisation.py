@@ -13,13 +13,17 @@ from typing import Any, TypeVar
 
 from psycopg import Connection
 
+from cluster.database import translated
 from cluster.documents import organisation_deletion as deletion
+from cluster.documents.files import release_blobs
 from cluster.documents.vector_stores.store_upkeep import delete_store_rows
 from cluster.errors import Conflict, Retryable
 from cluster.jobs import attempts
 from cluster.jobs.archive.archive_file import open_archive
+from cluster.jobs.schedules.schedules import SYSTEM
+from cluster.usage_reports.reports import delete_drafts
 from data_jobs.kinds.resources import Resources
-from data_jobs.worker.job_attempt import JobAttempt
+from data_jobs.worker.job_attempt import JobAttempt, transaction
 
 T = TypeVar("T")
 
@@ -103,6 +107,7 @@ class DeleteOrganisation:
                     attempt.goes_on()
                     await attempt.progress(deleted.total())
             blobs += await attempt.in_thread(partial(self.resources.blobs.delete_organisation, organisation))
+            blobs += await attempt.in_thread(partial(self._delete_drafts, attempt))
             deleted["archived files"] += await attempt.in_thread(
                 partial(archive.delete_organisation, organisation)
             )
@@ -121,6 +126,16 @@ class DeleteOrganisation:
         await attempt.in_transaction(
             lambda connection: attempts.finish(connection, attempt.job, result=result)
         )
+
+    def _delete_drafts(self, attempt: JobAttempt) -> int:
+        """Delete the usage reports that are not final, and return the number of deleted blobs. Final reports
+        are kept, because they are bills.
+        """
+        with transaction(attempt.pool, lease_s=attempt.settings.lease_s) as connection:
+            attempts.hold(connection, attempt.job)
+            hashes = delete_drafts(connection, _organisation(attempt))
+        with translated(), attempt.pool.connection() as connection:
+            return release_blobs(connection, self.resources.blobs, SYSTEM, hashes)
 
     def _some(self, attempt: JobAttempt, column: deletion.OwnerColumn, connection: Connection[Any]) -> int:
         attempts.hold(connection, attempt.job)

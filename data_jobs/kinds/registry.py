@@ -22,6 +22,8 @@ from cluster.jobs.kinds import (
     INGEST_FILES,
     MEASURE_STORAGE,
     RENEW_WORDS,
+    USAGE_REPORT,
+    USAGE_REPORTS,
 )
 from data_jobs.kinds.bulk_insert_vectors import BulkInsertVectors
 from data_jobs.kinds.delete_organisation import DeleteOrganisation
@@ -41,6 +43,7 @@ from data_jobs.kinds.upkeep import (
     measure_storage,
     renew_old_words,
 )
+from data_jobs.kinds.usage_report import MakeUsageReport, MakeUsageReports
 from data_jobs.worker.job_attempt import JobFunction
 
 #: For each name of a kind: a callable that makes the function that runs jobs of this kind.
@@ -54,6 +57,8 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
         IMPORT_EVENTS.name: ImportEvents,
         EMBED_BATCH.name: EmbedBatch,
         DELIVER_WEBHOOKS.name: DeliverWebhooks,
+        USAGE_REPORT.name: MakeUsageReport,
+        USAGE_REPORTS.name: MakeUsageReports,
         EMPTY_OUTBOX.name: partial(Upkeep, empty_outbox),
         EXPIRE.name: partial(Upkeep, expire),
         RENEW_WORDS.name: partial(Upkeep, renew_old_words),

@@ -26,9 +26,16 @@ READING_POSTS = frozenset(
     }
 )
 #: Beginnings of the paths of routes that need the scope ``admin``: the routes about the caller's own
-#: organisation and its budgets, and the routes about webhooks. The events of webhooks name jobs and files of
-#: all stores, and a key without the scope ``admin`` may be limited to some stores.
-ADMIN_PATHS = ("/v1/organisation/", "/v1/budgets", "/v1/webhooks", "/v1/webhook_endpoints")
+#: organisation and its budgets, about webhooks, and about usage reports. The events of webhooks name jobs and
+#: files of all stores, and a report shows the usage of all keys. A key without the scope ``admin`` may be
+#: limited to some stores.
+ADMIN_PATHS = (
+    "/v1/organisation/",
+    "/v1/budgets",
+    "/v1/webhooks",
+    "/v1/webhook_endpoints",
+    "/v1/usage_reports",
+)
 #: Beginning of the paths of routes about all organisations. Only the operator may use these routes.
 OPERATOR_PATHS = "/v1/organisations"
 #: Value of ``required`` for a route that only the operator may use.

@@ -94,6 +94,7 @@ def things_of_an_organisation(http: httpx.Client, store: str, file: str) -> dict
     budget = {"unit": "tokens", "period": "day", "warn_at": 10**9}
     return {
         "webhook_endpoint_id": http.post("/v1/webhooks", json=endpoint).json()["id"],
+        "usage_report_id": http.post("/v1/usage_reports", json={"period": "current"}).json()["id"],
         "schedule_id": http.post("/v1/schedules", json=schedule).json()["id"],
         "organisation_id": http.post("/v1/organisations", json={"id": "schemathesis"}).json()["id"],
         **{

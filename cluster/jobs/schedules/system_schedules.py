@@ -27,6 +27,7 @@ from cluster.jobs.kinds import (
     EXPIRE,
     MEASURE_STORAGE,
     RENEW_WORDS,
+    USAGE_REPORTS,
     JobKind,
 )
 from cluster.jobs.schedules.cron import Timing
@@ -61,6 +62,8 @@ SYSTEM_SCHEDULES: tuple[SystemSchedule, ...] = (
     SystemSchedule("sched_archive_jobs", ARCHIVE_JOBS, "17 3 * * *"),
     SystemSchedule("sched_discard_unfinished", DISCARD_UNFINISHED, "47 3 * * *"),
     SystemSchedule("sched_measure_storage", MEASURE_STORAGE, "5 * * * *"),
+    # After the daily roll-ups. One run makes every report that is missing, also after an outage of weeks.
+    SystemSchedule("sched_usage_reports", USAGE_REPORTS, "20 4 * * *"),
 )
 
 

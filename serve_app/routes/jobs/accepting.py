@@ -115,6 +115,7 @@ def _accept(connection: Connection[Any], found: Submission) -> Job:
         organisation=found.organisation,
         input=found.input,
         default_limits=StorageLimits.of(found.service.settings),
+        report_grace_days=found.service.settings.usage_report_grace_days,
         options=found.options,
     )
     return accept(connection, found.kind, asked)

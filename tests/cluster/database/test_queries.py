@@ -15,6 +15,7 @@ OWNED = (
     "cluster/jobs",
     "cluster/organisations",
     "cluster/usage",
+    "cluster/usage_reports",
     "cluster/webhooks",
 )
 FILES = sorted(file for package in OWNED for file in (ROOT / package).rglob("*.sql"))

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 
 def ask_about_the_platform(ask: Any) -> None:
-    """Send a correct and a wrong event, read what the event made, and erase the customer."""
+    """Send a correct and a wrong event, read what the event made, erase the customer, request a report."""
     external = uuid4().hex
     data = {"conversation_id": external, "agent_id": external, "role": "user", "text": "Hello"}
     event = {"id": external, "source": "/documented", "type": "message.created", "subject": external}
@@ -18,3 +18,6 @@ def ask_about_the_platform(ask: Any) -> None:
         ask("GET", f"/v1/{name}s/{{{name}_id}}", ids)
     ask("GET", "/v1/conversations/{conversation_id}/messages", ids)
     ask("DELETE", "/v1/customers/{customer_id}", ids)
+    ids["usage_report_id"] = ask("POST", "/v1/usage_reports", json={"period": "current"})["id"]
+    ask("GET", "/v1/usage_reports", params={"state": "draft"})
+    ask("GET", "/v1/usage_reports/{usage_report_id}", ids)

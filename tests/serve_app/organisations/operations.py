@@ -54,6 +54,7 @@ BODIES: dict[str, Any] = {
             | {"subject": "taken", "data": {"conversation_id": "taken", "role": "user"}}
         ]
     },
+    "/v1/usage_reports": {"period": "current"},
     "/v1/jobs/retry": {"subject": "{file_id}"},
     "/v1/organisation/keys": {"name": "theirs", "stores": ["{vector_store_id}"]},
     "/v1/organisation/keys/{key_id}/rotate": {},
@@ -86,6 +87,7 @@ PLAIN_PARAMETERS = frozenset(
         "purpose",
         "page",
         "filter",
+        "format",
         "kind",
         "state",
         "priority_class",
@@ -106,6 +108,7 @@ CURSORS = {
     "/v1/vector_stores/{vector_store_id}/file_batches/{batch_id}/files": "file_id",
     "/v1/jobs": "job_id",
     "/v1/schedules": "schedule_id",
+    "/v1/usage_reports": "usage_report_id",
     "/v1/schedules/{schedule_id}/runs": "run",
     "/v1/agents": "agent_id",
     "/v1/customers": "customer_id",

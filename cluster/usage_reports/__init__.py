@@ -1,0 +1,8 @@
+"""Usage reports: what each organisation used in a billing period, as CSV and as PDF.
+
+The endpoint, the jobs and ``python -m data_jobs.usage_report`` use this package. ``docs/usage-reports.md``
+describes the reports, and ``docs/decisions/046-usage-reports.md`` explains the decisions.
+
+    report = request_report(connection, "acme", period="previous", with_pdf=True, grace_days=3)
+    make_report(open_transaction, blobs, report)
+"""

@@ -1,0 +1,66 @@
+"""Choose a font for each part of a text, so a PDF shows names in many scripts and never fails on one.
+
+Bitstream Vera, which ReportLab contains, shows Latin text. Droid Sans Fallback, which PyMuPDF contains, shows
+Greek, Cyrillic, Chinese, Japanese and Korean. Both are embedded in the PDF. If neither font has a character,
+its code point is printed, such as ``[U+0905]``. So a reader sees that a name is not shown as it is written.
+
+    markup("Ćwikła & 株式会社")      # 'Ćwikła &amp; <font name="DroidSansFallback">株式会社</font>'
+"""
+
+import io
+from functools import cache
+from html import escape
+from itertools import groupby
+from typing import Any
+
+import pymupdf
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
+
+TEXT, BOLD, FALLBACK = "Vera", "VeraBd", "DroidSansFallback"
+#: Characters that a PDF cannot show in a line of text. They become spaces.
+CONTROLS = dict.fromkeys([*range(32), 127, *range(128, 160), 0x2028, 0x2029], " ")
+
+
+@cache
+def register() -> None:
+    """Register the fonts for Latin text with ReportLab."""
+    pdfmetrics.registerFont(TTFont(TEXT, "Vera.ttf"))
+    pdfmetrics.registerFont(TTFont(BOLD, "VeraBd.ttf"))
+    pdfmetrics.registerFontFamily(TEXT, normal=TEXT, bold=BOLD, italic=TEXT, boldItalic=BOLD)
+
+
+def markup(text: str, *, bold: bool = False) -> str:
+    """Return the text in ReportLab's markup, with the names of the fonts for characters that the main font
+    does not have.
+    """
+    main = BOLD if bold else TEXT
+    parts = []
+    for font, characters in groupby(text.translate(CONTROLS), key=lambda one: _font_of(one, main)):
+        part = "".join(characters)
+        if font is None:
+            part = "".join(f"[U+{ord(one):04X}]" for one in part)
+        shown = escape(part, quote=False)
+        parts.append(f'<font name="{font}">{shown}</font>' if font == FALLBACK else shown)
+    return "".join(parts)
+
+
+def _font_of(character: str, main: str) -> str | None:
+    """Return the name of a font that has the character; None if no font has it."""
+    register()
+    if ord(character) in _glyphs(main):
+        return main
+    if character.isascii():
+        return None
+    return FALLBACK if ord(character) in _glyphs(FALLBACK) else None
+
+
+@cache
+def _glyphs(font: str) -> frozenset[int]:
+    """Return the code points that the font has. The fallback font has 3.5 MB, so it is read only if a text
+    needs it.
+    """
+    if font == FALLBACK:
+        pdfmetrics.registerFont(TTFont(FALLBACK, io.BytesIO(pymupdf.Font("cjk").buffer)))
+    face: Any = pdfmetrics.getFont(font).face
+    return frozenset(code for code, glyph in face.charToGlyph.items() if glyph)
