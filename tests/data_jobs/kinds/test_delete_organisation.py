@@ -215,6 +215,6 @@ def test_every_table_with_an_owner_is_deleted_or_kept_and_refuses_rows_of_a_dele
             "SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname = 'organisation_is_not_deleted'"
         )
     }
-    assert referring - guarded == {"usage_events"}
+    assert referring - guarded == {"usage_events", "usage_reports"}
     assert {"files", "jobs", "vector_stores", "api_keys"} <= tables
     assert not tables & KEPT
