@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from cluster.command import run_subcommand
 from cluster.database import in_one_transaction
-from cluster.jobs.schedules.schedules import SYSTEM
+from cluster.jobs.jobs import SYSTEM
 from cluster.organisations.caller import acting_as, command_user
 from cluster.settings import Settings
 from cluster.usage.events import UNITS

@@ -37,7 +37,7 @@ from cluster.jobs.inputs import (
     IngestFilesInput,
     UsageReportInput,
 )
-from cluster.jobs.jobs import Job, get_job
+from cluster.jobs.jobs import SYSTEM, Job, get_job
 from cluster.jobs.kinds import (
     BULK_INSERT_VECTORS,
     EMBED_BATCH,
@@ -50,7 +50,6 @@ from cluster.jobs.kinds import (
     kind_named,
 )
 from cluster.jobs.schedules.due import Accept, DueJob, submit_as_it_is
-from cluster.jobs.schedules.schedules import SYSTEM
 from cluster.organisations.organisations import StorageLimits
 from cluster.settings import Settings
 from cluster.usage_reports.submitting import submit_report_job

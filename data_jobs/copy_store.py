@@ -35,7 +35,7 @@ from cluster.logs import about
 from cluster.settings import Settings
 from data_jobs.transfer.command import EXIT_CODES, Summary, add_common, progress, run
 from data_jobs.transfer.reading import read_store
-from data_jobs.transfer.targets import index_for, require_fits
+from data_jobs.transfer.targets import index_for, prepare_index, require_fits
 from data_jobs.transfer.writing import StoreWriter
 
 #: Maximum number of chunks whose vectors are compared at the end, if a store has its vectors in an external
@@ -60,9 +60,7 @@ def copy_store(settings: Settings, first: str, second: str, *, index: str | None
         indexes = ChunkIndexes(settings, pool)
         with translated(), pool.connection() as connection:
             source = stores.find_store(connection, settings.organisation, first)
-        if index is not None:  # check that the index works before a new store is bound to the index
-            chosen = indexes.chosen(index_for(settings, index))
-            chosen.ensure(source.collection, dim=source.fingerprint.dim)
+        prepare_index(pool, indexes, settings, second, source.fingerprint, index=index)
         with translated(), pool.connection() as connection:
             target = _target(connection, settings, source, second, index)
         indexes.of(target).ensure(target.collection, dim=target.fingerprint.dim)

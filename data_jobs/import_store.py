@@ -30,7 +30,7 @@ from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings
 from data_jobs.transfer.command import EXIT_CODES, Summary, add_common, progress, run
 from data_jobs.transfer.parquet_file import StoreFileReader
-from data_jobs.transfer.targets import index_for, require_fits
+from data_jobs.transfer.targets import index_for, prepare_index, require_fits
 from data_jobs.transfer.writing import StoreWriter
 
 log = structlog.get_logger(__name__)
@@ -54,6 +54,7 @@ def import_store(settings: Settings, location: str, name: str, *, index: str | N
     """
     with StoreFileReader(location) as file, open_pool(settings) as pool:
         indexes = ChunkIndexes(settings, pool)
+        prepare_index(pool, indexes, settings, name, file.fingerprint, index=index)
         with translated(), pool.connection() as connection:
             ensure_organisation(connection, settings.organisation)
             store = _store(connection, settings, file, name, index)

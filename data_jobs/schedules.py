@@ -28,19 +28,13 @@ from cluster.command import EXIT_USAGE, run
 from cluster.database import open_pool, translated
 from cluster.database.paging import PageRequest
 from cluster.errors import InvalidInput
-from cluster.jobs.jobs import PriorityClass
+from cluster.jobs.jobs import SYSTEM, PriorityClass
 from cluster.jobs.schedules import schedules
 from cluster.jobs.schedules.cron import Timing
 from cluster.jobs.schedules.due import DueJob, run_now
 from cluster.jobs.schedules.run_window import DAYS, RunWindow
 from cluster.jobs.schedules.runs import ScheduleRun, list_runs
-from cluster.jobs.schedules.schedules import (
-    MAX_CATCH_UP_LIMIT,
-    SYSTEM,
-    CatchUp,
-    Schedule,
-    ScheduleOptions,
-)
+from cluster.jobs.schedules.schedules import MAX_CATCH_UP_LIMIT, CatchUp, Schedule, ScheduleOptions
 from cluster.organisations.caller import acting_as, command_user
 from cluster.settings import Settings
 from cluster.submissions import accept_due, schedulable_kind, validated_arguments

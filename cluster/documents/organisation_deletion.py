@@ -20,9 +20,8 @@ from psycopg.sql import Identifier
 from cluster.database.queries import queries
 from cluster.errors import Conflict
 from cluster.jobs import queue
-from cluster.jobs.jobs import Job, get_job
+from cluster.jobs.jobs import SYSTEM, Job, get_job
 from cluster.jobs.kinds import DELETE_ORGANISATION
-from cluster.jobs.schedules.schedules import SYSTEM
 from cluster.organisations.audit import record
 from cluster.organisations.organisations import lock_organisation
 from cluster.organisations.rows import OrganisationRow

@@ -61,6 +61,10 @@ class JobState(StrEnum):
         return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 
 
+#: The organisation that owns the cluster's own jobs and schedules.
+SYSTEM = "system"
+
+
 class PriorityClass(StrEnum):
     """Says how urgent a job is. Each class has its own slots in every worker."""
 

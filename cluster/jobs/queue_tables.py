@@ -18,7 +18,7 @@ from procrastinate import App, SyncPsycopgConnector
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from cluster.jobs.jobs import Job, PriorityClass, select_jobs, with_columns
+from cluster.jobs.jobs import SYSTEM, Job, PriorityClass, select_jobs, with_columns
 
 SQL = with_columns("queue_tables.sql")
 
@@ -27,6 +27,9 @@ SQL = with_columns("queue_tables.sql")
 TAKE_TURN = "take_turn"
 #: Name of the queue and of the task of commands' entries. No worker listens to this queue.
 COMMAND = "run_command"
+#: Queue of the turns of the cluster's own jobs of the class low, which send webhooks. Every worker has a slot
+#: for this queue alone, so long jobs of organisations never delay webhooks.
+OWN_LOW_QUEUE = f"{PriorityClass.LOW}.{SYSTEM}"
 #: Procrastinate takes entries with a higher priority number first. The number is a 32-bit integer, so each of
 #: the four classes has a range of 500 million numbers, one for each turn.
 CLASS_STEP = 500_000_000
@@ -69,7 +72,7 @@ def add_entries(
     deferrer = _app().configure_task(
         TAKE_TURN,
         allow_unknown=True,
-        queue=priority_class.value,
+        queue=_queue(organisation, priority_class),
         schedule_at=run_at,
         task_kwargs={"organisation": organisation},
         connection=connection,
@@ -84,6 +87,16 @@ def add_entries(
     ]
     made = _app().job_manager.batch_defer_jobs(entries, connection=connection)
     return [entry.id for entry in made if entry.id is not None]
+
+
+def priority_class_of(queue: str) -> PriorityClass:
+    """Return the priority class of the turns in the queue."""
+    return PriorityClass(queue.partition(".")[0])
+
+
+def _queue(organisation: str, priority_class: PriorityClass) -> str:
+    own = organisation == SYSTEM and priority_class == PriorityClass.LOW
+    return OWN_LOW_QUEUE if own else priority_class.value
 
 
 def request_abort(connection: Connection[Any], entry: int) -> None:

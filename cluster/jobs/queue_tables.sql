@@ -42,7 +42,7 @@ ORDER BY jobs.organisation, jobs.id;
 
 -- name: stale_entries  entries that a dead worker took, and under which no job runs
 SELECT entry.id, entry.task_name = %(turn)s AS is_turn, entry.args ->> 'organisation' AS organisation,
-    entry.queue_name AS priority_class
+    split_part(entry.queue_name, '.', 1) AS priority_class
 FROM procrastinate_jobs AS entry
 LEFT JOIN procrastinate_workers AS worker ON worker.id = entry.worker_id
 WHERE entry.status = 'doing'
@@ -56,7 +56,7 @@ FROM (
     SELECT organisation, priority_class, count(*) AS jobs FROM jobs WHERE state = 'queued' GROUP BY organisation, priority_class
 ) AS waiting
 LEFT JOIN (
-    SELECT args ->> 'organisation' AS organisation, queue_name AS priority_class, count(*) AS turns
+    SELECT args ->> 'organisation' AS organisation, split_part(queue_name, '.', 1) AS priority_class, count(*) AS turns
     FROM procrastinate_jobs AS entry
     WHERE status IN ('todo', 'doing') AND task_name = %(turn)s
         AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.entry = entry.id AND jobs.state = 'running')

@@ -3,10 +3,15 @@
 require_fits(store, fingerprint, index=None)
 """
 
-from cluster.documents.vector_stores.stores import VectorStore
+from psycopg_pool import ConnectionPool
+
+from cluster.database import translated
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
+from cluster.documents.vector_stores.stores import ID, VectorStore, find_store
 from cluster.engines.contract import Fingerprint
-from cluster.errors import Conflict, InvalidInput
+from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.settings import Settings
+from cluster.vector_index import collection_name
 
 
 def index_for(settings: Settings, index: str | None) -> str:
@@ -25,6 +30,31 @@ def index_for(settings: Settings, index: str | None) -> str:
             "CLUSTER_INDEXES, or name one of these"
         )
     return name
+
+
+def prepare_index(
+    pool: ConnectionPool,
+    indexes: ChunkIndexes,
+    settings: Settings,
+    name: str,
+    fingerprint: Fingerprint,
+    *,
+    index: str | None,
+) -> None:
+    """If there is no store with this name, make the index of a new store ready for vectors with this
+    fingerprint. Call this function before the store is created, because a store never changes its index.
+
+    Raises:
+        InvalidInput: no index of the settings has the name ``index``.
+        Conflict: the index has vectors of another length.
+    """
+    chosen = index_for(settings, index)
+    try:
+        with translated(), pool.connection() as connection:
+            find_store(connection, settings.organisation, name)
+    except NotFound:
+        if not ID.match(name):
+            indexes.chosen(chosen).ensure(collection_name(fingerprint), dim=fingerprint.dim)
 
 
 def require_fits(store: VectorStore, fingerprint: Fingerprint, *, index: str | None) -> None:

@@ -1,8 +1,8 @@
 """Take jobs from the queue, run several jobs at the same time, and recover when the database is lost.
 
 Each priority class has reserved slots. Shared slots take the highest class first. So each class has slots
-that no other class can use, and low classes never starve. Each group of slots is a Procrastinate worker on
-the same event loop.
+that no other class can use, and low classes never starve. One more slot sends webhooks. Each group of slots
+is a Procrastinate worker on the same event loop.
 
     consumer = Consumer(settings, kinds=open_kinds(resources), name="worker-1")
     await consumer.run()            # returns after consumer.stop()
@@ -32,7 +32,7 @@ from cluster.errors import ClusterError
 from cluster.jobs import attempts
 from cluster.jobs.jobs import Job, PriorityClass
 from cluster.jobs.queue import add_turns
-from cluster.jobs.queue_tables import TAKE_TURN
+from cluster.jobs.queue_tables import OWN_LOW_QUEUE, TAKE_TURN, priority_class_of
 from cluster.jobs.rescue import rescue
 from cluster.jobs.schedules.due import submit_due
 from cluster.logs import about
@@ -85,23 +85,18 @@ class Consumer:
         name: name of the worker in logs and in the history of jobs.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        kinds: Mapping[str, JobFunction],
-        name: str,
-    ) -> None:
+    def __init__(self, settings: Settings, *, kinds: Mapping[str, JobFunction], name: str) -> None:
         self._settings = settings
-        #: The function for each name of a kind of job. More kinds may be added before ``run``.
+        #: The argument ``kinds``. More kinds may be added before ``run``.
         self.kinds = dict(kinds)
         self._name = name
-        self._slots = {
+        self._slots: dict[tuple[str, ...], int] = {
             (PriorityClass.HIGH,): settings.worker_slots_high,
             (PriorityClass.MEDIUM,): settings.worker_slots_medium,
             (PriorityClass.LOW,): settings.worker_slots_low,
             (PriorityClass.SCHEDULED,): settings.worker_slots_scheduled,
-            tuple(PriorityClass): settings.worker_slots_shared,
+            (*PriorityClass, OWN_LOW_QUEUE): settings.worker_slots_shared,
+            (OWN_LOW_QUEUE,): 1,
         }
         slots = sum(self._slots.values())
         #: Two threads for each slot: one thread does the work, and the other thread records the progress.
@@ -172,7 +167,7 @@ class Consumer:
         self._workers = [
             Worker(
                 app,
-                queues=[priority_class.value for priority_class in classes],
+                queues=[str(queue) for queue in queues],
                 name=self._name,
                 concurrency=slots,
                 fetch_job_polling_interval=POLL_S,
@@ -183,7 +178,7 @@ class Consumer:
                 update_heartbeat_interval=lease_s / HEARTBEATS_PER_LEASE,
                 stalled_worker_timeout=FORGOTTEN_S,
             )
-            for classes, slots in self._slots.items()
+            for queues, slots in self._slots.items()
         ]
         at_work = [asyncio.create_task(worker.run(), name="worker") for worker in self._workers]  # type: ignore[no-untyped-call]
         upkeep = asyncio.create_task(self._keep_up())
@@ -280,7 +275,7 @@ class Consumer:
         taken = attempts.Turn(
             entry=context.job.id,
             organisation=organisation,
-            priority_class=PriorityClass(context.job.queue),
+            priority_class=priority_class_of(context.job.queue),
             turn=turn,
         )
         suspects = not self._suspected

@@ -8,9 +8,9 @@ from typing import Any
 
 from psycopg import Connection
 
+from cluster.jobs.jobs import SYSTEM
 from cluster.jobs.kinds import DELIVER_WEBHOOKS
 from cluster.jobs.queue import submit
-from cluster.jobs.schedules.schedules import SYSTEM
 from cluster.webhooks.outbox import has_work
 
 

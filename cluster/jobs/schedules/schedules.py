@@ -29,8 +29,6 @@ from cluster.jobs.schedules.cron import Timing
 from cluster.jobs.schedules.run_window import RunWindow
 from cluster.organisations.audit import record
 
-#: The organisation that owns the jobs that maintain the cluster itself.
-SYSTEM = "system"
 DEFAULT_CATCH_UP_LIMIT, MAX_CATCH_UP_LIMIT = 100, 1_000
 #: Seconds in the header ``Retry-After`` if a new schedule would exceed the limit. The organisation has to
 #: delete a schedule before it repeats the request.

@@ -20,6 +20,7 @@ from typing import Any
 
 from psycopg import Connection
 
+from cluster.jobs.jobs import SYSTEM
 from cluster.jobs.kinds import (
     ARCHIVE_JOBS,
     DISCARD_UNFINISHED,
@@ -31,7 +32,7 @@ from cluster.jobs.kinds import (
     JobKind,
 )
 from cluster.jobs.schedules.cron import Timing
-from cluster.jobs.schedules.schedules import SYSTEM, CatchUp, ScheduleOptions, create_schedule
+from cluster.jobs.schedules.schedules import CatchUp, ScheduleOptions, create_schedule
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from psycopg.rows import dict_row
 
 from cluster.database.paging import PageRequest
 from cluster.jobs import attempts
-from cluster.jobs.jobs import Job, PriorityClass
+from cluster.jobs.jobs import Job
 from cluster.jobs.kinds import JobKind
+from cluster.jobs.queue_tables import priority_class_of
 from cluster.jobs.view import JobFilter, list_jobs
 
 #: A kind of job that exists in tests only.
@@ -49,7 +50,7 @@ def take(connection: Connection[Any], *organisations: str, worker: int | None = 
     return attempts.Turn(
         entry=row["id"],
         organisation=arguments["organisation"],
-        priority_class=PriorityClass(row["queue_name"]),
+        priority_class=priority_class_of(row["queue_name"]),
         turn=arguments["turn"],
     )
 

@@ -22,8 +22,7 @@ from cluster.documents.vector_stores.attaching import attach
 from cluster.documents.vector_stores.stores import NewStore, create_store, list_stores
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, Unavailable
-from cluster.jobs.jobs import JobState, get_job
-from cluster.jobs.schedules.schedules import SYSTEM
+from cluster.jobs.jobs import SYSTEM, JobState, get_job
 from cluster.keys.api_keys import NewKey, create_key
 from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +19,9 @@ from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
 from cluster.database.paging import PageRequest
+from cluster.jobs import attempts
+from cluster.jobs.kinds import EMBED_BATCH
+from cluster.jobs.queue import submit
 from cluster.local.environment import settings_variables
 from cluster.secrets import Secret, open_cipher
 from cluster.settings import Settings
@@ -26,6 +30,7 @@ from cluster.webhooks.deliveries import Delivery, DeliveryState, list_deliveries
 from cluster.webhooks.endpoints import NewEndpoint, create_endpoint, get_endpoint
 from data_jobs.kinds import deliver_webhooks
 from data_jobs.kinds.deliver_webhooks import DeliverWebhooks
+from data_jobs.worker.job_attempt import JobAttempt
 from tests.cluster.outbound.outside import OutsideHandler, OutsideServer, answering, outside, reaching
 from tests.conftest import ROOT, new_organisation
 from tests.data_jobs.running_consumer import consuming, until
@@ -150,6 +155,38 @@ def test_a_worker_that_is_killed_in_mid_delivery_loses_no_event(
 
     assert {one.event for one in log} == set(events) == set(seen)
     assert len(seen) > len(events)
+
+
+def test_batches_that_hold_every_slot_of_their_class_delay_no_event(
+    sending: Settings,
+    pool: ConnectionPool,
+    connection: Connection[Any],
+    receiver: OutsideServer,
+    owners: list[HookOwner],
+) -> None:
+    receiver.answers["/in-time"] = answering(204)
+    owner = HookOwner(pool, connection, sending, receiver.url("/in-time"))
+    owners.append(owner)
+    batches, done = threading.Semaphore(0), threading.Event()
+
+    async def long_batch(attempt: JobAttempt) -> None:
+        batches.release()
+        await attempt.in_thread(done.wait)
+        await attempt.in_transaction(partial(attempts.finish, job=attempt.job, result=None))
+
+    low = sending.worker_slots_low + sending.worker_slots_shared
+    with pool.connection() as other:
+        for _ in range(low + 1):
+            submit(other, owner.organisation, EMBED_BATCH, {})
+    kinds = {"deliver_webhooks": DeliverWebhooks(Any), "embed_batch": long_batch}  # type: ignore[arg-type]
+    with consuming(sending, pool, kinds=kinds):
+        try:
+            assert all(batches.acquire(timeout=30) for _ in range(low))
+            owner.record()
+            until(owner.log, all_succeeded, within_s=10)
+            assert not batches.acquire(blocking=False)
+        finally:
+            done.set()
 
 
 def test_a_worker_without_the_key_leaves_the_event_and_does_not_blame_the_endpoint(

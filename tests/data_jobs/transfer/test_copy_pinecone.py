@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ from cluster.settings.indexes import IndexSource
 from cluster.vector_index import PINECONE
 from cluster.vector_index.pinecone import requests
 from data_jobs.copy_store import copy_store
+from data_jobs.export_store import export_store
+from data_jobs.import_store import import_store
 from tests.conftest import ROOT
 from tests.data_jobs.transfer.conftest import Fill, contents
 from tests.data_jobs.transfer.test_copy_store import counted
@@ -51,13 +54,22 @@ def here(here: Settings, pinecone: PineconeServer) -> Settings:
 
 
 def test_an_index_for_vectors_of_another_length_is_refused_before_a_store_is_made(
-    connection: Connection[Any], here: Settings, fill: Fill
+    connection: Connection[Any], here: Settings, fill: Fill, tmp_path: Path
 ) -> None:
     fill("a")
+    path = str(tmp_path / "a.parquet")
+    export_store(here, "a", path)
     with simulator(dim=4) as other:
-        wrong = {"simulated": IndexSource(kind=PINECONE, host=other.url)}
-        with pytest.raises(Conflict, match=r"has the dimension 4.* needs 3"):
-            copy_store(here.model_copy(update={"indexes": wrong}), "a", "b", index="simulated")
+        wrong = here.model_copy(update={"indexes": {"simulated": IndexSource(kind=PINECONE, host=other.url)}})
+        by_default = wrong.model_copy(update={"vector_index": "simulated"})
+        for attempt in (
+            lambda: copy_store(wrong, "a", "b", index="simulated"),
+            lambda: copy_store(by_default, "a", "b"),
+            lambda: import_store(wrong, path, "b", index="simulated"),
+            lambda: import_store(by_default, path, "b"),
+        ):
+            with pytest.raises(Conflict, match=r"has the dimension 4.* needs 3"):
+                attempt()
     with pytest.raises(NotFound):
         stores.find_store(connection, here.organisation, "b")
 

@@ -12,8 +12,8 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database.paging import PageRequest
 from cluster.errors import NotPermitted
+from cluster.jobs.jobs import SYSTEM
 from cluster.jobs.schedules.due import submit_due
-from cluster.jobs.schedules.schedules import SYSTEM
 from cluster.jobs.schedules.system_schedules import create_system_schedules
 from cluster.organisations.audit import list_events
 from cluster.organisations.caller import Caller, CallerKind, acting_as

@@ -13,13 +13,12 @@ from psycopg_pool import ConnectionPool
 from cluster.database.paging import PageRequest
 from cluster.errors import Conflict, NotFound, Unavailable
 from cluster.jobs import attempts
-from cluster.jobs.jobs import Job, JobState, PriorityClass
+from cluster.jobs.jobs import SYSTEM, Job, JobState, PriorityClass
 from cluster.jobs.kinds import KINDS
 from cluster.jobs.schedules.cron import Timing
 from cluster.jobs.schedules.due import DueJob, run_now, submit_as_it_is, submit_due
 from cluster.jobs.schedules.runs import ScheduleRun, list_runs
 from cluster.jobs.schedules.schedules import (
-    SYSTEM,
     CatchUp,
     Schedule,
     ScheduleOptions,
