@@ -19,7 +19,7 @@ from psycopg import Connection
 from cluster.blobs import Blob, BlobStore
 from cluster.documents.files import require_blob
 from cluster.errors import Conflict, Unavailable
-from cluster.jobs.schedules.schedules import SYSTEM
+from cluster.jobs.jobs import SYSTEM
 from cluster.usage_reports.content import ReportContent
 from cluster.usage_reports.csv_file import csv_of
 from cluster.usage_reports.lines import read_content

@@ -6,7 +6,7 @@ endpoint imports it.
 
 from cluster.blobs import BlobStore
 from cluster.errors import Conflict, NotFound
-from cluster.jobs.schedules.schedules import SYSTEM
+from cluster.jobs.jobs import SYSTEM
 from cluster.usage_reports.reports import COMPLETED, UsageReport
 
 

@@ -20,7 +20,7 @@ from cluster.documents.vector_stores.store_upkeep import delete_store_rows
 from cluster.errors import Conflict, Retryable
 from cluster.jobs import attempts
 from cluster.jobs.archive.archive_file import open_archive
-from cluster.jobs.schedules.schedules import SYSTEM
+from cluster.jobs.jobs import SYSTEM
 from cluster.usage_reports.reports import delete_drafts
 from data_jobs.kinds.resources import Resources
 from data_jobs.worker.job_attempt import JobAttempt, transaction

@@ -20,10 +20,9 @@ from cluster.database import translated
 from cluster.documents.files import release_blobs
 from cluster.errors import LeaseLost, NotFound, Unavailable
 from cluster.jobs import attempts
-from cluster.jobs.jobs import GONE
+from cluster.jobs.jobs import GONE, SYSTEM
 from cluster.jobs.kinds import USAGE_REPORT
 from cluster.jobs.progress import renew_attempts
-from cluster.jobs.schedules.schedules import SYSTEM
 from cluster.usage_reports.exact import plain
 from cluster.usage_reports.making import ReportMaker
 from cluster.usage_reports.reports import (
