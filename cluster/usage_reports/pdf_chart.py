@@ -61,7 +61,7 @@ def _chart(days: list[date], amounts: dict[date, Decimal], width: float) -> Draw
     axis.labels.fontName, axis.labels.fontSize, axis.labels.fillColor = TEXT, 6, MUTED
     axis.strokeColor, axis.tickDown = GRID, 0
     values = chart.valueAxis
-    values.valueMin = 0
+    values.valueMin, values.rangeRound = 0, "ceiling"
     values.labels.fontName, values.labels.fontSize, values.labels.fillColor = TEXT, 6, MUTED
     values.labelTextFormat = _label
     values.strokeColor, values.visibleGrid, values.gridStrokeColor, values.gridStrokeWidth = (

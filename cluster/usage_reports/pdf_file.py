@@ -14,7 +14,15 @@ from typing import Any
 
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import Flowable, KeepTogether, PageBreak, Paragraph, SimpleDocTemplate, Spacer
+from reportlab.platypus import (
+    CondPageBreak,
+    Flowable,
+    KeepTogether,
+    PageBreak,
+    Paragraph,
+    SimpleDocTemplate,
+    Spacer,
+)
 
 from cluster.usage_reports import pdf_tables as tables
 from cluster.usage_reports.content import ReportContent
@@ -28,6 +36,8 @@ from cluster.usage_reports.pdf_style import ACCENT, BODY, COVER, DRAFT, FINAL, H
 MAX_NAME = 120
 #: Points between the margin of the page and its text, as ReportLab's frames have them.
 FRAME_PADDING = 6
+#: Points that a heading and the first rows of a table need.
+ROOM_AFTER_HEADING = 130
 #: ReportLab keeps the fonts of a document in shared objects, so one PDF is made at a time.
 ONE_AT_A_TIME = threading.Lock()
 
@@ -67,17 +77,23 @@ def _parts(content: ReportContent, csv_sha256: str, width: float) -> Iterator[Fl
     """Return the parts of the document, from the first page to the last."""
     yield from _cover(content, csv_sha256, width)
     yield PageBreak()
-    yield Paragraph("Usage by day", HEADING)
+    yield from _heading("Usage by day")
     yield from daily_charts(content, width)
-    yield Paragraph("Usage by agent and model", HEADING)
+    yield from _heading("Usage by agent and model")
     yield from tables.by_agent_and_model(content.usage, width, named=_shown)
     if content.adjustments:
-        yield Paragraph("Adjustments of earlier periods", HEADING)
+        yield from _heading("Adjustments of earlier periods")
         yield Paragraph(TERMS["Adjustment"], BODY)
         yield Spacer(1, 6)
         yield from tables.adjustments(content.adjustments, width, named=_shown)
     yield KeepTogether([Paragraph("Event counts", HEADING), *tables.event_counts(content, width)])
     yield from _definitions(content)
+
+
+def _heading(text: str) -> Iterator[Flowable]:
+    """Return a heading that begins a new page if the page has no room for the beginning of a table."""
+    yield CondPageBreak(ROOM_AFTER_HEADING)
+    yield Paragraph(text, HEADING)
 
 
 def _cover(content: ReportContent, csv_sha256: str, width: float) -> Iterator[Flowable]:

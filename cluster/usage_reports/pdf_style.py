@@ -25,7 +25,6 @@ HEADING = ParagraphStyle(
     spaceBefore=16,
     spaceAfter=6,
     textColor=ACCENT,
-    keepWithNext=1,
 )
 COVER = ParagraphStyle("cover", fontName=BOLD, fontSize=24, leading=30, textColor=ACCENT)
 _STATE = ParagraphStyle("state", fontName=BOLD, fontSize=13, leading=17, alignment=TA_LEFT)

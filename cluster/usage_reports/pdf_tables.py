@@ -19,6 +19,8 @@ SIZES = (7.5, 6.5, 5.5, 4.5)
 PADDING = 9.0
 #: Minimum width of a column of names, in points.
 MIN_NAME_WIDTH = 62.0
+#: Relative widths of the columns of names. Other columns have the width 1.
+WEIGHTS = {"Day": 0.6, "Unit": 0.6, "Model": 1.2}
 #: A long table consists of parts of this many rows, because ReportLab needs quadratic time for one table.
 ROWS_PER_PART = 400
 NO_PRICE = "–"
@@ -200,7 +202,9 @@ def _columns(
         share = (width - sum(needed)) / len(names)
         if share >= MIN_NAME_WIDTH:
             break
-    return size, [*[max(share, MIN_NAME_WIDTH / 2)] * len(names), *needed]
+    weights = [WEIGHTS.get(name, 1.0) for name in names]
+    room = max(share, MIN_NAME_WIDTH / 2) * len(names)
+    return size, [*(room * weight / sum(weights) for weight in weights), *needed]
 
 
 def _style(size: float, names: int, *, last: bool) -> TableStyle:
