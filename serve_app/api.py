@@ -36,6 +36,7 @@ from serve_app.routes.organisations import audit_logs, budgets, keys, organisati
 from serve_app.routes.platform_data import agents, conversations, customers
 from serve_app.routes.platform_data import events as platform_events
 from serve_app.routes.schedules import schedules
+from serve_app.routes.usage import organization, usage
 from serve_app.routes.webhooks import deliveries as webhook_deliveries
 from serve_app.routes.webhooks import endpoints as webhook_endpoints
 from serve_app.service import Service
@@ -73,6 +74,8 @@ PARTS: tuple[Any, ...] = (
     keys,
     audit_logs,
     budgets,
+    usage,
+    organization,
     organisations,
     usage_reports,
     health,

@@ -26,15 +26,16 @@ READING_POSTS = frozenset(
     }
 )
 #: Beginnings of the paths of routes that need the scope ``admin``: the routes about the caller's own
-#: organisation and its budgets, about webhooks, and about usage reports. The events of webhooks name jobs and
-#: files of all stores, and a report shows the usage of all keys. A key without the scope ``admin`` may be
-#: limited to some stores.
+#: organisation, its budgets and its usage, and the routes about webhooks. The events of webhooks name jobs
+#: and files of all stores, and usage is that of all keys. A key without the scope ``admin`` may be limited to
+#: some stores.
 ADMIN_PATHS = (
     "/v1/organisation/",
+    "/v1/organization/",
     "/v1/budgets",
+    "/v1/usage",  # and "/v1/usage_reports"
     "/v1/webhooks",
     "/v1/webhook_endpoints",
-    "/v1/usage_reports",
 )
 #: Beginning of the paths of routes about all organisations. Only the operator may use these routes.
 OPERATOR_PATHS = "/v1/organisations"

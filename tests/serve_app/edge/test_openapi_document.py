@@ -283,6 +283,10 @@ def _ask_about_keys(ask: Any) -> None:
     ask("GET", "/v1/budgets/{budget_id}", budget)
     ask("PATCH", "/v1/budgets/{budget_id}", budget, json={"warn_at": None, "stop_at": 10})
     ask("DELETE", "/v1/budgets/{budget_id}", budget)
+    lately = {"start_time": int(time.time()) - 60}
+    ask("GET", "/v1/usage", params={**lately, "group_by[]": ["model", "source", "api_key_id", "agent_id"]})
+    ask("GET", "/v1/organization/usage/embeddings", params={**lately, "group_by[]": ["model"]})
+    ask("GET", "/v1/organization/costs", params={**lately, "group_by[]": ["line_item"]})
     wish = {"id": "documented", "time_zone": "Asia/Kolkata", "billing_day": 28, "weight": 2, "files_limit": 9}
     names = {"organisation_id": ask("POST", "/v1/organisations", json=wish)["id"]}
     ask("GET", "/v1/organisations", params={"limit": 2})

@@ -5,6 +5,7 @@ entry here.
 """
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -97,8 +98,21 @@ PLAIN_PARAMETERS = frozenset(
         "created_before",
         "type",
         "last-event-id",
+        "start_time",
+        "end_time",
+        "bucket_width",
+        *(
+            f"{name}{brackets}"
+            for name in ("group_by", "kinds", "models", "sources", "line_items", "project_ids", "user_ids")
+            for brackets in ("", "[]")
+        ),
     }
 )
+#: The query that each operation needs.
+QUERIES = {
+    path: {"start_time": str(int(time.time()) - 3_600), "group_by": "api_key_id"}
+    for path in ("/v1/usage", "/v1/organization/usage/embeddings", "/v1/organization/costs")
+}
 #: The kind of id that each operation's ``after`` and ``before`` take.
 CURSORS = {
     "/v1/files": "file_id",
@@ -195,7 +209,12 @@ def ask(
             "files": {name: ("a.txt", b"some text")},
             "data": filled(FORMS[operation.path], ids),
         }
-    return client.request(operation.method, path_of(operation, ids), params=parameters, **options)
+    return client.request(
+        operation.method,
+        path_of(operation, ids),
+        params=QUERIES.get(operation.path, {}) | parameters,
+        **options,
+    )
 
 
 def names_in(operation: Operation) -> str:

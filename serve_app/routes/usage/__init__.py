@@ -1,0 +1,1 @@
+"""Routes about the usage and the costs of an organisation."""
