@@ -11,6 +11,7 @@
         ├── NotFound         the thing that the caller named does not exist
         ├── NotAuthenticated the request has no API key that works here
         ├── NotPermitted     the caller's API key does not allow the request
+        ├── QuotaExceeded    an organisation or key stores as much as it may; the message names the limit
         ├── BudgetExceeded   a budget does not cover the work; the message says when the budget renews
         ├── Conflict         the thing exists in another state than the caller assumes
         │   └── LeaseLost    an attempt no longer counts: another worker has its job, or the job has ended
@@ -197,6 +198,12 @@ class BudgetExceeded(Permanent):
         self.budget = budget
         self.renews_at = renews_at
         self.retry_after_s = retry_after_s
+
+
+class QuotaExceeded(Permanent):
+    """An organisation or an API key stores as much as it may. The same call succeeds after something is
+    deleted or the limit is raised.
+    """
 
 
 class Conflict(Permanent):

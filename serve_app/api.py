@@ -107,5 +107,6 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
         keys=service.keys,
         usage=service.usage,
         admission=service.admission,
+        rate_headers=service.rates.headers,
     )
     return app

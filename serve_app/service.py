@@ -22,7 +22,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from cluster.blobs import open_blob_store
-from cluster.database import open_pool, revive, translated
+from cluster.database import connect, open_pool, revive, translated
 from cluster.database.shortages import announced
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes, require_index
 from cluster.documents.vector_stores.stores import VectorStore
@@ -32,11 +32,13 @@ from cluster.keys.known_keys import KnownKeys
 from cluster.organisations.organisations import ensure_organisation
 from cluster.outbound import AsyncOutboundClient
 from cluster.rate_limits import ProviderLoad, breaker_states, provider_load
+from cluster.rate_limits.leased_rates import LeasedRates
 from cluster.retrieval import ResultCache
 from cluster.settings import Settings, is_loopback
 from cluster.usage.events import UsageEvent, record_usage
 from serve_app.embedding.admission import Admission
 from serve_app.embedding.openai_tokens import open_openai_tokens
+from serve_app.embedding.rate_gate import RateGate
 from serve_app.embedding.remote_model import CallReplica
 from serve_app.embedding.served_models import ServedModels
 from serve_app.usage.usage_recorder import UsageRecorder
@@ -93,8 +95,10 @@ class Service:
         self.usage = UsageRecorder(
             self._record_usage, settings.home / "usage", max_bytes=settings.usage_bytes
         )
+        #: Keeps the rates of organisations and keys.
+        self.rates = RateGate(LeasedRates(lambda: connect(settings)))
         #: Admits requests and the work of models, before either costs anything.
-        self.admission = Admission()
+        self.admission = Admission([self.rates])
         self.models = ServedModels(
             settings, self.usage, remote, weights=self.keys.weights, admission=self.admission
         )
@@ -251,6 +255,7 @@ class Service:
     def close(self) -> None:
         """Write the uses of keys and the usage, then close the connections and end the threads."""
         self.keys.close()
+        self.rates.close()
         self.usage.close()
         self.models.close()
         self._blob_threads.shutdown()

@@ -20,6 +20,7 @@ from cluster.errors import (
     InvalidInput,
     Misconfigured,
     Permanent,
+    QuotaExceeded,
     Resource,
     Retryable,
     Shortage,
@@ -76,6 +77,7 @@ BY_SQLSTATE: dict[str, type[ClusterError]] = {
     "58": Unavailable,  # system error: I/O
     "58P01": Misconfigured,  # undefined file: the extension is not installed on the server
     "72": Retryable,  # snapshot too old
+    "EQ": QuotaExceeded,  # raised by our own triggers, see migration 0024
     "F0": Misconfigured,  # configuration file error
     "HV": Permanent,  # foreign data wrapper error
     "P0": Permanent,  # PL/pgSQL error
@@ -155,6 +157,8 @@ def translate(exc: psycopg.Error) -> ClusterError:
             retry_after_s=SHORTAGE_RETRY_AFTER_S,
         )
     error_type = _error_type(exc)
+    if error_type is QuotaExceeded:
+        return QuotaExceeded(exc.diag.message_primary or str(exc))
     message = f"database: {str(exc).strip() or type(exc).__name__}"
     if issubclass(error_type, Retryable):
         return error_type(message, retry_after_s=RETRY_AFTER_S)

@@ -29,6 +29,7 @@ from cluster.database.paging import ListPage, unknown_cursor
 from cluster.database.queries import queries
 from cluster.documents.vector_stores.store_files import detach_everywhere
 from cluster.errors import NotFound, Throttled
+from cluster.organisations.caller import current_key
 from cluster.organisations.organisations import StorageLimits, storage_limits
 
 SQL = queries("cluster.documents", "files.sql")
@@ -45,6 +46,7 @@ LIFETIMES_S = {"batch": 30 * 24 * 3600}
 #: Seconds that a client has to wait after a storage limit was reached. Space is freed only by deletions and
 #: expiries, which take time.
 STORAGE_RETRY_AFTER_S = 60.0
+NO_LIMITS = StorageLimits()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,10 +104,9 @@ def create_file(
         "lifetime_s": LIFETIMES_S.get(purpose) if expires_after_s is None else expires_after_s,
         "within_s": SAME_WITHIN_S,
         "random": uuid4().hex[:12],
+        "key": current_key(),
     }
-    limits = StorageLimits()
-    if default_limits is not None:
-        limits = storage_limits(connection, organisation, default=default_limits)
+    limits = _limits(connection, organisation, default_limits)
     if limits:
         connection.execute(SQL["lock_storage"], values)  # before the blob, to prevent deadlocks
     connection.execute(SQL["lock_blob"], values)
@@ -130,27 +131,65 @@ def require_room(
     Raises:
         Throttled: the organisation would exceed a storage limit.
     """
-    limits = storage_limits(connection, organisation, default=default_limits)
+    limits = _limits(connection, organisation, default_limits)
     _require_room(connection, organisation, limits, files=files, bytes=bytes)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Limits:
+    """The storage limits that apply to one new file."""
+
+    organisation: StorageLimits
+    #: The limits of the key that asks for the file, and the id of this key.
+    own: StorageLimits = NO_LIMITS
+    key: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.organisation or self.own)
+
+
+def _limits(connection: Connection[Any], organisation: str, default: StorageLimits | None) -> _Limits:
+    if default is None:
+        return _Limits(organisation=NO_LIMITS)
+    limits = storage_limits(connection, organisation, default=default)
+    key = current_key()
+    values = {"organisation": organisation, "key": key}
+    row = None if key is None else connection.execute(SQL["key_limits"], values).fetchone()
+    if row is None:
+        return _Limits(organisation=limits)
+    return _Limits(organisation=limits, own=StorageLimits(files=row[0] or 0, bytes=row[1] or 0), key=key)
+
+
 def _require_room(
-    connection: Connection[Any], organisation: str, limits: StorageLimits, *, files: int, bytes: int
+    connection: Connection[Any], organisation: str, limits: _Limits, *, files: int, bytes: int
 ) -> None:
     if not limits:
         return
-    connection.execute(SQL["lock_storage"], {"organisation": organisation})
-    row = connection.execute(SQL["kept"], {"organisation": organisation}).fetchone()
-    assert row is not None
-    amounts = {"files": (row[0], files, limits.files), "bytes": (row[1], bytes, limits.bytes)}
-    for unit, (kept, more, limit) in amounts.items():
-        if limit and kept + more > limit:
-            raise Throttled(
-                f"the organisation keeps {kept:,} {unit} of at most {limit:,} "
-                f"(CLUSTER_ORGANISATION_{unit.upper()}, or {unit}_limit of the organisation), "
-                f"and this would add {more:,}; delete files that are no longer needed",
-                retry_after_s=STORAGE_RETRY_AFTER_S,
-            )
+    values = {"organisation": organisation, "key": limits.key}
+    connection.execute(SQL["lock_storage"], values)
+    owners = (
+        (
+            "the organisation",
+            limits.organisation,
+            "kept",
+            "CLUSTER_ORGANISATION_{0}, or {1} of the organisation",
+        ),
+        (f"the API key {limits.key}", limits.own, "kept_by_key", "{1} of the key"),
+    )
+    for owner, own, statement, source in owners:
+        if not own:
+            continue
+        row = connection.execute(SQL[statement], values).fetchone()
+        assert row is not None
+        amounts = {"files": (row[0], files, own.files), "bytes": (row[1], bytes, own.bytes)}
+        for unit, (kept, more, limit) in amounts.items():
+            if limit and kept + more > limit:
+                raise Throttled(
+                    f"{owner} keeps {kept:,} {unit} of at most {limit:,} "
+                    f"({source.format(unit.upper(), unit + '_limit')}), and this would add {more:,}; delete "
+                    "files that are no longer needed",
+                    retry_after_s=STORAGE_RETRY_AFTER_S,
+                )
 
 
 def get_file(connection: Connection[Any], organisation: str, id: str) -> File:

@@ -3,6 +3,19 @@
 -- name: lock_storage  transactions that add files to a limited organisation run one after the other
 SELECT pg_advisory_xact_lock(hashtextextended(%(organisation)s || '/quota', 0));
 
+-- name: key_limits  of the key that asks for the file
+SELECT files_limit, bytes_limit FROM api_keys
+WHERE organisation = %(organisation)s AND id = %(key)s AND (files_limit IS NOT NULL OR bytes_limit IS NOT NULL);
+
+-- name: kept_by_key  files and pending uploads
+SELECT count(*), coalesce(sum(bytes), 0)::bigint
+FROM (
+    SELECT bytes FROM files WHERE organisation = %(organisation)s AND key = %(key)s
+    UNION ALL
+    SELECT bytes FROM uploads WHERE organisation = %(organisation)s AND key = %(key)s AND status = 'pending'
+        AND expires_at > now()
+) AS kept;
+
 -- name: kept  files and pending uploads
 SELECT
     (SELECT count(*) FROM files WHERE organisation = %(organisation)s)
@@ -38,12 +51,12 @@ ORDER BY id
 LIMIT 1;
 
 -- name: insert  ids begin with the time, so that a deleted file keeps its place in lists
-INSERT INTO files (organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at)
+INSERT INTO files (organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at, key)
 VALUES (
     %(organisation)s,
     'file-' || lpad(to_hex((extract(epoch FROM now()) * 1000000)::bigint), 14, '0') || %(random)s,
     %(filename)s, %(purpose)s, %(bytes)s, %(sha256)s, %(media_type)s, now(),
-    now() + make_interval(secs => %(lifetime_s)s)
+    now() + make_interval(secs => %(lifetime_s)s), %(key)s
 )
 RETURNING organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at;
 

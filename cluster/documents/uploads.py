@@ -29,6 +29,7 @@ from cluster.blobs import Blob
 from cluster.database.queries import queries
 from cluster.documents.files import File, create_file, get_file, require_room
 from cluster.errors import InvalidInput, NotFound
+from cluster.organisations.caller import current_key
 from cluster.organisations.organisations import StorageLimits
 from cluster.records import digest
 
@@ -131,6 +132,7 @@ def create_upload(
         "media_type": media_type,
         "expires_after_s": expires_after_s,
         "lifetime_s": lifetime_s,
+        "key": current_key(),
     }
     return _upload(connection, "insert", values)
 

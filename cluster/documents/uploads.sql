@@ -2,10 +2,10 @@
 
 -- name: insert
 INSERT INTO uploads (organisation, id, filename, purpose, bytes, media_type, status, expires_after,
-    expires_at)
+    expires_at, key)
 VALUES (
     %(organisation)s, %(id)s, %(filename)s, %(purpose)s, %(bytes)s, %(media_type)s, 'pending',
-    to_jsonb(%(expires_after_s)s::bigint), now() + make_interval(secs => %(lifetime_s)s)
+    to_jsonb(%(expires_after_s)s::bigint), now() + make_interval(secs => %(lifetime_s)s), %(key)s
 )
 RETURNING {columns};
 

@@ -26,6 +26,7 @@ from psycopg.types.json import Jsonb
 
 from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.jobs import queue_tables
+from cluster.jobs.job_quota import require_room
 from cluster.jobs.jobs import (
     CANCELLED,
     CANCELLED_BECAUSE,
@@ -42,8 +43,7 @@ from cluster.organisations.caller import current_key
 
 SQL = with_columns("queue.sql")
 
-DEFAULT_PRIORITY = 5
-HIGHEST_PRIORITY = 9
+DEFAULT_PRIORITY, HIGHEST_PRIORITY = 5, 9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,6 +116,7 @@ def submit_many(
         raise InvalidInput(f"priority is {priority}; it must be in 0..{HIGHEST_PRIORITY}", param="priority")
     if not requests:
         return []
+    require_room(connection, organisation, len(requests))
     entries = add_turns(connection, organisation, priority_class, len(requests), run_at=run_at)
     common = {
         "organisation": organisation,
@@ -270,6 +271,7 @@ def replay(connection: Connection[Any], organisation: str, id: str, *, attempts:
     kind = kind_named(job.kind)
     if not kind.retryable:
         raise Conflict(f"job {id} of kind {job.kind} cannot be queued again: {kind.remedy}")
+    require_room(connection, organisation, 1)
     return requeue(connection, job, last_attempt=job.attempt + (attempts or kind.attempts))
 
 

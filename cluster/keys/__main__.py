@@ -1,4 +1,4 @@
-"""Runs the command that creates, lists, rotates and revokes the API keys of organisations.
+"""Runs the command that creates, lists, changes, rotates and revokes the API keys of organisations.
 
 python -m cluster.keys create ci --organisation acme --scope read
 """
@@ -18,11 +18,24 @@ from cluster.database import in_one_transaction
 from cluster.database.paging import read_all
 from cluster.keys import api_keys
 from cluster.keys.api_keys import DEFAULT_SCOPES, ApiKey, IssuedKey, NewKey
+from cluster.keys.key_limits import LIMITS
 from cluster.organisations.caller import Scope, acting_as, command_user
 from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings
 
 T = TypeVar("T")
+
+#: This word in place of a number removes a limit.
+UNSET = "none"
+#: What each limit of a key means.
+MEANINGS = {
+    "requests_per_minute": "maximum requests a minute",
+    "tokens_per_minute": "maximum tokens a minute",
+    "jobs_limit": "maximum unfinished jobs that the key asked for",
+    "files_limit": "maximum files that the key created",
+    "bytes_limit": "maximum bytes of these files",
+    "vectors_limit": "maximum vectors in the stores that the key created",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,6 +53,7 @@ def _create(settings: Settings, options: argparse.Namespace) -> int:
         models=tuple(options.model) if options.model else None,
         stores=tuple(options.store) if options.store else None,
         expires_at=datetime.now(UTC) + timedelta(days=options.days) if options.days else None,
+        **_limits(options),
     )
     owner = _organisation(settings, options)
     _show(_in_transaction(settings, lambda connection: api_keys.create_key(connection, owner, new)))
@@ -56,6 +70,15 @@ def _list(settings: Settings, options: argparse.Namespace) -> int:
         console.print(escape(_line(key)))
     if not keys:
         console.print(f"{escape(owner)} has no keys")
+    return 0
+
+
+def _set(settings: Settings, options: argparse.Namespace) -> int:
+    owner, changes = _organisation(settings, options), _limits(options)
+    key = _in_transaction(
+        settings, lambda connection: api_keys.change_limits(connection, owner, options.id, changes)
+    )
+    Console(highlight=False, soft_wrap=True).print(escape(_line(key)))
     return 0
 
 
@@ -98,8 +121,32 @@ def _line(key: ApiKey) -> str:
     ]
     used = f"last used {_at(key.last_used_at)}" if key.last_used_at else "never used"
     ends = [f"expires {_at(key.expires_at)}"] if key.expires_at else []
-    parts = [key.id, key.prefix, key.status, key.name, "+".join(sorted(key.scopes)), *limits, used, *ends]
+    own = [f"{name} {limit:,}" for name in LIMITS if (limit := getattr(key, name)) is not None]
+    parts = [
+        key.id,
+        key.prefix,
+        key.status,
+        key.name,
+        "+".join(sorted(key.scopes)),
+        *limits,
+        *own,
+        used,
+        *ends,
+    ]
     return "  ".join(parts)
+
+
+def _limits(options: argparse.Namespace) -> dict[str, int | None]:
+    """Return the limits that the command line names; the word ``none`` removes a limit."""
+    given = {name: value for name in LIMITS if (value := getattr(options, name)) is not None}
+    return {name: None if value == UNSET else value for name, value in given.items()}
+
+
+def _limit(text: str) -> int | str:
+    return text if text == UNSET else int(text)
+
+
+_limit.__name__ = "int"  # errors of argparse contain this name
 
 
 def _at(moment: datetime) -> str:
@@ -121,8 +168,8 @@ def _in_transaction(settings: Settings, work: Callable[[Connection[Any]], T]) ->
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m cluster.keys",
-        description="Create, list, rotate and revoke the API keys of organisations. A key is shown once and "
-        "stored as a hash. As soon as a key exists, every request needs one.",
+        description="Create, list, change, rotate and revoke the keys of organisations. A key is shown once, "
+        "and stored as a hash. As soon as a key exists, every request needs one.",
         epilog="Settings are environment variables, listed in docs/settings.md.",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -144,6 +191,13 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--store", action="append", help="ids of the only vector stores; repeatable")
     create.add_argument("--days", type=float, help="days after which the key expires; without it never")
     add("list", _list, "List keys, without their secrets.")
+    change = add("set", _set, "Change limits of a key; limits that are left out keep their values.")
+    change.add_argument("id", help="id of the key, from list")
+    for command in (create, change):
+        for name in LIMITS:
+            command.add_argument(
+                f"--{name.replace('_', '-')}", type=_limit, help=f"{MEANINGS[name]}; none: no such limit"
+            )
     rotate = add("rotate", _rotate, "Replace a key by a new one with the same properties, and print it.")
     rotate.add_argument("id", help="id of the key, from list")
     rotate.add_argument(

@@ -1,4 +1,4 @@
-"""Create, list, rotate and revoke the API keys in the database.
+"""Create, list, change, rotate and revoke the API keys in the database.
 
 ``python -m cluster.keys`` and the routes ``/v1/organisation/keys`` call this module. Each change writes an
 event into the audit log in the same transaction. ``known_keys`` checks the keys of requests.
@@ -10,7 +10,7 @@ event into the audit log in the same transaction. ``known_keys`` checks the keys
 
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from psycopg.rows import dict_row
 from cluster.database.paging import FIRST_PAGE, ListPage, ListStatements, PageRequest, read_page
 from cluster.database.queries import queries
 from cluster.errors import Conflict, InvalidInput, NotFound
+from cluster.keys.key_limits import LIMITS, KeyLimits
 from cluster.keys.key_text import hash_of, new_key_text, prefix_of
 from cluster.organisations.audit import record
 from cluster.organisations.caller import Scope, current_caller
@@ -39,7 +40,7 @@ DEFAULT_SCOPES = frozenset({Scope.READ, Scope.WRITE})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NewKey:
+class NewKey(KeyLimits):
     """The properties that a caller chooses for a new key."""
 
     name: str
@@ -53,7 +54,7 @@ class NewKey:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ApiKey:
+class ApiKey(KeyLimits):
     """A key as it is stored in the database. The secret of the key is not stored."""
 
     organisation: str
@@ -162,9 +163,7 @@ def rotate_key(connection: Connection[Any], organisation: str, id: str, *, overl
     old = get_key(connection, organisation, id)
     if old.status != "active":
         raise Conflict(f"key {id} is {old.status}; create a new key")
-    new = NewKey(
-        name=old.name, scopes=old.scopes, models=old.models, stores=old.stores, expires_at=old.expires_at
-    )
+    new = NewKey(**{field.name: getattr(old, field.name) for field in fields(NewKey)})
     issued = _insert(connection, organisation, new)
     values = {"organisation": organisation, "id": id}
     if overlap_s:
@@ -175,6 +174,39 @@ def rotate_key(connection: Connection[Any], organisation: str, id: str, *, overl
     details = {"new_key": issued.key.id, "overlap_s": overlap_s}
     record(connection, organisation, "api_key.rotated", target=id, details=details)
     return issued
+
+
+def change_limits(
+    connection: Connection[Any], organisation: str, id: str, changes: Mapping[str, int | None]
+) -> ApiKey:
+    """Change some limits of the key. Replicas apply changed rates within a second.
+
+    Args:
+        changes: new values, by the names of the fields of ``KeyLimits``; None: no such limit.
+
+    Raises:
+        InvalidInput: a limit is outside its range.
+        NotFound: there is no such organisation, or it has no such key.
+        Conflict: the key is revoked, or the organisation is deleted.
+    """
+    lock_organisation(connection, organisation)
+    before = get_key(connection, organisation, id)
+    if before.revoked_at is not None:
+        raise Conflict(f"key {id} is revoked; create a new key")
+    after = KeyLimits(**{name: getattr(before, name) for name in LIMITS} | dict(changes))
+    after.check()
+    values = asdict(after)
+    key = _one(connection, "change_limits", {"organisation": organisation, "id": id, **values})
+    changed = {
+        name: [getattr(before, name), value]
+        for name, value in values.items()
+        if getattr(before, name) != value
+    }
+    if "vectors_limit" in changed:
+        _limit_vectors(connection, key)
+    if changed:
+        record(connection, organisation, "api_key.changed", target=id, details=changed)
+    return key
 
 
 def revoke_key(connection: Connection[Any], organisation: str, id: str) -> ApiKey:
@@ -201,6 +233,7 @@ def any_working_key(connection: Connection[Any]) -> bool:
 def _insert(connection: Connection[Any], organisation: str, new: NewKey) -> IssuedKey:
     text = new_key_text()
     values = {
+        **{name: getattr(new, name) for name in LIMITS},
         "organisation": organisation,
         "id": f"key_{secrets.token_hex(12)}",
         "name": new.name,
@@ -212,7 +245,15 @@ def _insert(connection: Connection[Any], organisation: str, new: NewKey) -> Issu
         "expires_at": new.expires_at,
         "created_by": current_caller().id,
     }
-    return IssuedKey(key=_one(connection, "insert", values), text=text)
+    key = _one(connection, "insert", values)
+    if key.vectors_limit is not None:
+        _limit_vectors(connection, key)
+    return IssuedKey(key=key, text=text)
+
+
+def _limit_vectors(connection: Connection[Any], key: ApiKey) -> None:
+    values = {"organisation": key.organisation, "id": key.id, "limit": key.vectors_limit}
+    connection.execute(SQL["limit_vectors"], values)
 
 
 def _check(new: NewKey) -> None:
@@ -234,6 +275,7 @@ def _check(new: NewKey) -> None:
         )
     if new.expires_at is not None and new.expires_at <= datetime.now(UTC):
         raise InvalidInput("expires_at is in the past; choose a later time", param="expires_at")
+    new.check()
 
 
 def _check_list(field: str, names: Collection[str]) -> None:
@@ -263,6 +305,7 @@ def _details(key: ApiKey) -> dict[str, Any]:
         "models": key.models,
         "stores": key.stores,
         "expires_at": key.expires_at and key.expires_at.isoformat(),
+        **{name: limit for name in LIMITS if (limit := getattr(key, name)) is not None},
     }
 
 

@@ -1,7 +1,9 @@
 -- name: insert
-INSERT INTO api_keys (organisation, id, name, prefix, hash, scopes, models, stores, expires_at, created_by)
+INSERT INTO api_keys (organisation, id, name, prefix, hash, scopes, models, stores, expires_at, created_by,
+    requests_per_minute, tokens_per_minute, jobs_limit, files_limit, bytes_limit, vectors_limit)
 VALUES (%(organisation)s, %(id)s, %(name)s, %(prefix)s, %(hash)s, %(scopes)s, %(models)s, %(stores)s,
-    %(expires_at)s, %(created_by)s)
+    %(expires_at)s, %(created_by)s, %(requests_per_minute)s, %(tokens_per_minute)s, %(jobs_limit)s, %(files_limit)s,
+    %(bytes_limit)s, %(vectors_limit)s)
 RETURNING {columns};
 
 -- name: count
@@ -31,6 +33,15 @@ LIMIT %(limit)s;
 
 -- name: places
 SELECT created_at, created_at FROM api_keys WHERE organisation = %(organisation)s AND id = %(id)s;
+
+-- name: change_limits
+UPDATE api_keys SET requests_per_minute = %(requests_per_minute)s, tokens_per_minute = %(tokens_per_minute)s,
+    jobs_limit = %(jobs_limit)s, files_limit = %(files_limit)s, bytes_limit = %(bytes_limit)s, vectors_limit = %(vectors_limit)s
+WHERE organisation = %(organisation)s AND id = %(id)s
+RETURNING {columns};
+
+-- name: limit_vectors  null: no limit; the first limit counts what is stored
+SELECT set_vector_quota(%(organisation)s, %(id)s, %(limit)s);
 
 -- name: expire
 UPDATE api_keys SET expires_at = %(expires_at)s WHERE organisation = %(organisation)s AND id = %(id)s;

@@ -14,7 +14,7 @@ continue to work for ``KNOWN_FOR_S`` seconds.
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,15 +27,15 @@ import structlog
 from psycopg import Connection
 
 from cluster.database import connect
-from cluster.database.queries import queries
 from cluster.errors import ClusterError, NotAuthenticated, NotFound, Unavailable
 from cluster.keys.key_text import hash_of, may_be_a_key
-from cluster.organisations.caller import Caller, CallerKind, Scope
+from cluster.keys.known_access import NOTHING_KNOWN, SQL, KnownAccess, KnownKey, with_changes
+from cluster.organisations.caller import Caller, CallerKind
+from cluster.organisations.rates import Rates
 from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-SQL = queries("cluster.keys", "known_keys.sql")
 #: Seconds between two reads of the changes from the database.
 POLL_S = 0.5
 #: Minimum seconds between two reads of the changes, if requests with unknown keys ask for the changes.
@@ -52,33 +52,6 @@ USE_INTERVAL_S = 60.0
 #: The address from which a request came, and the id of the request.
 Origin = tuple[str | None, str | None]
 SEND_KEY = "send it as 'Authorization: Bearer KEY'"
-
-
-@dataclass(eq=False, slots=True)
-class KnownKey:
-    """One key in memory."""
-
-    id: str
-    organisation: str
-    scopes: frozenset[Scope]
-    models: frozenset[str] | None
-    stores: frozenset[str] | None
-    #: Time at which the key expires, in seconds since 1970; infinity if it does not expire.
-    expires_at: float
-    #: Time of the last recorded use, in seconds since 1970.
-    used_at: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KnownAccess:
-    """All keys and organisations at one moment. A change makes a new object."""
-
-    version: int
-    #: False if the database has no keys.
-    has_keys: bool
-    keys: Mapping[bytes, KnownKey]
-    #: For each organisation, True if it is deleted.
-    organisations: Mapping[str, bool]
 
 
 @dataclass(slots=True)
@@ -191,6 +164,7 @@ class KnownKeys:
             scopes=known.scopes,
             models=known.models,
             stores=known.stores,
+            rates=self._rates(known),
             address=origin[0],
             request=origin[1],
         )
@@ -214,7 +188,23 @@ class KnownKeys:
                 if deleted
                 else f"no organisation {named!r}; `python -m cluster.organisations create` creates one"
             )
-        return Caller(kind=kind, id=kind.value, organisation=named, address=origin[0], request=origin[1])
+        rates = None
+        if kind is CallerKind.KEYLESS and known is not None:  # the operator has no rates
+            rates = known.rates.get(named)
+        return Caller(
+            kind=kind,
+            id=kind.value,
+            organisation=named,
+            rates=() if rates is None else (rates,),
+            address=origin[0],
+            request=origin[1],
+        )
+
+    def _rates(self, key: KnownKey) -> tuple[Rates, ...]:
+        of_organisation = None if self._known is None else self._known.rates.get(key.organisation)
+        if of_organisation is None:
+            return () if key.rates is None else (key.rates,)
+        return (of_organisation,) if key.rates is None else (of_organisation, key.rates)
 
     async def _read(self, *, again: bool = False) -> KnownAccess:
         """Return the keys and organisations in memory. If ``again`` is true, nothing was read yet, or the
@@ -281,40 +271,14 @@ class KnownKeys:
         version, has_keys = row
         known = self._known
         if known is None or everything or version < known.version:
-            known = KnownAccess(version=0, has_keys=False, keys={}, organisations={})
+            known = NOTHING_KNOWN
             self._say_how_requests_are_identified(has_keys)
         if version != known.version or has_keys != known.has_keys:
-            known = self._with_changes(connection, known, version, has_keys)
+            known = with_changes(connection, known, version, has_keys=has_keys, settings=self._settings)
+            self.weights.update(known.weights)
         self._known = known
         self._reads.at, self._reads.done = time.monotonic(), number
         self._record_uses(connection)
-
-    def _with_changes(
-        self, connection: Connection[Any], known: KnownAccess, version: int, has_keys: bool
-    ) -> KnownAccess:
-        since = {"version": known.version}
-        keys, organisations = dict(known.keys), dict(known.organisations)
-        for digest, id, organisation, scopes, models, stores, expires_at, revoked in connection.execute(
-            SQL["keys"], since
-        ):
-            if revoked:
-                keys.pop(digest, None)
-                continue
-            keys[digest] = KnownKey(
-                id=id,
-                organisation=organisation,
-                scopes=frozenset(map(Scope, scopes)),
-                models=None if models is None else frozenset(models),
-                stores=None if stores is None else frozenset(stores),
-                expires_at=float("inf") if expires_at is None else expires_at.timestamp(),
-            )
-        for id, deleted, weight in connection.execute(SQL["organisations"], since):
-            organisations[id] = deleted
-            self.weights[id] = weight or self._settings.organisation_weights.get(id, 1.0)
-        gone = {id for id, deleted in organisations.items() if deleted}
-        if gone:
-            keys = {digest: key for digest, key in keys.items() if key.organisation not in gone}
-        return KnownAccess(version=version, has_keys=has_keys, keys=keys, organisations=organisations)
 
     def _record_uses(self, connection: Connection[Any]) -> None:
         if not self._uses:

@@ -2,11 +2,13 @@
 SELECT version, EXISTS (SELECT FROM api_keys) FROM access_version;
 
 -- name: keys  changed since the version
-SELECT hash, id, organisation, scopes, models, stores, expires_at, revoked_at IS NOT NULL
+SELECT hash, id, organisation, scopes, models, stores, expires_at, requests_per_minute, tokens_per_minute,
+    revoked_at IS NOT NULL
 FROM api_keys WHERE version > %(version)s;
 
 -- name: organisations  changed since the version
-SELECT id, deleted_at IS NOT NULL, weight FROM organisations WHERE version > %(version)s;
+SELECT id, deleted_at IS NOT NULL, weight, requests_per_minute, tokens_per_minute
+FROM organisations WHERE version > %(version)s;
 
 -- name: used  at most once a minute for each key, whatever the number of replicas
 UPDATE api_keys SET last_used_at = %(at)s

@@ -26,6 +26,15 @@ from cluster.settings import Settings
 
 #: This word in place of a value removes the value of an option.
 UNSET = "none"
+#: The limits for which 0 means no limit: name, what is limited, and what applies without a value.
+LIMITS = (
+    ("files_limit", "files", "the setting"),
+    ("bytes_limit", "bytes of files", "the setting"),
+    ("requests_per_minute", "requests a minute", "the setting"),
+    ("tokens_per_minute", "tokens a minute", "the setting"),
+    ("jobs_limit", "unfinished jobs", "no limit"),
+    ("vectors_limit", "stored vectors", "no limit"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,16 +153,12 @@ def _parser() -> argparse.ArgumentParser:
             type=_or_unset(int),
             help="maximum number of jobs of one priority class at once; none: no limit",
         )
-        command.add_argument(
-            "--files-limit",
-            type=_or_unset(int),
-            help="maximum files; 0: no limit; none: the setting",
-        )
-        command.add_argument(
-            "--bytes-limit",
-            type=_or_unset(int),
-            help="maximum bytes; 0: no limit; none: the setting",
-        )
+        for limit, what, unset in LIMITS:
+            command.add_argument(
+                f"--{limit.replace('_', '-')}",
+                type=_or_unset(int),
+                help=f"maximum {what}; 0: no limit; none: {unset}",
+            )
     add("list", _list, "List organisations.")
     add("show", _show, "Show an organisation, and the state of its deletion.")
     add("delete", _delete, "Delete an organisation and everything that it owns.").add_argument(

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cluster.errors import NotPermitted
+from cluster.organisations.rates import Rates
 
 
 class Scope(StrEnum):
@@ -60,6 +61,8 @@ class Caller:
     models: frozenset[str] | None = None
     #: Ids of the only vector stores that the caller may use; None if it may use all stores.
     stores: frozenset[str] | None = None
+    #: Rates of the caller's organisation and of its key, as far as there are any. They count together.
+    rates: tuple[Rates, ...] = ()
     #: Address from which the request came; None if the caller sent no request.
     address: str | None = None
     #: Id of the request; None if the caller sent no request.

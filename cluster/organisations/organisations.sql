@@ -11,9 +11,10 @@ SELECT files_limit, bytes_limit FROM organisations WHERE id = %(organisation)s;
 SELECT deleted_at FROM organisations WHERE id = %(organisation)s FOR NO KEY UPDATE;
 
 -- name: insert  returns no row if the id is taken
-INSERT INTO organisations (id, name, time_zone, billing_day, weight, concurrency_limit, files_limit, bytes_limit)
+INSERT INTO organisations (id, name, time_zone, billing_day, weight, concurrency_limit, files_limit, bytes_limit,
+    requests_per_minute, tokens_per_minute, jobs_limit, vectors_limit)
 VALUES (%(id)s, %(name)s, %(time_zone)s, %(billing_day)s, %(weight)s, %(concurrency_limit)s, %(files_limit)s,
-    %(bytes_limit)s)
+    %(bytes_limit)s, %(requests_per_minute)s, %(tokens_per_minute)s, %(jobs_limit)s, %(vectors_limit)s)
 ON CONFLICT (id) DO NOTHING
 RETURNING {columns};
 
@@ -23,9 +24,14 @@ SELECT {columns} FROM organisations WHERE id = %(id)s;
 -- name: update
 UPDATE organisations
 SET name = %(name)s, time_zone = %(time_zone)s, billing_day = %(billing_day)s, weight = %(weight)s,
-    concurrency_limit = %(concurrency_limit)s, files_limit = %(files_limit)s, bytes_limit = %(bytes_limit)s
+    concurrency_limit = %(concurrency_limit)s, files_limit = %(files_limit)s, bytes_limit = %(bytes_limit)s,
+    requests_per_minute = %(requests_per_minute)s, tokens_per_minute = %(tokens_per_minute)s, jobs_limit = %(jobs_limit)s,
+    vectors_limit = %(vectors_limit)s
 WHERE id = %(id)s
 RETURNING {columns};
+
+-- name: limit_vectors  null: no limit; the first limit counts what is stored
+SELECT set_vector_quota(%(organisation)s, '', %(limit)s);
 
 -- name: newest
 SELECT {columns}

@@ -28,6 +28,15 @@ ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MAX_NAME_CHARACTERS = 128
 #: The last day of the month on which a billing period may begin, because every month has this day.
 LAST_BILLING_DAY = 28
+#: Limits for which 0 means that there is no limit.
+LIMITS = (
+    "files_limit",
+    "bytes_limit",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "jobs_limit",
+    "vectors_limit",
+)
 #: Maximum of Postgres' types ``integer`` and ``bigint``.
 MAX_INTEGER, MAX_BIGINT = 2**31 - 1, 2**63 - 1
 
@@ -51,6 +60,16 @@ class OrganisationOptions:
     files_limit: int | None = None
     #: Maximum number of bytes of files; 0: no limit; None: the setting ``CLUSTER_ORGANISATION_BYTES``.
     bytes_limit: int | None = None
+    #: Maximum number of requests in a minute; 0: no limit; None: the setting
+    #: ``CLUSTER_ORGANISATION_REQUESTS_PER_MINUTE``.
+    requests_per_minute: int | None = None
+    #: Maximum number of tokens that models read for requests in a minute; 0: no limit; None: the setting
+    #: ``CLUSTER_ORGANISATION_TOKENS_PER_MINUTE``.
+    tokens_per_minute: int | None = None
+    #: Maximum number of unfinished jobs; 0 or None: no limit.
+    jobs_limit: int | None = None
+    #: Maximum number of stored vectors; 0 or None: no limit.
+    vectors_limit: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +115,7 @@ def create_organisation(
         raise Conflict(
             f"the id {id!r} is taken by an organisation that exists or was deleted; choose another"
         )
+    _limit_vectors(connection, row)
     record(connection, id, "organisation.created", target=id, details=asdict(options))
     return row
 
@@ -145,9 +165,15 @@ def change_organisation(connection: Connection[Any], id: str, changes: Mapping[s
         for name in OPTIONS
         if getattr(before, name) != getattr(row, name)
     }
+    if "vectors_limit" in changed:
+        _limit_vectors(connection, row)
     if changed:
         record(connection, id, "organisation.changed", target=id, details=changed)
     return row
+
+
+def _limit_vectors(connection: Connection[Any], row: OrganisationRow) -> None:
+    connection.execute(SQL["limit_vectors"], {"organisation": row.id, "limit": row.vectors_limit or None})
 
 
 def _checked(options: Options) -> Options:
@@ -172,8 +198,7 @@ def _checked(options: Options) -> Options:
         raise InvalidInput(f"weight is {options.weight}; it must be above 0", param="weight")
     for name, least, most in (
         ("concurrency_limit", 1, MAX_INTEGER),
-        ("files_limit", 0, MAX_BIGINT),
-        ("bytes_limit", 0, MAX_BIGINT),
+        *((name, 0, MAX_BIGINT) for name in LIMITS),
     ):
         value = getattr(options, name)
         if value is not None and not least <= value <= most:

@@ -25,6 +25,14 @@ class OrganisationSettings(Concern):
     """Shares of a model's time between organisations that compete for it, as JSON: organisation to weight. An
     organisation without an entry has weight 1."""
 
+    organisation_requests_per_minute: int = Field(default=0, ge=0)
+    """Maximum number of requests of an organisation in a minute, for organisations without a limit in their
+    row. A further request is refused with 429. 0: no limit."""
+
+    organisation_tokens_per_minute: int = Field(default=0, ge=0)
+    """Maximum number of tokens that models read for requests of an organisation in a minute, for
+    organisations without a limit in their row. A further request is refused with 429. 0: no limit."""
+
     organisation_files: int = Field(default=0, ge=0)
     """Maximum number of files of an organisation. A further upload is refused with 429. 0: no limit."""
 

@@ -9,6 +9,8 @@ import asyncio
 import math
 import re
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from uuid import uuid4
 
@@ -21,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cluster.errors import ClusterError
 from cluster.keys.known_keys import KnownKeys
 from cluster.logs import about
-from cluster.organisations.caller import acting_as
+from cluster.organisations.caller import Caller, acting_as
 from cluster.settings import Settings
 from serve_app.edge.authentication import Authenticator
 from serve_app.edge.bodies.body import BodyLimits, RequestBody
@@ -64,9 +66,11 @@ class Boundary:
         keys: KnownKeys,
         usage: UsageRecorder,
         admission: Admission | None = None,
+        rate_headers: Callable[[Caller], Mapping[str, str]] = lambda _: {},
     ) -> None:
         self._app = app
         self._usage = usage
+        self._rate_headers = rate_headers
         self._admission = admission or Admission()
         self._authenticator = Authenticator(keys)
         self._cors = Cors(settings.cors_origins)
@@ -112,6 +116,8 @@ class Boundary:
             if caller is None:
                 await self._answer(_scope_for_routes(scope, headers), receive, answer)
                 return
+            if caller.rates:
+                answer.rate_headers = partial(self._rate_headers, caller)
             with acting_as(caller), self._usage.of_request() as answer.usage:
                 async with self._admission.admit(caller.organisation, kind=REQUEST) as admitted:
                     await self._answer(_scope_for_routes(scope, headers), receive, answer)
@@ -127,9 +133,7 @@ class Boundary:
             if answer.status:
                 raise
             await http_error_response(exc, scope)(scope, receive, answer.send)
-        except (
-            ClusterError
-        ) as exc:  # from the authenticator or a gate; the application handles those of routes
+        except ClusterError as exc:  # from the authenticator or a gate; routes have their own handler
             if answer.status:
                 raise
             await response_of(exc)(scope, receive, answer.send)
@@ -232,6 +236,8 @@ class _Answer:
         self._began = time.perf_counter()
         #: Status code of the answer; 0 before the answer begins.
         self.status = 0
+        #: Returns the headers about the rates of the caller, as they are when the answer begins.
+        self.rate_headers: Callable[[], Mapping[str, str]] | None = None
         #: True after the last byte was sent. After that, the server reports a disconnect even if the client
         #: is still connected.
         self.complete = False
@@ -258,7 +264,10 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = int(message["status"])
             elapsed = (b"openai-processing-ms", str(round(self.milliseconds)).encode())
-            await self._send({**message, "headers": [*message.get("headers", ()), *self._headers, elapsed]})
+            headers = [*message.get("headers", ()), *self._headers, elapsed]
+            if self.rate_headers is not None:
+                headers += [(name.encode(), value.encode()) for name, value in self.rate_headers().items()]
+            await self._send({**message, "headers": headers})
             return
         if self._head_only:
             if self.complete:

@@ -19,7 +19,8 @@ MEANINGS = {
     409: "The request contradicts the stored state",
     413: "The body is too large",
     415: "The body's coding or media type is not supported",
-    429: "Too many requests wait, or the deadline cannot be met; `retry-after` says when to send it again",
+    429: "Too many requests wait, a limit is reached, or the deadline cannot be met; `retry-after` says when"
+    " to send it again",
     503: "The database or the model does not answer at the moment; `retry-after` says when to send it again",
 }
 #: Error statuses that any route may return.
@@ -32,7 +33,7 @@ class ErrorDetail(ResponseModel):
     message: str
     """A sentence that names the input, the limit and the remedy."""
     type: str
-    """`invalid_request_error`, `rate_limit_error` or `server_error`."""
+    """`invalid_request_error`, `rate_limit_error`, `insufficient_quota` or `server_error`."""
     param: str | None
     """The field as it appears in the request, such as `documents[0].text`."""
     code: str | None

@@ -40,13 +40,20 @@ class JsonRequestBody:
 
 
 class SettingsOnly:
-    """Stands in for the service; a description needs only its settings, its keys and its admission."""
+    """Stands in for the service; a description needs only its settings, keys, admission and rates."""
 
     def __getattr__(self, name: str) -> Any:
         if name == "admission":
             from serve_app.embedding.admission import Admission
 
             return Admission()
+        if name == "rates":
+            from cluster.database import connect
+            from cluster.rate_limits.leased_rates import LeasedRates
+            from cluster.settings import Settings
+            from serve_app.embedding.rate_gate import RateGate
+
+            return RateGate(LeasedRates(lambda: connect(Settings())))
         if name in {"settings", "keys"}:
             from cluster.keys.known_keys import KnownKeys
             from cluster.settings import Settings

@@ -5,8 +5,7 @@ Called by the jobs that fill stores, by retrieval and by the routes. Every call 
     store = ensure_store(connection, "default", "handbook", fingerprint=engine.fingerprint)
 
 A deleted store is immediately hidden from every call, and a job deletes its contents (``store_upkeep``). An
-expired store keeps its row to show the owner that the store expired. The documents of an expired store are
-hidden and deleted too.
+expired store keeps its row to show that it expired. Its documents are hidden and deleted too.
 """
 
 import re
@@ -27,7 +26,7 @@ from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.jobs.jobs import Job
 from cluster.jobs.kinds import DELETE_STORE
 from cluster.jobs.queue import submit
-from cluster.organisations.caller import permitted_stores, require_new_store, require_store
+from cluster.organisations.caller import current_key, permitted_stores, require_new_store, require_store
 from cluster.records import vector_store_id
 from cluster.vector_index import PGVECTOR
 from cluster.vector_index.collections import collection_name
@@ -317,6 +316,7 @@ def _insert(
         "collection": collection_name(fingerprint),
         "fingerprint_id": fingerprint.id,
         "fingerprint": Jsonb(fingerprint.to_dict()),
+        "key": current_key(),
         **_values(new),
     }
     row = _one(connection, "insert", values)

@@ -3,11 +3,11 @@ SELECT pg_advisory_xact_lock(hashtextextended('store/' || %(organisation)s || '/
 
 -- name: insert  returns no row where the id is taken
 INSERT INTO vector_stores (organisation, id, name, description, collection, fingerprint_id, fingerprint,
-    metadata, chunking_strategy, expires_after, expires_at, partial, index)
+    metadata, chunking_strategy, expires_after, expires_at, partial, index, key)
 VALUES (%(organisation)s, %(id)s, %(name)s, %(description)s, %(collection)s, %(fingerprint_id)s,
     %(fingerprint)s, %(metadata)s, %(chunking_strategy)s, %(expires_after)s,
     now() + make_interval(days => (%(expires_after)s::jsonb ->> 'days')::int), %(partial)s,
-    %(index)s)
+    %(index)s, %(key)s)
 ON CONFLICT (organisation, id) DO NOTHING
 RETURNING {columns};
 

@@ -1,4 +1,4 @@
-"""/v1/organisation/keys: create, list, rotate and revoke the API keys of the caller's organisation.
+"""/v1/organisation/keys: create, list, change, rotate and revoke the API keys of the caller's organisation.
 
 These routes need a key with the scope ``admin``, or the operator's key. They take no ``Idempotency-Key``,
 because the stored answer would hold a key.
@@ -11,6 +11,7 @@ from pydantic import Field
 from cluster.errors import InvalidInput
 from cluster.keys import api_keys
 from cluster.keys.api_keys import MAX_LISTED, MAX_NAME_CHARACTERS, MAX_OVERLAP_S, ApiKey, IssuedKey, NewKey
+from cluster.keys.key_limits import LIMITS, MAX_LIMIT
 from cluster.organisations.caller import Scope
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
@@ -25,14 +26,40 @@ router = json_router(404, 409)
 Names = Annotated[list[Text], Field(min_length=1, max_length=MAX_LISTED)]
 
 
-class NewKeyRequest(RequestModel):
-    """A new API key."""
+Limit = Annotated[Whole, Field(ge=1, le=MAX_LIMIT)]
+
+
+class KeyLimitFields(RequestModel):
+    """New limits of a key. A field that is left out keeps its value, and null removes the limit. The limits
+    of the organisation apply, too.
+    """
+
+    NULL_CLEARS = frozenset(LIMITS)
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
         """Return False, because the key would allow more if a misspelled limit were ignored."""
         del name
         return False
+
+    requests_per_minute: Limit | None = None
+    """Maximum number of requests in a minute; null: no such limit."""
+    tokens_per_minute: Limit | None = None
+    """Maximum number of tokens that models read for the key in a minute; null: no such limit."""
+    jobs_limit: Limit | None = None
+    """Maximum number of unfinished jobs that the key asked for; null: no such limit."""
+    files_limit: Limit | None = None
+    """Maximum number of files that the key created, pending uploads included; null: no such limit."""
+    bytes_limit: Limit | None = None
+    """Maximum number of bytes of the files that the key created; null: no such limit."""
+    vectors_limit: Limit | None = None
+    """Maximum number of vectors in the vector stores that the key created; null: no such limit."""
+
+
+class NewKeyRequest(KeyLimitFields):
+    """A new API key."""
+
+    NULL_CLEARS = frozenset()
 
     name: Annotated[Text, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
     """A name by which people know the key."""
@@ -93,6 +120,18 @@ class KeyObject(ResponseModel):
     """Time of the last use, exact to a minute, in seconds since 1970; null: the key was never used."""
     revoked_at: int | None
     """Time at which the key was revoked, in seconds since 1970; null: the key is not revoked."""
+    requests_per_minute: int | None
+    """Maximum number of requests in a minute; null: no such limit."""
+    tokens_per_minute: int | None
+    """Maximum number of tokens that models read for the key in a minute; null: no such limit."""
+    jobs_limit: int | None
+    """Maximum number of unfinished jobs that the key asked for; null: no such limit."""
+    files_limit: int | None
+    """Maximum number of files that the key created, pending uploads included; null: no such limit."""
+    bytes_limit: int | None
+    """Maximum number of bytes of the files that the key created; null: no such limit."""
+    vectors_limit: int | None
+    """Maximum number of vectors in the vector stores that the key created; null: no such limit."""
 
     @classmethod
     def of(cls, key: ApiKey) -> Self:
@@ -132,6 +171,7 @@ def fields_of(key: ApiKey) -> dict[str, object]:
             name: None if (at := getattr(key, name)) is None else int(at.timestamp())
             for name in ("expires_at", "last_used_at", "revoked_at")
         },
+        **{name: getattr(key, name) for name in LIMITS},
     }
 
 
@@ -151,6 +191,7 @@ async def create(body: NewKeyRequest, service: ServiceDep, organisation: Organis
         models=None if body.models is None else tuple(body.models),
         stores=None if body.stores is None else tuple(body.stores),
         expires_at=body.expires_at,
+        **{name: getattr(body, name) for name in LIMITS},
     )
     return IssuedKeyObject.of_issued(
         await service.in_transaction(lambda connection: api_keys.create_key(connection, organisation, new))
@@ -169,6 +210,19 @@ async def get(key_id: str, service: ServiceDep, organisation: Organisation) -> K
     """Returns the key with this id, without its secret."""
     return KeyObject.of(
         await service.read(lambda connection: api_keys.get_key(connection, organisation, key_id))
+    )
+
+
+@router.post("/v1/organisation/keys/{key_id}", summary="Change the limits of an API key")
+async def change(
+    key_id: str, body: KeyLimitFields, service: ServiceDep, organisation: Organisation
+) -> KeyObject:
+    """Changes the given limits; limits that are left out keep their values."""
+    changes = body.model_dump(exclude_unset=True)
+    return KeyObject.of(
+        await service.in_transaction(
+            lambda connection: api_keys.change_limits(connection, organisation, key_id, changes)
+        )
     )
 
 

@@ -31,7 +31,7 @@ Name = Annotated[Text, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 BillingDay = Annotated[Whole, Field(ge=1, le=LAST_BILLING_DAY)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)]
 ConcurrencyLimit = Annotated[Whole, Field(ge=1, le=MAX_INTEGER)]
-StorageLimit = Annotated[Whole, Field(ge=0, le=MAX_BIGINT)]
+Limit = Annotated[Whole, Field(ge=0, le=MAX_BIGINT)]
 
 
 class OrganisationChanges(RequestModel):
@@ -39,7 +39,7 @@ class OrganisationChanges(RequestModel):
     `weight` or of a limit; the description of the field says what then applies.
     """
 
-    NULL_CLEARS = frozenset({"weight", "concurrency_limit", "files_limit", "bytes_limit"})
+    NULL_CLEARS = frozenset({"weight", "concurrency_limit", *rows.LIMITS})
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
@@ -57,10 +57,20 @@ class OrganisationChanges(RequestModel):
     """Share of a model's time; null: the share in the setting `CLUSTER_ORGANISATION_WEIGHTS`, or 1."""
     concurrency_limit: ConcurrencyLimit | None = None
     """Maximum number of jobs of one priority class that run at the same time; null: no limit."""
-    files_limit: StorageLimit | None = None
+    files_limit: Limit | None = None
     """Maximum number of files; 0: no limit; null: the setting `CLUSTER_ORGANISATION_FILES`."""
-    bytes_limit: StorageLimit | None = None
+    bytes_limit: Limit | None = None
     """Maximum number of bytes of files; 0: no limit; null: the setting `CLUSTER_ORGANISATION_BYTES`."""
+    requests_per_minute: Limit | None = None
+    """Maximum number of requests in a minute; 0: no limit; null: the setting
+    `CLUSTER_ORGANISATION_REQUESTS_PER_MINUTE`."""
+    tokens_per_minute: Limit | None = None
+    """Maximum number of tokens that models read for requests in a minute; 0: no limit; null: the setting
+    `CLUSTER_ORGANISATION_TOKENS_PER_MINUTE`."""
+    jobs_limit: Limit | None = None
+    """Maximum number of unfinished jobs; 0 or null: no limit."""
+    vectors_limit: Limit | None = None
+    """Maximum number of stored vectors; 0 or null: no limit."""
 
 
 class NewOrganisationRequest(OrganisationChanges):
@@ -91,6 +101,16 @@ class OrganisationObject(ResponseModel):
     """Maximum number of files; 0: no limit; null: the setting `CLUSTER_ORGANISATION_FILES`."""
     bytes_limit: int | None
     """Maximum number of bytes of files; 0: no limit; null: the setting `CLUSTER_ORGANISATION_BYTES`."""
+    requests_per_minute: int | None
+    """Maximum number of requests in a minute; 0: no limit; null: the setting
+    `CLUSTER_ORGANISATION_REQUESTS_PER_MINUTE`."""
+    tokens_per_minute: int | None
+    """Maximum number of tokens that models read for requests in a minute; 0: no limit; null: the setting
+    `CLUSTER_ORGANISATION_TOKENS_PER_MINUTE`."""
+    jobs_limit: int | None
+    """Maximum number of unfinished jobs; 0 or null: no limit."""
+    vectors_limit: int | None
+    """Maximum number of stored vectors; 0 or null: no limit."""
     created_at: int
     """When the organisation was created, in seconds since 1970."""
     deleted_at: int | None
@@ -110,6 +130,10 @@ class OrganisationObject(ResponseModel):
             concurrency_limit=row.concurrency_limit,
             files_limit=row.files_limit,
             bytes_limit=row.bytes_limit,
+            requests_per_minute=row.requests_per_minute,
+            tokens_per_minute=row.tokens_per_minute,
+            jobs_limit=row.jobs_limit,
+            vectors_limit=row.vectors_limit,
             created_at=int(row.created_at.timestamp()),
             deleted_at=None if row.deleted_at is None else int(row.deleted_at.timestamp()),
             deletion_job=row.deletion_job,

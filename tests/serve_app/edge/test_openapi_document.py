@@ -274,6 +274,7 @@ def _ask_about_keys(ask: Any) -> None:
     key = {"key_id": ask("POST", "/v1/organisation/keys", json=wish)["id"]}
     ask("GET", "/v1/organisation/keys", params={"limit": 2})
     ask("GET", "/v1/organisation/keys/{key_id}", key)
+    ask("POST", "/v1/organisation/keys/{key_id}", key, json={"tokens_per_minute": 100_000})
     ask("POST", "/v1/organisation/keys/{key_id}/rotate", key, json={"overlap_s": 60})
     ask("DELETE", "/v1/organisation/keys/{key_id}", key)
     ask("GET", "/v1/organisation/audit_logs", params={"target": key["key_id"]})

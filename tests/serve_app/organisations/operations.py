@@ -58,6 +58,7 @@ BODIES: dict[str, Any] = {
     "/v1/usage_reports": {"period": "current"},
     "/v1/jobs/retry": {"subject": "{file_id}"},
     "/v1/organisation/keys": {"name": "theirs", "stores": ["{vector_store_id}"]},
+    "/v1/organisation/keys/{key_id}": {"files_limit": 1},
     "/v1/organisation/keys/{key_id}/rotate": {},
     "/v1/budgets": {"unit": "tokens", "period": "day", "stop_at": 1_000, "key": "{key_id}"},
     "/v1/budgets/{budget_id}": {"name": "taken"},

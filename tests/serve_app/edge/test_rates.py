@@ -1,0 +1,125 @@
+"""Organisations and keys have rates, and every answer shows what remains of them."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from openai import OpenAI
+from psycopg_pool import ConnectionPool
+
+from cluster.database import open_pool
+from cluster.keys.api_keys import NewKey, create_key
+from serve_app.embedding.rate_gate import duration
+from tests.conftest import new_organisation
+from tests.serve_app.conftest import MODEL, Server, bearer
+
+LIMITS = ("requests", "tokens")
+
+
+@pytest.fixture(scope="module")
+def database(keyed_server: Server) -> Iterator[ConnectionPool]:
+    """Connections to the database of the server with keys."""
+    pool = open_pool(keyed_server.service.settings)
+    yield pool
+    pool.close()
+
+
+@contextmanager
+def client_of(server: Server, pool: ConnectionPool, organisation: str, new: NewKey) -> Iterator[httpx.Client]:
+    """A client with a new key of the organisation."""
+    with pool.connection() as connection:
+        text = create_key(connection, organisation, new).text
+    with httpx.Client(base_url=server.url, timeout=60, headers=bearer(text)) as client:
+        yield client
+
+
+def embedding(client: httpx.Client, words: int = 1) -> httpx.Response:
+    """The answer to a request that needs ``words`` + 2 tokens."""
+    return client.post("/v1/embeddings", json={"model": MODEL, "input": " ".join(["word"] * words)})
+
+
+def test_the_request_over_a_small_rate_is_refused_with_openais_headers(
+    keyed_server: Server, database: ConnectionPool
+) -> None:
+    new = NewKey(name="three", requests_per_minute=3, tokens_per_minute=1_000)
+    with client_of(keyed_server, database, new_organisation(database), new) as client:
+        assert client.get("/v1/models").headers["x-ratelimit-remaining-tokens"] == "1000"
+        first, second, refused = (embedding(client, 8) for _ in range(3))
+        assert [answer.status_code for answer in (first, second, refused)] == [200, 200, 429]
+        shown = [
+            [
+                answer.headers[f"x-ratelimit-{what}-{unit}"]
+                for what in ("limit", "remaining")
+                for unit in LIMITS
+            ]
+            for answer in (first, second, refused)
+        ]
+        assert shown == [["3", "1000", "1", "990"], ["3", "1000", "0", "980"], ["3", "1000", "0", "980"]]
+        for unit in LIMITS:
+            assert re.fullmatch(r"(1m0s|\d\d(\.\d+)?s)", refused.headers[f"x-ratelimit-reset-{unit}"])
+        assert 50 <= int(refused.headers["retry-after"]) <= 60
+        error = refused.json()["error"]
+        assert (error["type"], error["code"]) == ("rate_limit_error", "rate_limit_exceeded")
+        assert "limit 3 (requests_per_minute), remaining 0, requested 1" in error["message"]
+
+
+def test_tokens_of_all_keys_count_for_the_organisation(
+    keyed_server: Server, database: ConnectionPool, operator: httpx.Client
+) -> None:
+    owner = new_organisation(database)
+    changed = operator.post(f"/v1/organisations/{owner}", json={"tokens_per_minute": 50})
+    assert changed.json()["tokens_per_minute"] == 50
+    one = client_of(keyed_server, database, owner, NewKey(name="one"))
+    other = client_of(keyed_server, database, owner, NewKey(name="other", tokens_per_minute=40))
+    with one as first, other as second:
+        assert embedding(first, 18).headers["x-ratelimit-remaining-tokens"] == "30"
+        assert embedding(second, 18).headers["x-ratelimit-remaining-tokens"] == "10"
+        refused = embedding(first, 18)
+        assert refused.status_code == 429
+        assert f"organisation {owner}: limit 50 (tokens_per_minute)" in refused.json()["error"]["message"]
+        assert embedding(first, 8).status_code == 200, "what remains can be used up to the last token"
+        assert embedding(first).headers["x-ratelimit-remaining-tokens"] == "0"
+        headers = {"openai-organization": owner}
+        answer = operator.post("/v1/embeddings", json={"model": MODEL, "input": "a"}, headers=headers)
+        assert answer.status_code == 200, "the operator has no rates"
+        assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
+
+
+def test_a_request_above_the_whole_limit_is_refused_for_good(
+    keyed_server: Server, database: ConnectionPool
+) -> None:
+    owner, new = new_organisation(database), NewKey(name="small", tokens_per_minute=20)
+    with client_of(keyed_server, database, owner, new) as client:
+        refused = embedding(client, 40)
+        assert (refused.status_code, "retry-after" in refused.headers) == (400, False)
+        assert "has 42 tokens" in refused.json()["error"]["message"]
+        assert embedding(client, 18).status_code == 200
+
+
+def test_openais_client_reads_the_headers(keyed_server: Server, database: ConnectionPool) -> None:
+    with database.connection() as connection:
+        new = NewKey(name="openai", requests_per_minute=60)
+        text = create_key(connection, new_organisation(database), new).text
+    with OpenAI(base_url=f"{keyed_server.url}/v1", api_key=text, max_retries=0) as client:
+        raw = client.embeddings.with_raw_response.create(model=MODEL, input="a")
+    assert (raw.headers["x-ratelimit-limit-requests"], raw.headers["x-ratelimit-remaining-requests"]) == (
+        "60",
+        "59",
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (0.0171, "18ms"), (1, "1s"), (8.64, "8.64s"), (60, "1m0s"), (361.5, "6m1.5s")],
+)
+def test_durations_are_written_as_openai_writes_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_callers_without_rates_pass_no_gate(server: Server, http: httpx.Client) -> None:
+    answer = embedding(http)
+    assert answer.status_code == 200
+    assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
+    assert not server.service.rates._rates._rates
