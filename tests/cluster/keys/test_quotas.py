@@ -1,6 +1,6 @@
 """An organisation or a key stores no more than its quota, with any number of writers at the same time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
@@ -11,7 +11,7 @@ from psycopg import Connection, sql
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import Blob
-from cluster.database import translated
+from cluster.database import single_statements, translated
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.files import create_file
@@ -26,14 +26,28 @@ from cluster.organisations.caller import Caller, CallerKind, acting_as
 from cluster.organisations.organisations import StorageLimits
 from cluster.organisations.rows import change_organisation
 from cluster.settings import Settings
+from tests.conftest import new_organisation
 
 WRITERS = 8
 
 
 @pytest.fixture
-def index(settings: Settings, pool: ConnectionPool) -> ChunkIndex:
+def index(keyed: Settings, keyed_pool: ConnectionPool) -> ChunkIndex:
     """The index in Postgres."""
-    return open_chunk_index(settings, pool)
+    return open_chunk_index(keyed, keyed_pool)
+
+
+@pytest.fixture
+def owner(keyed_pool: ConnectionPool) -> str:
+    """An organisation of the database with keys."""
+    return new_organisation(keyed_pool)
+
+
+@pytest.fixture
+def keyed_connection(keyed_pool: ConnectionPool) -> Iterator[Connection[Any]]:
+    """A connection that commits each statement."""
+    with single_statements(keyed_pool) as connection:
+        yield connection
 
 
 def store_of(
@@ -88,7 +102,6 @@ def accepted(work: Callable[[], Any]) -> bool:
 def key_of(connection: Connection[Any], organisation: str, **limits: int) -> tuple[ApiKey, Caller]:
     """A key with limits, and a request with this key."""
     key = create_key(connection, organisation, NewKey(name="limited", **limits)).key  # type: ignore[arg-type]
-    connection.commit()
     caller = Caller(kind=CallerKind.KEY, id=key.id, organisation=organisation, request="req_1")
     return key, caller
 
@@ -100,87 +113,85 @@ def at_once(work: Callable[[], bool]) -> int:
 
 
 def test_vectors_of_an_organisation_are_exact_under_concurrent_writers(
-    pool: ConnectionPool, organisation: str, index: ChunkIndex, fingerprint: Fingerprint
+    keyed_pool: ConnectionPool, owner: str, index: ChunkIndex, fingerprint: Fingerprint
 ) -> None:
-    store = store_of(pool, organisation, index, fingerprint)
+    store = store_of(keyed_pool, owner, index, fingerprint)
     assert add(index, store, 3), "vectors from before the limit count, too"
-    with pool.connection() as connection:
-        change_organisation(connection, organisation, {"vectors_limit": 12})
+    with keyed_pool.connection() as connection:
+        change_organisation(connection, owner, {"vectors_limit": 12})
     assert at_once(lambda: add(index, store, 2)) == 4
     assert add(index, store, 1)
-    refusal = f"organisation {organisation} stores 12 vectors of at most 12 .vectors_limit., and .* add 7"
+    refusal = f"organisation {owner} stores 12 vectors of at most 12 .vectors_limit., and .* add 7"
     with pytest.raises(QuotaExceeded, match=refusal):
         add_or_raise(index, store, 7)
-    with pool.connection() as connection:
-        change_organisation(connection, organisation, {"vectors_limit": 13})
+    with keyed_pool.connection() as connection:
+        change_organisation(connection, owner, {"vectors_limit": 13})
     assert add(index, store, 1), "a raised limit needs no new count"
-    with pool.connection() as connection:
+    with keyed_pool.connection() as connection:
         kept = connection.execute(
-            "SELECT vectors FROM vector_quotas WHERE organisation = %s", [organisation]
+            "SELECT vectors FROM vector_quotas WHERE organisation = %s", [owner]
         ).fetchone()
         assert kept == (13,)
         delete_chunks(connection, store)
-        change_organisation(connection, organisation, {"vectors_limit": None})
+        change_organisation(connection, owner, {"vectors_limit": None})
     assert add(index, store, 20)
 
 
 def test_vectors_of_a_key_are_those_of_the_stores_that_it_created(
-    pool: ConnectionPool,
-    connection: Connection[Any],
-    organisation: str,
+    keyed_pool: ConnectionPool,
+    keyed_connection: Connection[Any],
+    owner: str,
     index: ChunkIndex,
     fingerprint: Fingerprint,
 ) -> None:
-    key, caller = key_of(connection, organisation)
+    key, caller = key_of(keyed_connection, owner)
     with acting_as(caller):
-        own = store_of(pool, organisation, index, fingerprint)
-    other = store_of(pool, organisation, index, fingerprint)
+        own = store_of(keyed_pool, owner, index, fingerprint)
+    other = store_of(keyed_pool, owner, index, fingerprint)
     assert add(index, own, 2)
     assert add(index, other, 9)
-    change_limits(connection, organisation, key.id, {"vectors_limit": 4})
-    connection.commit()
+    change_limits(keyed_connection, owner, key.id, {"vectors_limit": 4})
     assert not add(index, own, 3)
     assert add(index, own, 2)
     assert add(index, other, 9)
-    delete_chunks(connection, own)
+    delete_chunks(keyed_connection, own)
     assert add(index, own, 4), "deleted vectors make room"
 
 
 def test_unfinished_jobs_are_exact_for_organisation_and_key(
-    pool: ConnectionPool, connection: Connection[Any], organisation: str
+    keyed_pool: ConnectionPool, keyed_connection: Connection[Any], owner: str
 ) -> None:
-    _, caller = key_of(connection, organisation, jobs_limit=3)
-    _, other = key_of(connection, organisation)
-    change_organisation(connection, organisation, {"jobs_limit": 5})
-    connection.commit()
+    _, caller = key_of(keyed_connection, owner, jobs_limit=3)
+    _, other = key_of(keyed_connection, owner)
+    change_organisation(keyed_connection, owner, {"jobs_limit": 5})
 
     def ask(caller: Caller) -> bool:
         def one() -> None:
-            with pool.connection() as connection, acting_as(caller):
-                submit(connection, organisation, INDEX_FILE, {})
+            with keyed_pool.connection() as connection, acting_as(caller):
+                submit(connection, owner, INDEX_FILE, {})
 
         return accepted(one)
 
     assert at_once(lambda: ask(caller)) == 3
     refusal = "the API key key_.* has 3 unfinished jobs of at most 3"
     with acting_as(caller), pytest.raises(Throttled, match=refusal):
-        submit(connection, organisation, INDEX_FILE, {})
+        submit(keyed_connection, owner, INDEX_FILE, {})
     assert at_once(lambda: ask(other)) == 2
-    submit(connection, organisation, INDEX_FILE, {})  # the cluster's own jobs are always accepted
+    submit(keyed_connection, owner, INDEX_FILE, {})  # the cluster's own jobs are always accepted
 
 
 def test_files_and_bytes_of_a_key_are_exact(
-    pool: ConnectionPool, connection: Connection[Any], organisation: str
+    keyed_pool: ConnectionPool, keyed_connection: Connection[Any], owner: str
 ) -> None:
-    _, caller = key_of(connection, organisation, files_limit=3, bytes_limit=1_000)
+    _, caller = key_of(keyed_connection, owner, files_limit=3, bytes_limit=1_000)
 
     def upload(caller: Caller, bytes: int = 10) -> bool:
         def one() -> None:
-            with pool.connection() as connection, acting_as(caller):
+            with keyed_pool.connection() as connection, acting_as(caller):
                 blob = Blob(sha256=uuid4().hex * 2, bytes=bytes)
                 create_file(
                     connection,
-                    organisation,
+                    owner,
                     "a.txt",
                     "assistants",
                     blob,
@@ -193,11 +204,11 @@ def test_files_and_bytes_of_a_key_are_exact(
     assert upload(caller, 900)
     assert not upload(caller, 200)
     assert at_once(lambda: upload(caller)) == 2
-    assert upload(key_of(connection, organisation)[1], 5_000), "another key has its own quota"
+    assert upload(key_of(keyed_connection, owner)[1], 5_000), "another key has its own quota"
 
 
-def test_a_limit_outside_its_range_is_refused(connection: Connection[Any], organisation: str) -> None:
-    key, _ = key_of(connection, organisation)
+def test_a_limit_outside_its_range_is_refused(keyed_connection: Connection[Any], owner: str) -> None:
+    key, _ = key_of(keyed_connection, owner)
     for changes in ({"jobs_limit": 0}, {"tokens_per_minute": -1}, {"files_limit": 2**63}):
         with pytest.raises(ClusterError, match="must be in 1"):
-            change_limits(connection, organisation, key.id, changes)
+            change_limits(keyed_connection, owner, key.id, changes)
