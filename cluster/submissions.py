@@ -20,6 +20,7 @@ from typing import Any
 from psycopg import Connection
 from pydantic import BaseModel, ValidationError
 
+from cluster.database.paging import PageRequest
 from cluster.documents.batches import batches
 from cluster.documents.batches.batches import NewBatch
 from cluster.documents.files import get_file, missing_files
@@ -41,6 +42,7 @@ from cluster.jobs.jobs import SYSTEM, Job, get_job
 from cluster.jobs.kinds import (
     BULK_INSERT_VECTORS,
     EMBED_BATCH,
+    ERASE_CUSTOMER,
     IMPORT_EVENTS,
     INDEX_FILE,
     INGEST_FILES,
@@ -50,6 +52,7 @@ from cluster.jobs.kinds import (
     kind_named,
 )
 from cluster.jobs.schedules.due import Accept, DueJob, submit_as_it_is
+from cluster.jobs.view import JobFilter, list_jobs
 from cluster.organisations.organisations import StorageLimits
 from cluster.settings import Settings
 from cluster.usage_reports.submitting import submit_report_job
@@ -96,6 +99,17 @@ def accept(connection: Connection[Any], kind: JobKind, asked: AskedJob, *, subje
 def accept_due(settings: Settings) -> Accept:
     """Return the function with which workers accept the jobs of schedules."""
     return partial(_accept_due, settings)
+
+
+def submit_erasure(connection: Connection[Any], organisation: str, customer: str) -> Job:
+    """Submit the job that erases a marked customer, in the transaction that marks the customer. If the job is
+    open already, return this job.
+    """
+    open_jobs = JobFilter(kind=ERASE_CUSTOMER.name, subject=customer)
+    for job in list_jobs(connection, organisation, open_jobs, PageRequest(limit=1)).items:
+        if not job.state.ended:
+            return job
+    return queue.submit(connection, organisation, ERASE_CUSTOMER, {"customer": customer}, subject=customer)
 
 
 def schedulable_kind(name: str, organisation: str) -> JobKind:

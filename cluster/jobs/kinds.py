@@ -95,6 +95,15 @@ DELETE_ORGANISATION = JobKind(
     result=("organisation", "deleted", "blobs", "remaining", "kept"),
     cancellable=False,
 )
+ERASE_CUSTOMER = JobKind(
+    name="erase_customer",
+    # Many attempts, because each attempt continues with what is left.
+    attempts=10,
+    stage_timeout_s=UPKEEP_TIMEOUT_S,
+    unit="rows",
+    result=("customer", "deleted_rows", "remaining_rows"),
+    cancellable=False,
+)
 EMBED_BATCH = JobKind(
     name="embed_batch",
     input=EmbedBatchInput,
@@ -265,6 +274,7 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
             INDEX_FILE,
             DELETE_STORE,
             DELETE_ORGANISATION,
+            ERASE_CUSTOMER,
             EMBED_BATCH,
             INGEST,
             INGEST_FILES,

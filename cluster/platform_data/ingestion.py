@@ -25,8 +25,8 @@ INGEST_JSON = SQL["ingest"].replace("{given}", SQL["given_as_json"].replace("{co
 INGEST_STAGED = SQL["ingest"].replace("{given}", SQL["given_in_stage"])
 MAKE_STAGE = SQL["make_stage"].replace("{columns}", SQL["columns"])
 ERASED = (
-    "names a customer that was erased after this event happened, so the event is refused; events that happen "
-    "after the erasure are accepted"
+    "names a customer that is being erased, or was erased after this event happened, so the event is "
+    "refused; events that happen after the erasure are accepted"
 )
 
 

@@ -16,6 +16,7 @@ from cluster.jobs.kinds import (
     DISCARD_UNFINISHED,
     EMBED_BATCH,
     EMPTY_OUTBOX,
+    ERASE_CUSTOMER,
     EXPIRE,
     IMPORT_EVENTS,
     INDEX_FILE,
@@ -30,6 +31,7 @@ from data_jobs.kinds.delete_organisation import DeleteOrganisation
 from data_jobs.kinds.delete_store import DeleteStore
 from data_jobs.kinds.deliver_webhooks import DeliverWebhooks
 from data_jobs.kinds.embed_batch import EmbedBatch
+from data_jobs.kinds.erase_customer import EraseCustomer
 from data_jobs.kinds.import_events import ImportEvents
 from data_jobs.kinds.index_file import IndexFile
 from data_jobs.kinds.ingest_files import IngestFiles
@@ -52,6 +54,7 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
         INDEX_FILE.name: IndexFile,
         DELETE_STORE.name: DeleteStore,
         DELETE_ORGANISATION.name: DeleteOrganisation,
+        ERASE_CUSTOMER.name: EraseCustomer,
         INGEST_FILES.name: IngestFiles,
         BULK_INSERT_VECTORS.name: BulkInsertVectors,
         IMPORT_EVENTS.name: ImportEvents,

@@ -1,11 +1,14 @@
 """/v1/customers: list and get customers, and erase a customer."""
 
-from typing import Annotated
+from http import HTTPStatus
+from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Query, Response
+from psycopg import Connection
 
 from cluster.platform_data.erasure import erase_customer
 from cluster.platform_data.rows import CUSTOMERS
+from cluster.submissions import submit_erasure
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.json_route import json_router
 from serve_app.edge.paging import PageDep
@@ -37,15 +40,26 @@ async def retrieve(customer_id: str, service: ServiceDep, organisation: Organisa
     )
 
 
-@router.delete("/v1/customers/{customer_id}", summary="Erase a customer")
-async def delete(customer_id: str, service: ServiceDep, organisation: Organisation) -> ErasedCustomer:
+@router.delete(
+    "/v1/customers/{customer_id}",
+    summary="Erase a customer",
+    responses={202: {"model": ErasedCustomer, "description": "A job erases the customer."}},
+)
+async def delete(
+    customer_id: str, service: ServiceDep, organisation: Organisation, response: Response
+) -> ErasedCustomer:
     """Deletes the customer with all conversations, messages and events, and counts the rows that are left.
 
-    Events from before the erasure that arrive later are refused. The request may be sent again.
+    A customer with more than 10,000 rows is deleted by a job, and the answer has the status 202. Events of
+    such a customer are refused until the job ends. Events from before the erasure that arrive later are
+    refused, too. The request may be sent again.
     """
-    return ErasedCustomer.of(
-        customer_id,
-        await service.in_transaction(
-            lambda connection: erase_customer(connection, organisation, customer_id)
-        ),
-    )
+
+    def work(connection: Connection[Any]) -> ErasedCustomer:
+        erasure = erase_customer(connection, organisation, customer_id)
+        job = None if erasure else submit_erasure(connection, organisation, customer_id).id
+        return ErasedCustomer.of(customer_id, erasure, job)
+
+    erased = await service.in_transaction(work)
+    response.status_code = HTTPStatus.OK if erased.deleted else HTTPStatus.ACCEPTED
+    return erased

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from cluster.platform_data.erasure import Erasure
 from cluster.platform_data.rows import Agent, Conversation, Customer, Message
-from serve_app.edge.response_model import ListObject, ResponseModel
+from serve_app.edge.response_model import ListObject, Omissible, ResponseModel
 from serve_app.routes.files import unix
 
 
@@ -77,23 +77,33 @@ class CustomerObject(ResponseModel):
 
 
 class ErasedCustomer(ResponseModel):
-    """The proof that a customer is erased."""
+    """The proof that a customer is erased, or the job that erases the customer."""
 
     id: str
     """Id of the erased customer."""
     object: Literal["customer.deleted"] = "customer.deleted"
     """Always `customer.deleted`."""
-    deleted: Literal[True] = True
-    """Always true."""
+    deleted: bool
+    """True if every row is deleted; false if a job deletes the rows."""
     deleted_rows: dict[str, int]
-    """Number of rows that this request deleted, by table."""
+    """Number of rows that this request deleted, by table; empty if a job deletes the rows."""
     remaining_rows: dict[str, int]
-    """Number of rows of the customer after the deletion, by table: 0 for each."""
+    """Number of rows of the customer after the deletion, by table: 0 for each. Empty if a job deletes the
+    rows; the result of the job then has both numbers."""
+    job: Omissible[str] = None
+    """Id of the job that deletes the rows; left out if every row is deleted."""
 
     @classmethod
-    def of(cls, id: str, erasure: Erasure) -> Self:
-        """Show the outcome of the erasure."""
-        return cls(id=id, deleted_rows=dict(erasure.deleted), remaining_rows=dict(erasure.remaining))
+    def of(cls, id: str, erasure: Erasure | None, job: str | None) -> Self:
+        """Show the outcome of the erasure, or the job."""
+        deleted, remaining = (erasure.deleted, erasure.remaining) if erasure is not None else ({}, {})
+        return cls(
+            id=id,
+            deleted=erasure is not None,
+            deleted_rows=dict(deleted),
+            remaining_rows=dict(remaining),
+            job=job,
+        )
 
 
 class ConversationObject(ResponseModel):

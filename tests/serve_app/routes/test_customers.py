@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
+
+from cluster.platform_data.erasure import erase_customer
 
 ROWS = {"messages": 2, "customer_events": 4, "conversations": 1, "customers": 1}
 
@@ -85,3 +89,30 @@ def test_a_customer_who_comes_back_after_an_erasure_is_a_new_customer(http: http
     assert http.post("/v1/events", json=[returned]).json()["accepted"] == 1
     assert only(http, "/v1/customers", external_id=external)["name"] == "Grace"
     assert http.delete(f"/v1/customers/{id}").json()["deleted_rows"]["customers"] == 1
+
+
+def test_a_customer_with_many_rows_is_erased_by_one_job(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    external = uuid4().hex
+    http.post("/v1/events", json=story(external))
+    id = only(http, "/v1/customers", external_id=external)["id"]
+    few = partial(erase_customer, max_rows=sum(ROWS.values()) - 1)
+    monkeypatch.setattr("serve_app.routes.platform_data.customers.erase_customer", few)
+    first, second = http.delete(f"/v1/customers/{id}"), http.delete(f"/v1/customers/{id}")
+    assert (first.status_code, second.status_code) == (202, 202)
+    job = http.get(f"/v1/jobs/{first.json()['job']}").json()
+    assert (job["kind"], job["subject"]) == ("erase_customer", id)
+    assert (
+        first.json()
+        == second.json()
+        == {
+            "id": id,
+            "object": "customer.deleted",
+            "deleted": False,
+            "deleted_rows": {},
+            "remaining_rows": {},
+            "job": job["id"],
+        }
+    )
+    assert http.get(f"/v1/customers/{id}").json()["name"] is None
