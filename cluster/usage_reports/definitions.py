@@ -1,4 +1,4 @@
-"""The words of a report: for each kind of work, a title, the unit and a definition that the PDF prints.
+"""The words of a report: for each kind of work, a title and a definition that the PDF prints.
 
 unit_of("embedding")          # "tokens"
 """
@@ -7,41 +7,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from cluster.usage.events import UNITS
+
 
 @dataclass(frozen=True, slots=True)
 class WorkDefinition:
     """Describes a kind of work to the reader of a bill."""
 
     title: str
-    unit: str
     definition: str
 
 
-#: For each kind of usage, by name, its description.
+#: For each kind of usage, by name, its description. ``UNITS`` has the units.
 DEFINITIONS: Mapping[str, WorkDefinition] = MappingProxyType(
     {
         "embedding": WorkDefinition(
-            "Embeddings", "tokens", "Tokens of texts and queries for which a model computed vectors."
+            "Embeddings", "Tokens of texts and queries for which a model computed vectors."
         ),
         "reranking": WorkDefinition(
             "Reranking",
-            "tokens",
             "Tokens of queries and documents that a model read to rank the documents.",
         ),
         "provider_embedding": WorkDefinition(
             "Embeddings at a provider",
-            "tokens",
             "Tokens that a remote provider reported for requests of the cluster. The same work is also "
             "counted as Embeddings; the cost is what the provider asks.",
         ),
-        "request": WorkDefinition("Requests", "requests", "Requests to the HTTP interface."),
-        "page": WorkDefinition("Pages", "pages", "Pages of documents that were read."),
-        "chunk": WorkDefinition("Chunks", "chunks", "Parts of documents that were written for search."),
+        "request": WorkDefinition("Requests", "Requests to the HTTP interface."),
+        "page": WorkDefinition("Pages", "Pages of documents that were read."),
+        "chunk": WorkDefinition("Chunks", "Parts of documents that were written for search."),
         "stored_bytes": WorkDefinition(
-            "Stored bytes", "bytes", "Bytes of files, counted once a day. The quantity is the sum over days."
+            "Stored bytes", "Bytes of files, counted once a day. The quantity is the sum over days."
         ),
         "stored_vectors": WorkDefinition(
-            "Stored vectors", "vectors", "Vectors, counted once a day. The quantity is the sum over days."
+            "Stored vectors", "Vectors, counted once a day. The quantity is the sum over days."
         ),
     }
 )
@@ -63,9 +62,9 @@ def definition_of(kind: str) -> WorkDefinition:
     """Return the description of the kind. A kind of a newer release has its name as title, without a
     definition.
     """
-    return DEFINITIONS.get(kind) or WorkDefinition(kind, "units", "This release has no definition.")
+    return DEFINITIONS.get(kind) or WorkDefinition(kind, "This release has no definition.")
 
 
 def unit_of(kind: str) -> str:
     """Return the unit in which quantities of the kind are counted."""
-    return definition_of(kind).unit
+    return UNITS.get(kind, "units")

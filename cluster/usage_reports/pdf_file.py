@@ -26,7 +26,7 @@ from reportlab.platypus import (
 
 from cluster.usage_reports import pdf_tables as tables
 from cluster.usage_reports.content import ReportContent
-from cluster.usage_reports.definitions import TERMS, definition_of
+from cluster.usage_reports.definitions import TERMS, definition_of, unit_of
 from cluster.usage_reports.exact import exact_sum, grouped
 from cluster.usage_reports.fonts import TEXT, markup, register
 from cluster.usage_reports.pdf_chart import daily_charts
@@ -134,8 +134,10 @@ def _cover(content: ReportContent, csv_sha256: str, width: float) -> Iterator[Fl
 
 def _definitions(content: ReportContent) -> Iterator[Flowable]:
     kinds = sorted({line.kind for line in content.lines})
-    known = [definition_of(kind) for kind in kinds]
-    rows = [(found.title, f"{found.definition} Unit: {found.unit}.") for found in known]
+    rows = [
+        (definition_of(kind).title, f"{definition_of(kind).definition} Unit: {unit_of(kind)}.")
+        for kind in kinds
+    ]
     terms = [(name, text) for name, text in TERMS.items()]
     heading: list[Flowable] = [Paragraph("Definitions", HEADING)]
     for name, text in (*rows, *terms):
