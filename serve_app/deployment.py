@@ -74,6 +74,7 @@ class Embedder:
             self._service.known_provider_load,
             self._service.known_schedule_lag,
             self._service.usage.stats,
+            self._service.rates,
         )
         self._metrics.start()
 

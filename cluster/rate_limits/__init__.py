@@ -1,7 +1,8 @@
-"""Limits the calls of the whole cluster to a remote provider, by a shared budget and a shared breaker.
+"""Limits the calls of the whole cluster to a remote provider, by a shared budget and a shared breaker. Limits
+the requests of callers, too, by leased rates (``leased_rates``).
 
-Engines and vector indexes that call a provider use this package. The state is in Postgres, so the limits hold
-for all replicas, workers and bulk jobs together.
+Engines and vector indexes that call a provider use the budget and the breaker, and the endpoint uses the
+rates. The state is in Postgres, so the limits hold for all replicas, workers and bulk jobs together.
 
     breaker = SharedBreaker(pool, "openai:small")
     budget = SharedBudget(pool, "openai:small", {"requests": (3_000, 60), "tokens": (1_000_000, 60)})

@@ -119,6 +119,11 @@ class LeasedRates:
         """Return the amount that the rate still allows, and the seconds until the whole limit is free."""
         return rate.remaining(time.monotonic())
 
+    @property
+    def alone(self) -> bool:
+        """True while this replica keeps the rates alone, because Postgres does not answer."""
+        return self._is_alone(time.monotonic())
+
     def close(self) -> None:
         """Return all slices, end the thread and close the connection."""
         self._closed = True

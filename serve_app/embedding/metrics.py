@@ -24,6 +24,8 @@ from cluster.rate_limits import ProviderLoad
 from cluster.retrieval.result_cache import ResultCacheStats
 from serve_app.embedding.batching import Stats
 from serve_app.embedding.batching.stats import COUNTERS
+from serve_app.embedding.rate_gate import RateGate
+from serve_app.embedding.rate_metrics import RateMetrics
 from serve_app.usage.usage_metrics import UsageMetrics
 from serve_app.usage.usage_sender import UsageStats
 
@@ -64,6 +66,7 @@ class Metrics:
         provider_load: returns the load of remote providers; None if it is not known.
         schedule_lag: returns the seconds by which the most overdue schedule is late; None if it is not known.
         usage: state of the usage that waits for the database; None if the replica records no usage.
+        rates: the gate that keeps the rates of callers; None if the replica has no callers.
     """
 
     def __init__(
@@ -74,8 +77,10 @@ class Metrics:
         provider_load: Callable[[], ProviderLoad | None] = lambda: None,
         schedule_lag: Callable[[], float | None] = lambda: None,
         usage: UsageStats | None = None,
+        rates: RateGate | None = None,
     ) -> None:
         self._usage = None if usage is None else UsageMetrics(usage)
+        self._rates = None if rates is None else RateMetrics(rates)
         self._models = models
         self._shortages = shortages
         self._provider_load = provider_load
@@ -137,6 +142,8 @@ class Metrics:
             self._cluster["schedule_lag_seconds"].set(lag)
         if self._usage is not None:
             self._usage.publish()
+        if self._rates is not None:
+            self._rates.publish()
         for name, model in self._models.items():
             self._publish(name, model)
 

@@ -78,6 +78,11 @@ class RateGate:
                 headers[f"x-ratelimit-reset-{unit}"] = duration(reset_s)
         return headers
 
+    @property
+    def keeps_rates_alone(self) -> bool:
+        """True while this replica keeps the rates alone, because Postgres does not answer."""
+        return self._rates.alone
+
     def close(self) -> None:
         """Return what this replica holds of the rates."""
         self._rates.close()

@@ -24,15 +24,15 @@ from cluster.documents.given_vectors.given_rows import GivenRows
 from cluster.documents.given_vectors.stored_rows import accepted_rows, chunk_records, new_rows
 from cluster.documents.indexing import Ahead, ChunkIndex
 from cluster.documents.vector_stores.stores import VectorStore
-from cluster.errors import Conflict, Misconfigured, NotFound, Permanent
+from cluster.errors import Conflict, Misconfigured, NotFound, Permanent, QuotaExceeded
 from cluster.usage.events import UsageSource, record_usage
 from cluster.usage.work import chunk_usage
 from cluster.vector_index.contract import Written
 
 SQL = queries("cluster.documents.given_vectors", "insert.sql")
 
-#: Errors whose cause is the store, the index or the settings, and not a single row.
-NOT_OF_ROWS = (Conflict, Misconfigured, NotFound)
+#: Errors whose cause is the store, the index, the settings or a quota, and not a single row.
+NOT_OF_ROWS = (Conflict, Misconfigured, NotFound, QuotaExceeded)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.vector_stores.stores import VectorStore, ensure_store
 from cluster.engines import Registry, describe
 from cluster.local import status
+from cluster.organisations.rows import change_organisation
 from cluster.records import Outcome, document_id
 from cluster.settings import Settings
 from data_jobs import ingest as command
@@ -208,3 +209,18 @@ def test_every_stage_processes_a_partly_read_document(settings: Settings, row: D
     table = map_rows(lambda row: {**row, "media_type": "seen"}, settings)(to_table([row]))
     assert isinstance(table, pa.Table)
     assert table["media_type"].to_pylist() == ["seen"]
+
+
+def test_a_document_over_the_quota_of_its_organisation_ends_with_that_reason(
+    settings: Settings, pool: ConnectionPool, store: VectorStore, row: DocumentRow
+) -> None:
+    with pool.connection() as connection:
+        change_organisation(connection, store.organisation, {"vectors_limit": 1})
+    long = {**row, "page_texts": [ENGLISH * 5, ""]}
+    refused = written(settings, store, long)
+    assert refused["outcome"] == Outcome.FAILED
+    assert f"organisation {store.organisation} stores 0 vectors of at most 1" in refused["detail"]
+    with pool.connection() as connection:
+        stored = documents.known_documents(connection, store.organisation, store.id, [row["document"]])
+    assert stored[row["document"]].outcome == Outcome.FAILED
+    assert written(settings, store, row)["outcome"] == Outcome.PARTIAL_TEXT, "a smaller document still fits"

@@ -123,3 +123,28 @@ def test_callers_without_rates_pass_no_gate(server: Server, http: httpx.Client) 
     assert answer.status_code == 200
     assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
     assert not server.service.rates._rates._rates
+
+
+def test_vectors_over_the_quota_of_a_key_are_refused_and_nothing_is_stored(
+    keyed_server: Server, database: ConnectionPool
+) -> None:
+    new = NewKey(name="vectors", vectors_limit=3)
+    with client_of(keyed_server, database, new_organisation(database), new) as client:
+        store = client.post("/v1/vector_stores", json={"embedding_model": "none", "dimensions": 3}).json()[
+            "id"
+        ]
+
+        def insert(*ids: str) -> httpx.Response:
+            rows = [{"id": id, "vector": [1, 0, 0]} for id in ids]
+            return client.post(f"/v1/vector_stores/{store}/vectors", json={"vectors": rows})
+
+        assert insert("a", "b").status_code == 200
+        refused = insert("c", "d")
+        error = refused.json()["error"]
+        assert (refused.status_code, error["type"], error["code"]) == (
+            429,
+            "insufficient_quota",
+            "insufficient_quota",
+        )
+        assert "stores 2 vectors of at most 3 (vectors_limit), and this would add 2" in error["message"]
+        assert insert("a", "b", "c").json()["written"] == 1, "rows that exist need no room"
