@@ -105,6 +105,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
         Boundary,
         settings=service.settings,
         keys=service.keys,
+        tokens=service.tokens,
         usage=service.usage,
         admission=service.admission,
         rate_headers=service.rates.headers,

@@ -29,6 +29,7 @@ from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import ProviderUnavailable, Resource, Retryable, Shortage, Throttled, Unavailable
 from cluster.jobs.schedules.schedules import schedule_lag
 from cluster.keys.known_keys import KnownKeys
+from cluster.oidc.tokens import IssuerTokens
 from cluster.organisations.organisations import ensure_organisation
 from cluster.outbound import AsyncOutboundClient
 from cluster.rate_limits import ProviderLoad, breaker_states, provider_load
@@ -90,6 +91,10 @@ class Service:
         #: Finds the caller of each request by the API key of the request.
         self.keys = KnownKeys(
             settings, open_database=self._opened, keyless=keyless and is_loopback(settings.api_host)
+        )
+        #: Finds the caller of each request with a token; None if there is no issuer of tokens.
+        self.tokens = (
+            None if settings.oidc_issuer is None else IssuerTokens(settings, self.keys.rates_of)
         )
         #: Records the usage of requests.
         self.usage = UsageRecorder(

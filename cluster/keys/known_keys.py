@@ -71,7 +71,8 @@ class KnownKeys:
         settings: the settings with the operator's key, the default organisation and the database.
         open_database: a function that starts or migrates the database if needed. The thread calls the
             function before the first read.
-        keyless: False if requests without a key are refused even while no key exists.
+        keyless: False if requests without a key are refused even while no key exists. They are also refused
+            if the settings have an operator's key or an issuer of tokens.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class KnownKeys:
         operator = settings.api_key
         self._settings = settings
         self._operator = None if operator is None else hash_of(operator.get_secret_value().encode())
-        self._keyless = keyless and operator is None
+        self._keyless = keyless and operator is None and settings.oidc_issuer is None
         self._open_database = open_database
         self._known: KnownAccess | None = None
         self._reads = _Reads()
@@ -144,6 +145,21 @@ class KnownKeys:
             problem = "The API key is not one of this server" if key else "The request carries no API key"
             raise NotAuthenticated(f"{problem}; {SEND_KEY}")
         return self._of_key(known, organisation, origin)
+
+    async def rates_of(self, id: str) -> tuple[Rates, ...] | None:
+        """Return the rates of an organisation, empty if it has none; None if the organisation does not exist or
+        is deleted.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        known = await self._read()
+        if id not in known.organisations:
+            known = await self._read(again=True)
+        if known.organisations.get(id) is not False:
+            return None
+        rates = known.rates.get(id)
+        return () if rates is None else (rates,)
 
     def _of_key(self, known: KnownKey, organisation: str | None, origin: Origin) -> Caller:
         now = time.time()

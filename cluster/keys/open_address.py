@@ -1,4 +1,4 @@
-"""Refuse to listen on an address that other machines reach, unless there is a key.
+"""Refuse to listen on an address that other machines reach, unless there is a key or an issuer of tokens.
 
 ``make up`` calls this module before it starts Serve, and each replica calls it for the address of the running
 Serve.
@@ -15,13 +15,13 @@ from cluster.settings import Settings, is_loopback
 
 
 def require_key(settings: Settings, host: str) -> None:
-    """Check that only this machine can reach the address, or that an API key exists.
+    """Check that only this machine can reach the address, or that requests need a key or a token.
 
     Raises:
-        Misconfigured: other machines reach the address, the settings have no key, and the database has no key
-            that works or does not answer.
+        Misconfigured: other machines reach the address, the settings have no key and no issuer of tokens, and
+            the database has no key that works or does not answer.
     """
-    if is_loopback(host) or settings.api_key is not None:
+    if is_loopback(host) or settings.api_key is not None or settings.oidc_issuer is not None:
         return
     problem = f"Serve listens on {host}, which lets other machines in, and there is no API key"
     remedy = (

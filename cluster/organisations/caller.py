@@ -37,6 +37,8 @@ class CallerKind(StrEnum):
 
     #: A key of an organisation.
     KEY = "key"
+    #: A token of the issuer in ``CLUSTER_OIDC_ISSUER``.
+    TOKEN = "token"  # noqa: S105  not a password
     #: The operator's key, ``CLUSTER_API_KEY``.
     OPERATOR = "operator"
     #: A request without a key, to an endpoint that only its own machine reaches.
@@ -52,7 +54,8 @@ class Caller:
     """A caller, and what this caller may do."""
 
     kind: CallerKind
-    #: Id of the key, or name of the operating system's user; for every other kind of caller, the kind.
+    #: Id of the key, subject of the token, or name of the operating system's user; for every other kind of
+    #: caller, the kind.
     id: str
     #: The organisation that the caller acts for; empty for a command.
     organisation: str = ""
@@ -63,6 +66,9 @@ class Caller:
     stores: frozenset[str] | None = None
     #: Rates of the caller's organisation and of its key, as far as there are any. They count together.
     rates: tuple[Rates, ...] = ()
+    #: The person or service that a token is for (``user:SUBJECT``), and its groups (``group:NAME``). Other
+    #: kinds of callers have none.
+    principals: frozenset[str] = frozenset()
     #: Address from which the request came; None if the caller sent no request.
     address: str | None = None
     #: Id of the request; None if the caller sent no request.
@@ -71,7 +77,7 @@ class Caller:
     @property
     def operates(self) -> bool:
         """True if the caller operates the cluster, and may create and delete organisations."""
-        return self.kind is not CallerKind.KEY
+        return self.kind not in {CallerKind.KEY, CallerKind.TOKEN}
 
 
 CLUSTER = Caller(kind=CallerKind.CLUSTER, id="cluster")

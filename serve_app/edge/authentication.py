@@ -1,8 +1,8 @@
-"""Find the caller of a request by its API key, and refuse requests without a key that works.
+"""Find the caller of a request by its API key or token, and refuse requests without one that works.
 
 ``Boundary``, the outermost layer, authenticates every request before a route sees it, so no route can forget
 the check. Routes depend on ``Organisation``, and every query of a route names the organisation.
-``cluster.keys.known_keys`` knows the keys, and ``permissions`` checks the scopes of a key.
+``cluster.keys.known_keys`` knows the keys, ``cluster.oidc`` checks tokens, and ``permissions`` checks scopes.
 
     caller = await Authenticator(keys).authenticate(scope, headers, request_id)
 """
@@ -14,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from cluster.keys.known_keys import KnownKeys
+from cluster.oidc.tokens import IssuerTokens, may_be_a_token
 from cluster.organisations.caller import Caller
 
 #: Paths that need no key. Load balancers call ``/healthz`` and ``/readyz``, and the other paths only describe
@@ -29,10 +30,15 @@ SCOPE_NAME = "cluster.organisation"
 
 
 class Authenticator:
-    """Authenticates requests by their API key."""
+    """Authenticates requests by their API key or their token.
 
-    def __init__(self, keys: KnownKeys) -> None:
-        self._keys = keys
+    Args:
+        keys: finds the caller of an API key.
+        tokens: finds the caller of a token; None if the settings have no issuer of tokens.
+    """
+
+    def __init__(self, keys: KnownKeys, tokens: IssuerTokens | None = None) -> None:
+        self._keys, self._tokens = keys, tokens
 
     async def authenticate(self, scope: Scope, headers: Headers, request_id: str) -> Caller | None:
         """Return the caller of the request, and write the caller's organisation into the scope.
@@ -40,19 +46,21 @@ class Authenticator:
         Returns None for an open path, which needs no caller.
 
         Raises:
-            NotAuthenticated: the request has no key that works here.
+            NotAuthenticated: the request has no key and no token that works here.
+            NotPermitted: the token names no scope, or no organisation that exists.
             NotFound: the caller operates the cluster, and the organisation does not exist or is deleted.
-            Unavailable: the database does not answer, so the cluster does not know if the key works.
+            Unavailable: the database or the issuer of tokens does not answer, so the cluster does not know if
+                the key or the token works.
         """
         if scope["path"] in OPEN_PATHS:
             return None
-        client = scope.get("client")
-        caller = await self._keys.identify(
-            _key(headers),
-            headers.get(ORGANISATION_HEADER) or None,
-            address=client[0] if client else None,
-            request=request_id,
-        )
+        client, key = scope.get("client"), _key(headers)
+        organisation = headers.get(ORGANISATION_HEADER) or None
+        address = client[0] if client else None
+        if self._tokens is not None and key and may_be_a_token(key):
+            caller = await self._tokens.identify(key, organisation, address=address, request=request_id)
+        else:
+            caller = await self._keys.identify(key, organisation, address=address, request=request_id)
         scope[SCOPE_NAME] = caller.organisation
         return caller
 

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cluster.errors import ClusterError
 from cluster.keys.known_keys import KnownKeys
 from cluster.logs import about
+from cluster.oidc.tokens import IssuerTokens
 from cluster.organisations.caller import Caller, acting_as
 from cluster.settings import Settings
 from serve_app.edge.authentication import Authenticator
@@ -65,6 +66,7 @@ class Boundary:
         settings: Settings,
         keys: KnownKeys,
         usage: UsageRecorder,
+        tokens: IssuerTokens | None = None,
         admission: Admission | None = None,
         rate_headers: Callable[[Caller], Mapping[str, str]] = lambda _: {},
     ) -> None:
@@ -72,7 +74,7 @@ class Boundary:
         self._usage = usage
         self._rate_headers = rate_headers
         self._admission = admission or Admission()
-        self._authenticator = Authenticator(keys)
+        self._authenticator = Authenticator(keys, tokens)
         self._cors = Cors(settings.cors_origins)
         self._timeout_s = settings.request_timeout_s
         timeout_s = settings.body_timeout_s

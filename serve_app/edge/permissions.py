@@ -9,7 +9,7 @@ each request, so every route is checked. A GET needs the scope ``read``, and eve
 """
 
 from cluster.errors import NotPermitted
-from cluster.organisations.caller import Scope, current_caller
+from cluster.organisations.caller import CallerKind, Scope, current_caller
 
 #: Paths whose POST requests change nothing.
 READING_POSTS = frozenset(
@@ -69,7 +69,8 @@ def check(scope: str) -> None:
         if not caller.operates:
             raise NotPermitted("only the operator's key (CLUSTER_API_KEY) may use this path")
     elif scope not in caller.scopes:
+        kind = "token" if caller.kind is CallerKind.TOKEN else "API key"
         raise NotPermitted(
-            f"this request needs an API key with the scope {scope}, and the key {caller.id} has only "
-            f"{', '.join(sorted(caller.scopes))}; use another key"
+            f"this request needs the scope {scope}, and the {kind} of this request, {caller.id}, has only "
+            f"{', '.join(sorted(caller.scopes))}; use another {kind}"
         )

@@ -35,6 +35,7 @@ from serve_app.embedding.remote_model import CallReplica
 from serve_app.service import Service
 from serve_app.usage.usage_recorder import UsageRecorder
 from tests import folder_index
+from tests.cluster.oidc.issuer import AUDIENCE, Issuer, running_issuer
 from tests.cluster.outbound.outside import OutsideServer, outside, reaching
 from tests.keys_in_output import marked_fernet_key
 from tests.own_database import own_database
@@ -136,9 +137,20 @@ def usage_recorder(tmp_path: Path) -> Iterator[UsageRecorder]:
 
 
 @pytest.fixture(scope="session")
-def keyed_server(settings: Settings, database_url: str, prompted: Path) -> Iterator[Server]:
-    """A server with two models, an operator's key and a database of its own, for tests that make keys."""
+def issuer() -> Iterator[Issuer]:
+    """An issuer of tokens."""
+    with running_issuer() as issuer:
+        yield issuer
+
+
+@pytest.fixture(scope="session")
+def keyed_server(settings: Settings, database_url: str, prompted: Path, issuer: Issuer) -> Iterator[Server]:
+    """A server with two models, an operator's key, an issuer of tokens, and a database of its own, for tests
+    that make keys.
+    """
     changes = {
+        "oidc_issuer": issuer.url,
+        "oidc_audience": AUDIENCE,
         "api_key": SecretStr(OPERATOR_KEY),
         "secret_key": SecretStr(marked_fernet_key()),
         "models": Table({PROMPTED: ModelSetting(source=str(prompted))}),

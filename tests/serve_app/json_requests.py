@@ -59,8 +59,8 @@ class SettingsOnly:
             from cluster.settings import Settings
 
             return Settings() if name == "settings" else KnownKeys(Settings(), open_database=lambda: None)
-        if name == "usage":
-            return None  # only requests use it
+        if name in {"usage", "tokens"}:
+            return None  # only requests use them
         raise AttributeError(name)
 
 

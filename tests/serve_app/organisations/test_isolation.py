@@ -19,6 +19,7 @@ from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.organisation_deletion import owner_columns
 from cluster.documents.vector_stores.stores import get_store
 from cluster.webhooks.deliveries import record_event
+from tests.cluster.oidc.issuer import Issuer
 from tests.conftest import new_organisation
 from tests.indexed_files import process
 from tests.serve_app.conftest import MODEL, Server, bearer
@@ -155,6 +156,14 @@ def other(keyed_server: Server, keyed_pool: ConnectionPool, operator: httpx.Clie
     found.client.close()
 
 
+@pytest.fixture(scope="module")
+def by_token(other: Everything, issuer: Issuer) -> Iterator[httpx.Client]:
+    """Requests of the attacker with a token in place of a key."""
+    token = bearer(issuer.token(organisation=other.organisation))
+    with httpx.Client(base_url=other.client.base_url, timeout=60, headers=token) as client:
+        yield client
+
+
 def rows_of(connection: Connection[Any], organisation: str) -> dict[str, list[str]]:
     """Return every row of the organisation, as text."""
     found: dict[str, list[str]] = {}
@@ -194,10 +203,13 @@ def names_a_thing(operation: Operation) -> bool:
     return bool(set(re.findall(r"\{(\w+)\}", operation.path)) - SHARED_PARAMETERS)
 
 
-@pytest.mark.parametrize("mixed", [False, True], ids=["all of the victim", "but for an own store"])
+@pytest.mark.parametrize(
+    "mixed", [False, True], ids=["all of the victim, by key", "but for an own store, by token"]
+)
 def test_no_operation_reaches_anything_of_another_organisation(
-    victim: Everything, other: Everything, keyed_pool: ConnectionPool, mixed: bool
+    victim: Everything, other: Everything, keyed_pool: ConnectionPool, by_token: httpx.Client, mixed: bool
 ) -> None:
+    client = by_token if mixed else other.client
     ids = {**victim.ids, "vector_store_id": other.ids["vector_store_id"]} if mixed else victim.ids
     nothing = guessed(victim.ids) | ({"vector_store_id": ids["vector_store_id"]} if mixed else {})
     own_store_is_enough = {"vector_store_id"} if mixed else set()
@@ -223,12 +235,12 @@ def test_no_operation_reaches_anything_of_another_organisation(
     for operation in OPERATIONS:
         if mixed and operation.method == "DELETE" and operation.path.endswith("{vector_store_id}"):
             continue  # this would delete the attacker's own store
-        answer = ask(other.client, operation, ids)
+        answer = ask(client, operation, ids)
         named = set(re.findall(r"\{(\w+)\}", operation.path)) - SHARED_PARAMETERS - {"vector_store"}
         if names_a_thing(operation) and not named <= own_store_is_enough:
             assert answer.status_code in {400, 403, 404}, f"{operation}: {answer.text}"
         if answer.status_code >= 400:  # a wrong guess and a right one have the same answer
-            guess = ask(other.client, operation, nothing)
+            guess = ask(client, operation, nothing)
             assert guess.status_code == answer.status_code, f"{operation}: {guess.text} {answer.text}"
             assert without_ids(guess, nothing) == without_ids(answer, ids), operation
         else:

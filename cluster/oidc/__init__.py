@@ -1,0 +1,1 @@
+"""Tokens of an OpenID Connect issuer, which requests may carry in place of an API key."""
