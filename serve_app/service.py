@@ -93,9 +93,7 @@ class Service:
             settings, open_database=self._opened, keyless=keyless and is_loopback(settings.api_host)
         )
         #: Finds the caller of each request with a token; None if there is no issuer of tokens.
-        self.tokens = (
-            None if settings.oidc_issuer is None else IssuerTokens(settings, self.keys.rates_of)
-        )
+        self.tokens = None if settings.oidc_issuer is None else IssuerTokens(settings, self.keys.rates_of)
         #: Records the usage of requests.
         self.usage = UsageRecorder(
             self._record_usage, settings.home / "usage", max_bytes=settings.usage_bytes

@@ -89,21 +89,7 @@ class IssuerTokens:
             Unavailable: the keys of the issuer or the organisations are not known.
         """
         claims = await self._claims(token)
-        subject, tenant = claims["sub"], claims.get(self._settings.oidc_tenant_claim)
-        if (
-            not isinstance(subject, str)
-            or not 0 < len(subject) <= MAX_SUBJECT_CHARACTERS
-            or not subject.isprintable()
-        ):
-            raise NotAuthenticated(
-                f"The claim sub of the token must have 1 to {MAX_SUBJECT_CHARACTERS} printable characters"
-            )
-        rates = await self._rates_of(tenant) if isinstance(tenant, str) else None
-        if not isinstance(tenant, str) or rates is None:
-            raise NotPermitted(
-                f"the claim {self._settings.oidc_tenant_claim} of the token must be the id of an "
-                "organisation that exists here and is not deleted; ask the issuer's operator to set it"
-            )
+        subject, (tenant, rates) = _subject(claims), await self._tenant(claims)
         if organisation and organisation != tenant:
             raise NotAuthenticated(
                 f"The header OpenAI-Organization names {organisation!r}, and the token belongs to another "
@@ -164,6 +150,22 @@ class IssuerTokens:
             raise NotAuthenticated(f"The issuer has no key with the token's kid and algorithm; {GET_NEW}")
         return key, algorithm
 
+    async def _tenant(self, claims: Mapping[str, Any]) -> tuple[str, tuple[Rates, ...]]:
+        """Return the organisation of the token, and its rates.
+
+        Raises:
+            NotPermitted, Unavailable: as in ``identify``.
+        """
+        name = self._settings.oidc_tenant_claim
+        tenant = claims.get(name)
+        rates = await self._rates_of(tenant) if isinstance(tenant, str) else None
+        if not isinstance(tenant, str) or rates is None:
+            raise NotPermitted(
+                f"the claim {name} of the token must be the id of an organisation that exists here and is not "
+                "deleted; ask the issuer's operator to set it"
+            )
+        return tenant, rates
+
     def _scopes(self, claims: Mapping[str, Any]) -> frozenset[Scope]:
         name, prefix = self._settings.oidc_scopes_claim, self._settings.oidc_scope_prefix
         value = claims.get(name, ())
@@ -190,3 +192,12 @@ class IssuerTokens:
                 f"{MAX_GROUP_CHARACTERS} characters"
             )
         return groups
+
+
+def _subject(claims: Mapping[str, Any]) -> str:
+    subject = claims["sub"]
+    if isinstance(subject, str) and 0 < len(subject) <= MAX_SUBJECT_CHARACTERS and subject.isprintable():
+        return subject
+    raise NotAuthenticated(
+        f"The claim sub of the token must have 1 to {MAX_SUBJECT_CHARACTERS} printable characters"
+    )

@@ -29,9 +29,8 @@ from cluster.settings.indexes import VectorIndexSettings
 from cluster.settings.jobs import JobSettings
 from cluster.settings.logs import LogSettings
 from cluster.settings.models import ModelSettings
-from cluster.settings.oidc import OidcSettings
 from cluster.settings.old_names import OLD_VARIABLES, warn_of_misspelt, with_new_names
-from cluster.settings.organisations import OrganisationSettings
+from cluster.settings.organisations import OidcSettings, OrganisationSettings
 from cluster.settings.outbound import OutboundSettings, WebhookSettings
 from cluster.settings.replicas import ReplicaSettings
 from cluster.settings.secrets import SecretSettings
