@@ -147,8 +147,8 @@ class KnownKeys:
         return self._of_key(known, organisation, origin)
 
     async def rates_of(self, id: str) -> tuple[Rates, ...] | None:
-        """Return the rates of an organisation, which may be empty; None if the organisation does not exist or is
-        deleted.
+        """Return the rates of an organisation, which may be empty. Return None if the organisation does not
+        exist or is deleted.
 
         Raises:
             Unavailable: the database does not answer.

@@ -161,8 +161,8 @@ class IssuerTokens:
         rates = await self._rates_of(tenant) if isinstance(tenant, str) else None
         if not isinstance(tenant, str) or rates is None:
             raise NotPermitted(
-                f"the claim {name} of the token must be the id of an organisation that exists here and is not "
-                "deleted; ask the issuer's operator to set it"
+                f"the claim {name} of the token must be the id of an organisation that exists here and is "
+                "not deleted; ask the issuer's operator to set it"
             )
         return tenant, rates
 

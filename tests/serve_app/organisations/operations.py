@@ -253,6 +253,7 @@ NOTHING = dict.fromkeys(
         "file_batch",
         "job_id",
         "key_id",
+        "usage_report_id",
         "audit",
         "organisation_id",
         "webhook_endpoint_id",
