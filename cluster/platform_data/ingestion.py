@@ -45,7 +45,7 @@ def ingest(connection: Connection[Any], organisation: str, events: Sequence[Plat
     distinct = {(event.source, event.id): event for event in reversed(events)}
     if not distinct:
         return IngestedEvents(accepted=0, duplicates=0, faults=[])
-    _share_with_erasures(connection, organisation)
+    share_with_erasures(connection, organisation)
     rows = [{"number": event.index, **event.values} for event in distinct.values()]
     values = {"organisation": organisation, "rows": json_bytes(rows).decode()}
     accepted, refused = _insert(connection, INGEST_JSON, values)
@@ -68,7 +68,7 @@ def ingest_rows(
         The number of events that were new, and the faults of the refused events, each with the number of its
         row as index. An event is refused if its customer was erased after the event happened.
     """
-    _share_with_erasures(connection, organisation)
+    share_with_erasures(connection, organisation)
     connection.execute(MAKE_STAGE)
     with connection.cursor() as cursor, cursor.copy(SQL["stage"]) as copy:
         for part in rows:
@@ -82,7 +82,7 @@ def _erased_fault(index: int, id: str) -> EventFault:
     return EventFault(index=index, id=id, field="subject", message=ERASED)
 
 
-def _share_with_erasures(connection: Connection[Any], organisation: str) -> None:
+def share_with_erasures(connection: Connection[Any], organisation: str) -> None:
     """Take the lock that orders this transaction and an erasure: either the erasure waits for this
     transaction, or this transaction waits and then sees the erasure.
     """

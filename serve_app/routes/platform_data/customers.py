@@ -1,4 +1,4 @@
-"""/v1/customers: list and get customers, and erase a customer."""
+"""/v1/customers: add, list, get, change and erase customers."""
 
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -6,13 +6,17 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 from psycopg import Connection
 
+from cluster.platform_data.directory import add_customer, change_customer
 from cluster.platform_data.erasure import erase_customer
 from cluster.platform_data.rows import CUSTOMERS
 from cluster.submissions import submit_erasure
 from serve_app.edge.authentication import Organisation
+from serve_app.edge.error_responses import documented_errors
+from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
 from serve_app.edge.paging import PageDep
 from serve_app.edge.service_access import ServiceDep
+from serve_app.routes.platform_data.directory_requests import CustomerChangesRequest, NewCustomerRequest
 from serve_app.routes.platform_data.platform_objects import CustomerList, CustomerObject, ErasedCustomer
 
 router = json_router(404)
@@ -30,6 +34,38 @@ async def list_all(
         lambda connection: CUSTOMERS.page(connection, organisation, page, external_id=external_id)
     )
     return CustomerList.of(found, CustomerObject.of, lambda customer: customer.id)
+
+
+@router.post(
+    "/v1/customers",
+    summary="Add a customer",
+    response_model=CustomerObject,
+    responses=documented_errors(404, 409),
+)
+async def create(body: NewCustomerRequest, organisation: Organisation, once: Once) -> Response:
+    """Adds the customer. If a customer with this external id exists, sets the given fields."""
+    return await once(
+        lambda connection: CustomerObject.of(
+            add_customer(connection, organisation, body.external_id, body.changes())
+        )
+    )
+
+
+@router.patch(
+    "/v1/customers/{customer_id}",
+    summary="Change a customer",
+    response_model=CustomerObject,
+    responses=documented_errors(404, 409),
+)
+async def change(
+    customer_id: str, body: CustomerChangesRequest, organisation: Organisation, once: Once
+) -> Response:
+    """Sets the given fields of the customer. A later event `customer.seen` replaces them."""
+    return await once(
+        lambda connection: CustomerObject.of(
+            change_customer(connection, organisation, customer_id, body.changes())
+        )
+    )
 
 
 @router.get("/v1/customers/{customer_id}", summary="Get a customer")

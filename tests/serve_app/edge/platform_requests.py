@@ -17,6 +17,10 @@ def ask_about_the_platform(ask: Any) -> None:
         ids[f"{name}_id"] = found["data"][0]["id"]
         ask("GET", f"/v1/{name}s/{{{name}_id}}", ids)
     ask("GET", "/v1/conversations/{conversation_id}/messages", ids)
+    ask("POST", "/v1/agents", json={"external_id": external, "model": "m"})
+    ask("PATCH", "/v1/agents/{agent_id}", ids, json={"model": None})
+    ask("POST", "/v1/customers", json={"external_id": external, "name": "Grace"})
+    ask("PATCH", "/v1/customers/{customer_id}", ids, json={"properties": {"plan": "paid"}})
     ask("DELETE", "/v1/customers/{customer_id}", ids)
     ids["usage_report_id"] = ask("POST", "/v1/usage_reports", json={"period": "current"})["id"]
     ask("GET", "/v1/usage_reports", params={"state": "draft"})

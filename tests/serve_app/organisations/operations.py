@@ -55,6 +55,10 @@ BODIES: dict[str, Any] = {
             | {"subject": "taken", "data": {"conversation_id": "taken", "role": "user"}}
         ]
     },
+    "/v1/agents": {"external_id": "taken"},
+    "/v1/agents/{agent_id}": {"name": "taken"},
+    "/v1/customers": {"external_id": "taken"},
+    "/v1/customers/{customer_id}": {"name": "taken"},
     "/v1/usage_reports": {"period": "current"},
     "/v1/jobs/retry": {"subject": "{file_id}"},
     "/v1/organisation/keys": {"name": "theirs", "stores": ["{vector_store_id}"]},

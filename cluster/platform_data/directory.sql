@@ -1,0 +1,26 @@
+-- name: add_agents
+INSERT INTO agents (organisation, id, external_id, name) VALUES (%(organisation)s, %(id)s, %(external_id)s, %(external_id)s)
+ON CONFLICT (organisation, id) DO NOTHING;
+
+-- name: change_agents
+UPDATE agents SET
+    name = CASE WHEN 'name' = ANY (%(given)s::text[]) THEN coalesce(%(name)s::text, external_id) ELSE name END,
+    model = CASE WHEN 'model' = ANY (%(given)s::text[]) THEN %(model)s::text ELSE model END
+WHERE organisation = %(organisation)s AND id = %(id)s;
+
+-- name: add_customers  events with other times follow later
+INSERT INTO customers (organisation, id, external_id, first_seen_at, last_seen_at)
+VALUES (%(organisation)s, %(id)s, %(external_id)s, now(), now())
+ON CONFLICT (organisation, id) DO NOTHING;
+
+-- name: change_customers  an event customer.seen from before this change no longer describes the customer
+UPDATE customers SET
+    name = CASE WHEN 'name' = ANY (%(given)s::text[]) THEN %(name)s::text ELSE name END,
+    email = CASE WHEN 'email' = ANY (%(given)s::text[]) THEN %(email)s::text ELSE email END,
+    properties = CASE WHEN 'properties' = ANY (%(given)s::text[]) THEN coalesce(%(properties)s::jsonb, '{}') ELSE properties END,
+    described_at = greatest(described_at, clock_timestamp())
+WHERE organisation = %(organisation)s AND id = %(id)s;
+
+-- name: is_being_erased
+SELECT FROM customer_erasures
+WHERE organisation = %(organisation)s AND id = %(id)s AND erased_at = 'infinity';
