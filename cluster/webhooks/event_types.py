@@ -1,7 +1,7 @@
 """The table of event types. To add a type, add a row here, and record the events of this type.
 
 Code records an event with ``deliveries.record_event`` in the transaction that ends the work. For jobs,
-batches and attached files, triggers of the database record the events (migration 0020).
+batches and attached files, triggers of the database record the events (migrations 0020 and 0029).
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,17 @@ EVENT_TYPES: Mapping[str, str] = MappingProxyType(
         "job.cancelled": "A job was cancelled.",
         "job.dead_lettered": "A job failed at its last attempt, after errors that another attempt might have "
         "solved.",
+        "ingest.completed": "A bulk ingest ended; its result says how many documents are searchable.",
+        "ingest.failed": "A bulk ingest ended early, because of an error.",
+        "ingest.cancelled": "A bulk ingest was cancelled.",
+        "vector_store.copy.completed": "A vector store was copied into another one.",
+        "vector_store.copy.failed": "A copy of a vector store ended early, because of an error.",
+        "vector_store.copy.cancelled": "A copy of a vector store was cancelled.",
+        "event_import.completed": "A file of events was imported; the result counts the rows.",
+        "event_import.failed": "An import of events failed, or found too many wrong rows.",
+        "event_import.cancelled": "An import of events was cancelled.",
+        "schedule.failed": "A job of a schedule failed, or was refused and not submitted.",
+        "schedule.disabled": "A schedule was disabled, because its times can no longer be computed.",
         "budget.warning": "An organisation has used the part of a budget at which it wants to be warned.",
         "budget.exceeded": "A budget refused work for the first time in its period.",
         "usage_report.completed": "A usage report is completed; `data.state` is `draft` or `final`.",

@@ -34,6 +34,7 @@ from cluster.jobs.schedules.runs import ScheduleRun, runs_of_time
 from cluster.jobs.schedules.schedules import SQL, CatchUp, Schedule, as_schedule
 from cluster.jobs.schedules.windowed_jobs import earliest, mark
 from cluster.organisations.audit import record
+from cluster.webhooks.deliveries import record_event
 
 log = structlog.get_logger(__name__)
 
@@ -123,6 +124,7 @@ def submit_due(
             record(
                 connection, schedule.organisation, "schedule.disabled", target=schedule.id, details=details
             )
+            record_event(connection, schedule.organisation, "schedule.disabled", {"id": schedule.id})
     return jobs
 
 
@@ -247,4 +249,7 @@ def _run(
         log.exception("scheduled_job_failed", schedule=due.schedule.id)
         end |= {"error": f"{type(exc).__name__}: {exc}", "error_code": INTERNAL_ERROR}
     connection.execute(SQL["end_run"], {**run, **end})
+    if end["error"] is not None:
+        # The same event for a job that failed later is recorded by a trigger (migration 0029).
+        record_event(connection, due.organisation, "schedule.failed", {"id": due.schedule.id})
     return job

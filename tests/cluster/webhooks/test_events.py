@@ -16,7 +16,7 @@ from cluster.documents.vector_stores.stores import VectorStore
 from cluster.jobs import attempts, queue
 from cluster.jobs.attempts import begin_command, end_lost, finish
 from cluster.jobs.jobs import Job
-from cluster.jobs.kinds import INDEX_FILE, INGEST
+from cluster.jobs.kinds import COPY_STORE, IMPORT_EVENTS, INDEX_FILE, INGEST, JobKind
 from cluster.jobs.queue import JobRequest
 from cluster.webhooks.deliveries import list_deliveries, record_event
 from cluster.webhooks.endpoints import EndpointChanges, change_endpoint
@@ -39,7 +39,7 @@ def running(connection: Connection[Any], organisation: str) -> Job:
 def test_each_end_of_a_job_is_an_event(
     connection: Connection[Any], organisation: str, new_endpoint: NewEndpointId
 ) -> None:
-    endpoint = new_endpoint()
+    endpoint = new_endpoint(types=[type for type in EVENT_TYPES if type.startswith("job.")])
     succeeded, failed, lost = (running(connection, organisation) for _ in range(3))
     finish(connection, succeeded, result=None)
     connection.execute("UPDATE jobs SET last_attempt = 3 WHERE id = %s", [failed.id])
@@ -60,6 +60,32 @@ def test_each_end_of_a_job_is_an_event(
             ("job.cancelled", queued[1]),
         ]
     )
+
+
+def test_ends_of_bulk_work_and_failures_of_schedules_are_events_of_their_own(
+    connection: Connection[Any], organisation: str, new_endpoint: NewEndpointId
+) -> None:
+    own = ("ingest.", "vector_store.copy.", "event_import.", "schedule.")
+    endpoint = new_endpoint(types=[type for type in EVENT_TYPES if type.startswith(own)])
+
+    def begun(kind: JobKind) -> Job:
+        request = JobRequest(kind=kind, input={}, subject="s")
+        return begin_command(connection, organisation, request, worker="test")
+
+    ingest, copy, events_import = begun(INGEST), begun(COPY_STORE), begun(IMPORT_EVENTS)
+    finish(connection, ingest, result=None)
+    attempts.fail(connection, copy, "the index is full", code="refused")
+    attempts.end_cancelled(connection, events_import)
+    by_schedule = begun(INDEX_FILE)
+    connection.execute("UPDATE jobs SET schedule = 'sched_1' WHERE id = %s", [by_schedule.id])
+    attempts.fail(connection, by_schedule, "a wrong file", code="corrupt")
+
+    assert sorted(events(connection, organisation, endpoint), key=lambda event: event[0]) == [
+        ("event_import.cancelled", {"id": events_import.id}),
+        ("ingest.completed", {"id": ingest.id, "vector_store_id": "s"}),
+        ("schedule.failed", {"id": "sched_1", "job_id": by_schedule.id}),
+        ("vector_store.copy.failed", {"id": copy.id, "vector_store_id": "s"}),
+    ]
 
 
 def test_each_end_of_an_attached_file_is_an_event(
@@ -110,7 +136,7 @@ def test_each_end_of_a_batch_is_an_event(
 def test_an_event_is_lost_with_the_transaction_of_its_work(
     connection: Connection[Any], organisation: str, new_endpoint: NewEndpointId
 ) -> None:
-    endpoint, job = new_endpoint(), running(connection, organisation)
+    endpoint, job = new_endpoint(types=["job.succeeded"]), running(connection, organisation)
     with connection.transaction(force_rollback=True):
         finish(connection, job, result=None)
         assert len(events(connection, organisation, endpoint)) == 1
@@ -153,7 +179,11 @@ def test_the_triggers_know_no_type_that_the_table_lacks() -> None:
         found = re.search(ends[part], sql)
         assert found is not None
         names |= {part + end for end in re.findall(r"'(\w+)'", found[1])}
-    assert names - parts == set(EVENT_TYPES)
+    of_kinds = (ROOT / "cluster/database/migrations/0029_webhook_events_of_kinds.sql").read_text()
+    nouns = set(re.findall(r"WHEN '\w+' THEN '([a-z_.]+)'", of_kinds)) - {"completed"}
+    names |= {f"{noun}.{end}" for noun in nouns for end in ("completed", "failed", "cancelled")}
+    by_triggers = tuple({name.partition(".")[0] for name in names})
+    assert names - parts == {type for type in EVENT_TYPES if type.startswith(by_triggers)}
 
 
 def test_an_unknown_type_is_refused(connection: Connection[Any], organisation: str) -> None:

@@ -54,6 +54,10 @@ VALID_REQUESTS: dict[str, Any] = {
         "window": {"from": "22:00", "to": "06:00", "days": ["mon"]},
     },
     "/v1/schedules/{schedule_id}": {"input": {"vector_store_id": "none"}, "cron": "0 2 * * *"},
+    "/v1/agents": {"external_id": "odd", "name": "odd", "model": "odd"},
+    "/v1/agents/{agent_id}": {"name": "odd", "model": "odd"},
+    "/v1/customers": {"external_id": "odd", "name": "odd", "email": "odd", "properties": {"k": ["v"]}},
+    "/v1/customers/{customer_id}": {"name": "odd", "email": "odd", "properties": {"k": ["v"]}},
     "/v1/jobs/retry": {"kind": "none", "subject": "none", "error_code": "none"},
     "/v1/uploads": {"filename": "a.txt", "purpose": "assistants", "bytes": 9, "mime_type": "text/plain"},
     "/v1/uploads/{upload_id}/complete": {"part_ids": ["part"], "md5": "0"},
@@ -78,7 +82,14 @@ VALID_REQUESTS |= {
     if path.startswith("/v1/webhooks")
 }
 METHODS = dict.fromkeys(
-    ("/v1/webhooks/{webhook_endpoint_id}", "/v1/schedules/{schedule_id}", "/v1/budgets/{budget_id}"), "PATCH"
+    (
+        "/v1/webhooks/{webhook_endpoint_id}",
+        "/v1/schedules/{schedule_id}",
+        "/v1/budgets/{budget_id}",
+        "/v1/agents/{agent_id}",
+        "/v1/customers/{customer_id}",
+    ),
+    "PATCH",
 )
 IDS = {"deployment": MODEL}
 
@@ -86,7 +97,8 @@ IDS = {"deployment": MODEL}
 def path_with(path: str, id: str) -> str:
     """The path with this id in place of each parameter."""
     names = ("vector_store_id", "vector_store", "file_id", "upload_id", "deployment", "key_id")
-    for name in (*names, "organisation_id", "webhook_endpoint_id", "schedule_id", "budget_id"):
+    names += ("organisation_id", "webhook_endpoint_id", "schedule_id", "budget_id", "agent_id", "customer_id")
+    for name in names:
         path = path.replace(f"{{{name}}}", IDS.get(name, id))
     return path
 

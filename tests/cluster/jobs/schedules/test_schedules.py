@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
+from pydantic import SecretStr
 
 from cluster.database.paging import PageRequest
 from cluster.errors import Conflict, NotFound, Unavailable
@@ -29,8 +30,11 @@ from cluster.jobs.schedules.schedules import (
     update_schedule,
 )
 from cluster.jobs.schedules.system_schedules import SYSTEM_SCHEDULES, create_system_schedules
+from cluster.secrets import open_cipher
+from cluster.webhooks.endpoints import NewEndpoint, create_endpoint
 from tests.cluster.jobs.turns import TEST, begin, jobs_of
 from tests.conftest import new_organisation
+from tests.keys_in_output import marked_fernet_key
 
 MINUTE = timedelta(minutes=1)
 #: No schedule of the cluster itself is due at this time.
@@ -202,8 +206,25 @@ def test_a_process_skips_schedules_that_another_one_works_on(
         assert {mine.organisation, other.organisation} == {organisation, stranger}
 
 
+def told(connection: Connection[Any], organisation: str) -> list[tuple[str, str]]:
+    """Type and subject of each webhook event of the organisation."""
+    return connection.execute(
+        "SELECT type, data ->> 'id' FROM webhook_events WHERE organisation = %s", [organisation]
+    ).fetchall()
+
+
+@pytest.fixture
+def subscribed(connection: Connection[Any], organisation: str) -> Iterator[None]:
+    """The organisation has an endpoint for events about schedules."""
+    new = NewEndpoint(url="https://hooks.example/", event_types=["schedule.failed", "schedule.disabled"])
+    with connection.transaction():
+        create_endpoint(connection, open_cipher(SecretStr(marked_fernet_key())), organisation, new, limit=1)
+    yield
+    connection.execute("DELETE FROM webhook_endpoints WHERE organisation = %s", [organisation])
+
+
 def test_a_refused_job_is_a_failed_run_and_delays_no_other(
-    connection: Connection[Any], organisation: str, stranger: str
+    connection: Connection[Any], organisation: str, stranger: str, subscribed: None
 ) -> None:
     def accept(connection: Connection[Any], due: DueJob) -> Job:
         if due.organisation == organisation:
@@ -222,10 +243,11 @@ def test_a_refused_job_is_a_failed_run_and_delays_no_other(
         (JobState.FAILED, "KeyError: 'broken'", "internal_error"),
     ]
     assert [run.job is not None for run in runs(connection, other)] == [True, True]
+    assert told(connection, organisation) == [("schedule.failed", schedule.id)] * 2
 
 
 def test_a_paused_or_invalid_schedule_submits_nothing_and_delays_no_other(
-    connection: Connection[Any], organisation: str, stranger: str
+    connection: Connection[Any], organisation: str, stranger: str, subscribed: None
 ) -> None:
     paused, invalid = make(connection, organisation, enabled=False), make(connection, organisation)
     connection.execute("UPDATE schedules SET cron = 'nonsense' WHERE id = %s", [invalid.id])
@@ -233,6 +255,7 @@ def test_a_paused_or_invalid_schedule_submits_nothing_and_delays_no_other(
     submit_due(connection, now=THEN)
     assert jobs_of(connection, organisation) == []
     after = again(connection, invalid)
+    assert told(connection, organisation) == [("schedule.disabled", invalid.id)]
     assert (after.enabled, "five fields" in (after.disabled_because or "")) == (False, True)
     assert again(connection, paused).disabled_because is None
     assert len(jobs_of(connection, stranger)) == 1
