@@ -63,7 +63,9 @@ VALID_REQUESTS: dict[str, Any] = {
     "/v1/uploads/{upload_id}/complete": {"part_ids": ["part"], "md5": "0"},
     # Two fields are wrong, so that no test creates a key: every request of this server would need one then.
     "/v1/organisation/keys": {"name": "", "stores": ["vs_none"]},
+    "/v1/organisation/keys/{key_id}": {"jobs_limit": 1},
     "/v1/organisation/keys/{key_id}/rotate": {"overlap_s": 0},
+    "/v1/usage_reports": {"period": "none", "format": "csv"},
     "/v1/organisations": {"id": "no id!", "name": "odd", "time_zone": "UTC"},
     "/v1/organisations/{organisation_id}": {"name": "odd", "time_zone": "UTC"},
     # The key does not exist, so that no test creates a budget.
@@ -88,6 +90,7 @@ METHODS = dict.fromkeys(
         "/v1/budgets/{budget_id}",
         "/v1/agents/{agent_id}",
         "/v1/customers/{customer_id}",
+        "/v1/organisation/keys/{key_id}",
     ),
     "PATCH",
 )
