@@ -20,9 +20,23 @@ from serve_app.edge.errors import error_response
 
 ANY = "*"
 METHODS = "GET, HEAD, POST, PATCH, DELETE"
+#: Headers about the rates of the caller (``serve_app.embedding.rate_gate``).
+RATE_HEADERS = [
+    f"x-ratelimit-{what}-{unit}"
+    for what in ("limit", "remaining", "reset")
+    for unit in ("requests", "tokens")
+]
 #: Response headers that a page may read, in addition to the headers that browsers always allow.
-EXPOSED_HEADERS = (
-    "x-request-id, openai-processing-ms, retry-after, x-truncated-inputs, x-averaged-inputs, x-ignored-fields"
+EXPOSED_HEADERS = ", ".join(
+    [
+        "x-request-id",
+        "openai-processing-ms",
+        "retry-after",
+        "x-truncated-inputs",
+        "x-averaged-inputs",
+        "x-ignored-fields",
+        *RATE_HEADERS,
+    ]
 )
 #: Seconds for which a browser may cache the answer to a preflight.
 PREFLIGHT_CACHE_S = 600

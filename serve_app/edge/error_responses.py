@@ -24,7 +24,7 @@ MEANINGS = {
     503: "The database or the model does not answer at the moment; `retry-after` says when to send it again",
 }
 #: Error statuses that any route may return.
-COMMON_STATUSES = (400, 401, 403, 408, 413, 415, 503)
+COMMON_STATUSES = (400, 401, 403, 408, 413, 415, 429, 503)
 
 
 class ErrorDetail(ResponseModel):
