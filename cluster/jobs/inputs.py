@@ -135,3 +135,16 @@ class UsageReportInput(JobInput):
     """The billing period: `current`, `previous`, or a day of the period, such as `2026-03-01`."""
     format: Literal["csv", "pdf"] = "pdf"
     """`pdf` for a PDF and a CSV, `csv` for a CSV only. A final report always has both."""
+
+
+class EstimateQualityInput(JobInput):
+    """Estimates the quality of recent conversations: the rephrase rate and the groundedness, from the vectors
+    of the messages. Both are heuristics; the result has their definitions.
+    """
+
+    days: Annotated[int, Field(ge=1, le=366)] = 30
+    """Number of days before the job was submitted whose conversations are estimated."""
+    agent_id: StorableText | None = None
+    """Id of an agent; by default, all agents."""
+    sample: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    """Maximum number of messages that each figure is estimated from."""

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from cluster.jobs.inputs import (
     BulkInsertVectorsInput,
     EmbedBatchInput,
+    EstimateQualityInput,
     ImportEventsInput,
     IndexFileInput,
     IngestFilesInput,
@@ -201,6 +202,23 @@ IMPORT_EVENTS = JobKind(
     ),
 )
 
+ESTIMATE_QUALITY = JobKind(
+    name="estimate_quality",
+    input=EstimateQualityInput,
+    priority_class=PriorityClass.LOW,
+    unit="texts",
+    result=(
+        "rephrase_rate",
+        "rephrase_n",
+        "groundedness",
+        "groundedness_n",
+        "model",
+        "begin",
+        "end",
+        "agent",
+        "definitions",
+    ),
+)
 USAGE_REPORT = JobKind(
     name="usage_report",
     input=UsageReportInput,
@@ -290,6 +308,7 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
             ARCHIVE_JOBS,
             DISCARD_UNFINISHED,
             MEASURE_STORAGE,
+            ESTIMATE_QUALITY,
             USAGE_REPORT,
             USAGE_REPORTS,
         )

@@ -17,6 +17,7 @@ from cluster.jobs.kinds import (
     EMBED_BATCH,
     EMPTY_OUTBOX,
     ERASE_CUSTOMER,
+    ESTIMATE_QUALITY,
     EXPIRE,
     IMPORT_EVENTS,
     INDEX_FILE,
@@ -32,6 +33,7 @@ from data_jobs.kinds.delete_store import DeleteStore
 from data_jobs.kinds.deliver_webhooks import DeliverWebhooks
 from data_jobs.kinds.embed_batch import EmbedBatch
 from data_jobs.kinds.erase_customer import EraseCustomer
+from data_jobs.kinds.estimate_quality import EstimateQuality
 from data_jobs.kinds.import_events import ImportEvents
 from data_jobs.kinds.index_file import IndexFile
 from data_jobs.kinds.ingest_files import IngestFiles
@@ -60,6 +62,7 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
         IMPORT_EVENTS.name: ImportEvents,
         EMBED_BATCH.name: EmbedBatch,
         DELIVER_WEBHOOKS.name: DeliverWebhooks,
+        ESTIMATE_QUALITY.name: EstimateQuality,
         USAGE_REPORT.name: MakeUsageReport,
         USAGE_REPORTS.name: MakeUsageReports,
         EMPTY_OUTBOX.name: partial(Upkeep, empty_outbox),
