@@ -24,6 +24,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from cluster.blobs import open_blob_store
+from cluster.budgets.reservations import BatchHolder
 from cluster.database import translated
 from cluster.deploy.loopback import keep_to_loopback
 from cluster.deploy.model_deployments import (
@@ -103,7 +104,12 @@ class ServedAnswerer:
         self._handle = serve.get_deployment_handle(ENDPOINT, app_name=APPLICATION)
 
     async def __call__(
-        self, lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
+        self,
+        lines: list[bytes],
+        *,
+        organisation: str,
+        fingerprints: Mapping[str, str],
+        holder: BatchHolder | None = None,
     ) -> list[RequestAnswer | ClusterError]:
         """Return the answer to each request, in the order of the requests.
 
@@ -112,7 +118,7 @@ class ServedAnswerer:
             CancelledError: the caller or the replica cancelled the call.
         """
         response = self._handle.answer_requests.remote(
-            lines, organisation=organisation, fingerprints=dict(fingerprints)
+            lines, organisation=organisation, fingerprints=dict(fingerprints), holder=holder
         )
         answers: list[RequestAnswer | ClusterError]
         answers = await answer_of(response, faults=(RayError, RayServeException))

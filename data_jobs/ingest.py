@@ -37,6 +37,7 @@ from cluster.jobs.queue import JobRequest
 from cluster.logs import about, configure
 from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings
+from data_jobs.bulk.budget_renewal import renewed_reservations
 from data_jobs.bulk.pipeline_errors import pipeline_error
 from data_jobs.bulk.plan import Plan, make_plan
 from data_jobs.bulk.ray_session import ray_session
@@ -103,7 +104,7 @@ def pipeline(
         .map_batches(stage(Parse(settings)), **each)
         .map_batches(stage(Chunk(settings, model)), **each)
         .map_batches(stage(Keywords(settings)), **each)
-        .map_batches(stage(Compare(settings, store)), **each)
+        .map_batches(stage(Compare(settings, store, job=job)), **each)
     )
     if from_batches:
         embedded = compared.map_batches(TakeVectors(settings, store, **fields), **each)
@@ -159,8 +160,7 @@ def ingest(
             has this name, or the model has no Batch API.
         Conflict: the store has another model or index, or this node's settings lack its model or index.
         Misconfigured: a provider refuses the key, the model, the account or a batch.
-        Retryable: the database or the provider stayed unavailable, or the pipeline failed. Documents that
-            were written stay, and the next run continues with the other documents.
+        Retryable: the database, the provider or the pipeline failed. The next run continues.
     """
     with open_pool(settings) as pool:
         indexes = ChunkIndexes(settings, pool)
@@ -178,6 +178,7 @@ def ingest(
         with CommandJob(pool, store.organisation, request, lease_s=settings.lease_s) as job:
             with (
                 about(job=job.id, organisation=store.organisation),
+                renewed_reservations(pool, store.organisation, job.id),
                 report.progress(plan.total) as advance,
                 _provider_batches(settings, pool, store, report, options) as batches,
             ):

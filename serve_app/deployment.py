@@ -17,6 +17,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from cluster.budgets.reservations import BatchHolder
 from cluster.database import open_pool
 from cluster.deploy.loopback import keep_to_loopback
 from cluster.deploy.model_deployments import call_replica
@@ -109,11 +110,16 @@ class Embedder:
         )
 
     async def answer_requests(
-        self, lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
+        self,
+        lines: list[bytes],
+        *,
+        organisation: str,
+        fingerprints: Mapping[str, str],
+        holder: BatchHolder | None = None,
     ) -> list[RequestAnswer | ClusterError]:
         """Answer embedding requests of a batch (``serve_app.routes.batch_requests``)."""
         return await answer_requests(
-            self._service, lines, organisation=organisation, fingerprints=fingerprints
+            self._service, lines, organisation=organisation, fingerprints=fingerprints, holder=holder
         )
 
     async def record_autoscaling_stats(self) -> dict[str, float]:

@@ -22,6 +22,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from cluster.blobs import open_blob_store
+from cluster.budgets.reservations import HeldReservation, release_held
 from cluster.database import connect, open_pool, revive, translated
 from cluster.database.shortages import announced
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes, require_index
@@ -38,6 +39,7 @@ from cluster.retrieval import ResultCache
 from cluster.settings import Settings, is_loopback
 from cluster.usage.events import UsageEvent, record_usage
 from serve_app.embedding.admission import Admission
+from serve_app.embedding.budget_gate import BudgetGate
 from serve_app.embedding.openai_tokens import open_openai_tokens
 from serve_app.embedding.rate_gate import RateGate
 from serve_app.embedding.remote_model import CallReplica
@@ -100,8 +102,10 @@ class Service:
         )
         #: Keeps the rates of organisations and keys.
         self.rates = RateGate(LeasedRates(lambda: connect(settings)))
+        #: Refuses work that a budget does not cover.
+        self.budgets = BudgetGate(self.in_transaction, self.keys.has_stops, self.usage.settle)
         #: Admits requests and the work of models, before either costs anything.
-        self.admission = Admission([self.rates])
+        self.admission = Admission([self.rates, self.budgets])
         self.models = ServedModels(
             settings, self.usage, remote, weights=self.keys.weights, admission=self.admission
         )
@@ -311,8 +315,14 @@ class Service:
             self._revive(pool, exc)  # no write was kept, so a second attempt is safe
             return _once(pool, work)
 
-    def _record_usage(self, events: Sequence[UsageEvent]) -> None:
-        self._transact(lambda connection: record_usage(connection, events))
+    def _record_usage(self, events: Sequence[UsageEvent], held: Sequence[HeldReservation] = ()) -> None:
+        def write(connection: Connection[Any]) -> None:
+            record_usage(connection, events)
+            release_held(connection, held)
+
+        self._transact(write)
+        if held:
+            self.budgets.returned(held)
 
     def _revive(self, pool: ConnectionPool, exc: Retryable) -> None:
         if isinstance(exc.__cause__, PoolTimeout) and self.settings.database_url is not None:

@@ -2,7 +2,7 @@
 period, by a webhook event and a line in the log.
 
 Every reservation checks the warnings of its organisation. Workers check the other organisations every few
-seconds (``data_jobs.worker.budget_turns``), so budgets that refuse nothing send warnings, too.
+seconds (``data_jobs.worker.consumer``), so budgets that refuse nothing send warnings, too.
 
     check_budgets(connection)
 """

@@ -12,11 +12,11 @@ reservations while it works. After a crash they expire, and the budgets get them
     release(connection, "acme", [work.id])
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 
@@ -28,6 +28,8 @@ from cluster.errors import BudgetExceeded
 from cluster.usage.events import UNITS
 
 SQL = queries("cluster.budgets", "reservations.sql")
+#: Seconds after which the reservations of a process expire, and seconds between two renewals.
+LEASE_S, RENEW_S = 30.0, 10.0
 #: Seconds after which a refused caller may ask again, if work in progress may return what it reserved.
 RETRY_AFTER_WORK_S = 5.0
 #: A kind of usage, and the model that does the work.
@@ -46,6 +48,27 @@ class Work:
     key: str | None = None
     #: Id of the platform's agent for which the work is done; None if it is done for no agent.
     agent: str | None = None
+
+
+class HeldReservation(NamedTuple):
+    """A reservation that a process has made."""
+
+    organisation: str
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchHolder:
+    """Says how a replica reserves for requests that a worker sends. The worker renews and releases the
+    reservations.
+    """
+
+    #: Id under which the worker renews the reservations.
+    owner: str
+    #: Id of the API key that asked for the requests; None if no key did.
+    key: str | None
+    #: Id of the reservation of each request.
+    ids: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -127,6 +150,15 @@ def release(connection: Connection[Any], organisation: str, ids: Collection[str]
     """
     if ids:
         connection.execute(SQL["release"], {"organisation": organisation, "ids": list(ids)})
+
+
+def release_held(connection: Connection[Any], held: Iterable[HeldReservation]) -> None:
+    """Return reservations of any organisations to the budgets, as ``release`` does."""
+    by_organisation: dict[str, list[str]] = {}
+    for one in held:
+        by_organisation.setdefault(one.organisation, []).append(one.id)
+    for organisation in sorted(by_organisation):
+        release(connection, organisation, by_organisation[organisation])
 
 
 def release_all(connection: Connection[Any], organisation: str, owner: str) -> None:

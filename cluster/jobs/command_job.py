@@ -25,9 +25,9 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
-from cluster.errors import LeaseLost, Retryable
+from cluster.errors import BudgetExceeded, LeaseLost, Retryable
 from cluster.jobs import attempts, queue_tables
-from cluster.jobs.jobs import CANCELLED, INTERNAL_ERROR, Job
+from cluster.jobs.jobs import BUDGET_EXCEEDED, CANCELLED, INTERNAL_ERROR, Job
 from cluster.jobs.progress import record_progress
 from cluster.jobs.queue import JobRequest
 from cluster.jobs.rescue import rescue_commands
@@ -154,5 +154,7 @@ class CommandJob:
             why = str(error) or "its command was interrupted (Ctrl-C)"
             reason = f"{why}; what it wrote stays, run the command again"
             return partial(attempts.end_cancelled, reason=reason, code=CANCELLED, result=self.result)
+        if isinstance(error, BudgetExceeded):
+            return partial(attempts.fail, error=str(error), code=BUDGET_EXCEEDED, result=self.result)
         sentence = f"{type(error).__name__}: {error}"
         return partial(attempts.fail, error=sentence, code=INTERNAL_ERROR, result=self.result)

@@ -23,6 +23,8 @@ from cluster.errors import NotFound
 #: Error code of a job whose last attempt failed because a service, such as the model, asked for fewer
 #: requests.
 THROTTLED = "throttled"
+#: A budget of the organisation does not cover the work.
+BUDGET_EXCEEDED = "budget_exceeded"
 #: Error code of a job whose last attempt failed because a remote provider failed repeatedly.
 PROVIDER_UNAVAILABLE = "provider_unavailable"
 #: Error code of a job whose last attempt failed because a resource, such as a disk, was used up.

@@ -51,9 +51,13 @@ class KnownAccess:
     rates: Mapping[str, Rates]
     #: The share of a model's time of each organisation, by the id of the organisation.
     weights: Mapping[str, float]
+    #: Organisations with a budget that refuses work.
+    stopped: frozenset[str]
 
 
-NOTHING_KNOWN = KnownAccess(version=0, has_keys=False, keys={}, organisations={}, rates={}, weights={})
+NOTHING_KNOWN = KnownAccess(
+    version=0, has_keys=False, keys={}, organisations={}, rates={}, weights={}, stopped=frozenset()
+)
 
 
 def with_changes(
@@ -68,7 +72,7 @@ def with_changes(
     """
     since = {"version": known.version}
     keys, organisations = dict(known.keys), dict(known.organisations)
-    rates, weights = dict(known.rates), dict(known.weights)
+    rates, weights, stopped = dict(known.rates), dict(known.weights), set(known.stopped)
     for row in connection.execute(SQL["keys"], since):
         digest, id, organisation, scopes, models, stores, expires_at, requests, tokens, revoked = row
         if revoked:
@@ -83,8 +87,9 @@ def with_changes(
             expires_at=float("inf") if expires_at is None else expires_at.timestamp(),
             rates=Rates.of_key(organisation, id, requests=requests, tokens=tokens),
         )
-    for id, deleted, weight, requests, tokens in connection.execute(SQL["organisations"], since):
+    for id, deleted, weight, requests, tokens, stops in connection.execute(SQL["organisations"], since):
         organisations[id] = deleted
+        (stopped.add if stops else stopped.discard)(id)
         weights[id] = weight or settings.organisation_weights.get(id, 1.0)
         rates.pop(id, None)
         if (of_organisation := _rates(settings, id, requests, tokens)) is not None:
@@ -99,6 +104,7 @@ def with_changes(
         organisations=organisations,
         rates=rates,
         weights=weights,
+        stopped=frozenset(stopped),
     )
 
 

@@ -94,6 +94,10 @@ class KnownKeys:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
+    def has_stops(self, organisation: str) -> bool:
+        """Return True if the organisation has a budget that refuses work. The answer is from memory."""
+        return self._known is not None and organisation in self._known.stopped
+
     def start(self) -> None:
         """Start the thread that reads the keys, unless the thread was started before."""
         with self._lock:

@@ -7,7 +7,8 @@ SELECT hash, id, organisation, scopes, models, stores, expires_at, requests_per_
 FROM api_keys WHERE version > %(version)s;
 
 -- name: organisations  changed since the version
-SELECT id, deleted_at IS NOT NULL, weight, requests_per_minute, tokens_per_minute
+SELECT id, deleted_at IS NOT NULL, weight, requests_per_minute, tokens_per_minute,
+    EXISTS (SELECT FROM budgets WHERE organisation = organisations.id AND stop_at IS NOT NULL)
 FROM organisations WHERE version > %(version)s;
 
 -- name: used  at most once a minute for each key, whatever the number of replicas

@@ -3,7 +3,7 @@
 Several calls with many requests each are in flight, so that the models always have full batches to compute.
 The number of requests in memory does not depend on the size of the batch.
 
-    reached = await AnswerRequests(resources, attempt)()       # BatchStatus.COMPLETED
+    reached = await AnswerRequests(resources, attempt, hold)()       # BatchStatus.COMPLETED
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from itertools import count
+from itertools import count, takewhile
 from typing import Any
 
 from psycopg import Connection
@@ -25,9 +25,18 @@ from cluster.documents.batches.batch_answers import RequestAnswer, answered_line
 from cluster.documents.batches.batch_input import RequestLine, read_requests
 from cluster.documents.batches.batch_progress import BatchPart
 from cluster.documents.batches.batches import BatchStatus, RequestBatch, get_batch, lock_batch
-from cluster.errors import ClusterError, Permanent, ProviderUnavailable, Retryable, Throttled, Unavailable
+from cluster.errors import (
+    BudgetExceeded,
+    ClusterError,
+    Permanent,
+    ProviderUnavailable,
+    Retryable,
+    Throttled,
+    Unavailable,
+)
 from cluster.jobs import attempts, progress
 from data_jobs.kinds.resources import Resources
+from data_jobs.worker.budget_hold import BudgetHold
 from data_jobs.worker.job_attempt import BACKOFF, JobAttempt
 
 #: Maximum number of requests in a call to the models, and maximum number of bytes of the lines of these
@@ -54,7 +63,7 @@ class _Call:
     """Requests that are sent together, and their answers."""
 
     requests: Sequence[RequestLine]
-    answers: "asyncio.Task[list[RequestAnswer]]"
+    answers: "asyncio.Task[tuple[list[RequestAnswer], BudgetExceeded | None]]"
 
     @property
     def inputs(self) -> int:
@@ -68,16 +77,17 @@ class AnswerRequests:
     Args:
         resources: ``answer`` sends requests to the models, and ``blobs`` is the blob store.
         attempt: receives the progress, and repeats a call that the models refuse for a temporary reason.
+        hold: keeps what the requests in flight may use of the organisation's budgets.
     """
 
-    def __init__(self, resources: Resources, attempt: JobAttempt) -> None:
-        self._resources, self._attempt = resources, attempt
+    def __init__(self, resources: Resources, attempt: JobAttempt, hold: BudgetHold) -> None:
+        self._resources, self._attempt, self._hold = resources, attempt, hold
         self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
         self._calls: deque[_Call] = deque()
 
-    async def __call__(self) -> BatchStatus | Retryable:
+    async def __call__(self) -> BatchStatus | Retryable | BudgetExceeded:
         """Return the status that the batch has reached, or the error that says why the models cannot answer
-        now.
+        now, or which budget does not cover the next requests.
 
         Raises:
             Permanent: no request can be answered until an operator changes something.
@@ -99,7 +109,7 @@ class AnswerRequests:
                     call.answers.cancel()
                 await asyncio.gather(*(call.answers for call in self._calls), return_exceptions=True)
                 self._calls.clear()
-        if isinstance(reached, Permanent):
+        if isinstance(reached, Permanent) and not isinstance(reached, BudgetExceeded):
             raise reached
         return reached
 
@@ -140,38 +150,47 @@ class AnswerRequests:
         if not call.answers.done():
             return None
         try:
-            answers = call.answers.result()
+            answers, exceeded = call.answers.result()
         except (Retryable, Permanent) as exc:
             return exc
-        await self._attempt.in_thread(partial(part.write, call.requests, answers))
-        self._calls.popleft()
+        if answers:
+            await self._attempt.in_thread(partial(part.write, call.requests[: len(answers)], answers))
+        if exceeded is None:
+            self._calls.popleft()
         self._attempt.goes_on()
-        return None
+        return exceeded
 
-    async def _answers(self, batch: RequestBatch, requests: Sequence[RequestLine]) -> list[RequestAnswer]:
+    async def _answers(
+        self, batch: RequestBatch, requests: Sequence[RequestLine]
+    ) -> tuple[list[RequestAnswer], BudgetExceeded | None]:
         """Return the answer to each request. Requests that the models refuse for a temporary reason are sent
-        again.
+        again. If a budget does not cover a request, return the answers to the requests before it, and the
+        error.
 
         Raises:
             Retryable: the models did not answer for a while, or ask for a long pause.
             Permanent: no request can be answered until an operator changes something.
         """
         answers: list[RequestAnswer | None] = [None] * len(requests)
+        exceeded: BudgetExceeded | None = None
 
         async def send() -> None:
+            nonlocal exceeded
             missing = [position for position, answer in enumerate(answers) if answer is None]
-            lines = [requests[position].data for position in missing]
+            sent = [requests[position] for position in missing]
             refused: Retryable | None = None
-            for position, answer in zip(missing, await self._send(batch, lines), strict=True):
+            for position, answer in zip(missing, await self._send(batch, sent), strict=True):
                 if isinstance(answer, Retryable):
                     refused = answer
+                elif isinstance(answer, BudgetExceeded):
+                    exceeded = exceeded or answer
                 elif isinstance(answer, ClusterError):
                     raise answer
                 else:
                     answers[position] = answer
             if isinstance(refused, Throttled):
                 self._attempt.goes_on()  # the models work, so the wait must not use up the time limit
-            if refused is not None:
+            if refused is not None and exceeded is None:
                 raise refused
 
         for number in count(1):
@@ -185,12 +204,20 @@ class AnswerRequests:
                 if number == ATTEMPTS:
                     raise
                 await asyncio.sleep(BACKOFF.wait_s(number, exc))
-        return [answer for answer in answers if answer is not None]
+        return [
+            answer for answer in takewhile(lambda answer: answer is not None, answers) if answer
+        ], exceeded
 
-    async def _send(self, batch: RequestBatch, lines: list[bytes]) -> list[RequestAnswer | ClusterError]:
+    async def _send(
+        self, batch: RequestBatch, requests: Sequence[RequestLine]
+    ) -> list[RequestAnswer | ClusterError]:
+        holder = self._hold.of_requests([request.number for request in requests])
         try:
             return await self._resources.answer(
-                lines, organisation=batch.organisation, fingerprints=batch.fingerprints
+                [request.data for request in requests],
+                organisation=batch.organisation,
+                fingerprints=batch.fingerprints,
+                holder=holder,
             )
         except asyncio.CancelledError as exc:
             task = asyncio.current_task()
@@ -208,6 +235,7 @@ class AnswerRequests:
         return BatchStatus.EXPIRED if batch.expires_at <= datetime.now(UTC) else None
 
     def _read(self, connection: Connection[Any]) -> RequestBatch:
+        self._hold.look_up(connection)
         return get_batch(connection, self._attempt.job.organisation, self._attempt.job.input["batch"])
 
     async def _commit(self, part: "_PartWriter") -> None:
@@ -222,6 +250,7 @@ class AnswerRequests:
         batch = lock_batch(connection, job.organisation, job.input["batch"])
         attempts.hold(connection, job)
         batch_progress.add_part(connection, self._resources.blobs, batch, part)
+        self._hold.release_requests(connection, range(part.first_line, part.next_line))
         progress.renew_attempts(connection, job)
         return get_batch(connection, job.organisation, batch.id)
 

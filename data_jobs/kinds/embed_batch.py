@@ -23,11 +23,12 @@ from cluster.documents.batches.batch_progress import BatchFiles, PartHashes
 from cluster.documents.batches.batches import BatchStatus, RequestBatch, lock_batch
 from cluster.documents.files import release_blobs
 from cluster.engines import Registry, describe
-from cluster.errors import NotFound, Retryable
+from cluster.errors import BudgetExceeded, NotFound, Retryable
 from cluster.jobs import attempts
 from cluster.jobs.jobs import GONE
 from data_jobs.kinds.answer_requests import AnswerRequests
 from data_jobs.kinds.resources import Resources
+from data_jobs.worker.budget_hold import BudgetHold
 from data_jobs.worker.job_attempt import BACKOFF, JobAttempt, NotWanted
 from data_jobs.worker.stage_errors import TryLater
 
@@ -35,6 +36,8 @@ log = structlog.get_logger(__name__)
 
 #: Error code of a job whose batch has a wrong input file.
 INVALID_BATCH = "invalid_batch"
+#: Maximum seconds after which a batch that waits for a budget asks again, because the budget may be raised.
+BUDGET_WAIT_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class EmbedBatch:
     resources: Resources
 
     async def __call__(self, attempt: JobAttempt) -> None:
-        await _BatchWork(self.resources, attempt).do()
+        async with BudgetHold(attempt) as hold:
+            await _BatchWork(self.resources, attempt, hold).do()
 
 
 @dataclass
@@ -53,14 +57,15 @@ class _BatchWork:
 
     resources: Resources
     attempt: JobAttempt
+    hold: BudgetHold
 
     async def do(self) -> None:
         """Run all stages in order.
 
         Raises:
             NotWanted: the batch does not exist or has ended.
-            TryLater: the models cannot answer now. The job gives up its slot until the models may answer, or
-                until the completion window ends.
+            TryLater: the models cannot answer now, or a budget does not cover the next requests. The job
+                gives up its slot until this may change, or until the completion window ends.
         """
         attempt = self.attempt
         batch = await attempt.in_transaction(self._open)
@@ -70,8 +75,12 @@ class _BatchWork:
                 await self._end(BatchStatus.FAILED, errors=checked.errors)
                 return
             await attempt.in_transaction(partial(self._begin, checked.requests))
-        answering = AnswerRequests(self.resources, attempt)
+        answering = AnswerRequests(self.resources, attempt, self.hold)
         reached = await attempt.stage("embed", answering)
+        if isinstance(reached, BudgetExceeded):
+            wait_s = min(BUDGET_WAIT_S, max(BACKOFF.longest_s, reached.retry_after_s))
+            run_at = min(batch.expires_at, datetime.now(UTC) + timedelta(seconds=wait_s))
+            raise TryLater(run_at, *attempt.describe(reached), counts=False)
         if isinstance(reached, Retryable):
             wait_s = max(BACKOFF.longest_s, reached.retry_after_s or 0.0)
             run_at = min(batch.expires_at, datetime.now(UTC) + timedelta(seconds=wait_s))

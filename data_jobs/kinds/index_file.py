@@ -28,7 +28,7 @@ from cluster.jobs import attempts
 from cluster.jobs.jobs import GONE, REPLACED
 from cluster.jobs.kinds import INDEX_FILE
 from cluster.records import NO_PAGE, Fact, Outcome, ParsedDocument
-from cluster.usage.events import UsageSource
+from cluster.usage.events import CHUNK, EMBEDDING, PAGE, UsageSource
 from cluster.vector_index.attributes import merged_attributes
 from data_jobs.kinds.embed_chunks import embed_chunks
 from data_jobs.kinds.resources import Resources
@@ -42,6 +42,7 @@ from data_jobs.stages.keywords import Keywords
 from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
 from data_jobs.stages.pipeline_version import pipeline_version
 from data_jobs.stages.write import DocumentWriter
+from data_jobs.worker.budget_hold import BudgetHold
 from data_jobs.worker.job_attempt import JobAttempt, NotWanted
 from data_jobs.worker.stage_errors import StageFailed
 
@@ -64,8 +65,8 @@ class IndexFile:
     resources: Resources
 
     async def __call__(self, attempt: JobAttempt) -> None:
-        work = _Work(self.resources, attempt)
-        await work.do()
+        async with BudgetHold(attempt) as hold:
+            await _Work(self.resources, attempt, hold).do()
 
 
 @dataclass
@@ -74,6 +75,7 @@ class _Work:
 
     resources: Resources
     attempt: JobAttempt
+    hold: BudgetHold
     #: The pages that could not be read, each with the reason; see ``ParsedDocument.unread``.
     unread: dict[int, str] = field(default_factory=dict)
     facts: dict[Fact, str | float | bool] = field(default_factory=dict)
@@ -103,6 +105,7 @@ class _Work:
             StageFailed: no model of this node has the store's fingerprint.
         """
         organisation, asked = self.attempt.job.organisation, self.attempt.job.input
+        self.hold.look_up(connection)
         attached = self._hold(connection)
         store = get_store(connection, organisation, asked["vector_store"])
         try:
@@ -240,7 +243,12 @@ class _Work:
         return mark_stored(row, stored)
 
     async def _embed(self, row: DocumentRow) -> DocumentRow:
-        ids = new_chunk_ids(unpack(row))
+        chunks = unpack(row)
+        ids = new_chunk_ids(chunks)
+        tokens, model = sum(map(len, ids)), self.store.fingerprint.model
+        await self.hold.reserve(
+            {(EMBEDDING, model): tokens, (PAGE, None): row["pages"], (CHUNK, None): len(chunks)}
+        )
         vectors = await embed_chunks(self.attempt, self.resources, ids, fingerprint=self.store.fingerprint)
         return {**row, "vectors": vectors.tobytes()}
 
@@ -281,6 +289,7 @@ class _Work:
             [f"{int(self.attempt.stage_timeout_s * 1000)}"],
         )
         result = self._writer(attached).success(connection, row, ahead)
+        self.hold.release(connection)
         failed_pages = sorted(page for page in self.unread if page != NO_PAGE)
         store_files.record_status(
             connection,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.blobs import BlobStore
+from cluster.budgets.reservations import BatchHolder
 from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.errors import ClusterError
@@ -45,11 +46,17 @@ class RequestAnswerer(Protocol):
     """
 
     async def __call__(
-        self, lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
+        self,
+        lines: list[bytes],
+        *,
+        organisation: str,
+        fingerprints: Mapping[str, str],
+        holder: BatchHolder | None = None,
     ) -> list[RequestAnswer | ClusterError]:
         """Return the answer to each request, in the order of the requests.
 
-        If an item is a ``Retryable`` error, the request of this item must be sent again. Any other error
+        If an item is a ``Retryable`` error, the request of this item must be sent again. After a
+        ``BudgetExceeded`` error, the request can be sent again when the budget allows it. Any other error
         means that no request can be answered until an operator changes something.
 
         Args:
@@ -57,6 +64,7 @@ class RequestAnswerer(Protocol):
             organisation: id of the calling organisation. The capacity of the model is shared fairly between
                 organisations.
             fingerprints: for each model, by name, the id of the fingerprint that the model must have.
+            holder: says how to reserve for the requests; None if no budget of the organisation refuses work.
 
         Raises:
             Retryable: no model can answer now.

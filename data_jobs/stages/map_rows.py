@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import structlog
 
-from cluster.errors import Retryable
+from cluster.errors import BudgetExceeded, Retryable
 from cluster.logs import about
 from cluster.records import Outcome
 from cluster.settings import Settings
@@ -67,6 +67,8 @@ def map_rows(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Ta
                 return stage(row)
         except Retryable:  # the stage has waited already, so end the run; the next run continues here
             raise
+        except BudgetExceeded as exc:  # the log has the first refusal of the budget
+            return failed(row, Outcome.FAILED, str(exc))
         except Exception as exc:  # only this row fails: log the error, and make it the outcome
             log.exception("stage_failed", document=row["document"], source=row["source"])
             return failed(row, Outcome.FAILED, f"{name.lower()} failed: {type(exc).__name__}: {exc}")

@@ -24,6 +24,7 @@ from cluster.usage.work import DocumentWork, document_usage
 from cluster.vector_index.attributes import merged_attributes
 from data_jobs.sources import file_name
 from data_jobs.stages import process_resources
+from data_jobs.stages.budget import DocumentBudget
 from data_jobs.stages.database_retry import with_database_retry
 from data_jobs.stages.document_row import DocumentRow, to_rows, unpack
 from data_jobs.stages.map_rows import failed
@@ -65,6 +66,7 @@ class Write:
         self.store = store
         self.job = job
         self.pipeline_version = pipeline_version
+        self.budget = DocumentBudget(settings, store, job=job)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         process_resources.configure_logs(self.settings)
@@ -86,11 +88,23 @@ class Write:
                     "document_refused", document=row["document"], source=row["source"], reason=str(exc)
                 )
                 row = failed(row, Outcome.FAILED, f"could not be written: {exc}")
-        return self._in_transaction(lambda connection: writer.failure(connection, row))
+        return self._in_transaction(lambda connection: self._failure(writer, row, connection))
+
+    def _failure(
+        self, writer: "DocumentWriter", row: DocumentRow, connection: Connection[Any]
+    ) -> dict[str, Any]:
+        self.budget.release(connection, row)
+        return writer.failure(connection, row)
 
     def _success(self, writer: "DocumentWriter", row: DocumentRow) -> dict[str, Any]:
         ahead = writer.write_ahead(row)
-        result = self._once(lambda connection: writer.success(connection, row, ahead))
+
+        def write(connection: Connection[Any]) -> dict[str, Any]:
+            written = writer.success(connection, row, ahead)
+            self.budget.release(connection, row)
+            return written
+
+        result = self._once(write)
         writer.settle()
         return result
 

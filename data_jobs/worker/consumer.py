@@ -42,7 +42,7 @@ from cluster.submissions import accept_due
 from data_jobs.worker.job_attempt import DatabaseLost, JobFunction
 from data_jobs.worker.job_runner import JobRunner
 from data_jobs.worker.shortages import PatientConnector, Shortages, as_shortage
-from data_jobs.worker.webhook_turns import submit_deliveries
+from data_jobs.worker.webhook_turns import notify
 
 log = structlog.get_logger(__name__)
 
@@ -264,7 +264,7 @@ class Consumer:
                     lambda connection: rescue(connection, lease_s=self._settings.lease_s, patient=True)
                 )
                 await self._runner.in_transaction(partial(submit_due, accept=accept_due(self._settings)))
-                await self._runner.in_transaction(submit_deliveries)
+                await self._runner.in_transaction(notify)
             except DatabaseLost:
                 return
             await asyncio.sleep(self._settings.lease_s / RESCUES_PER_LEASE)

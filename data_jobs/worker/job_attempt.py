@@ -24,6 +24,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
 from cluster.errors import (
+    BudgetExceeded,
     Conflict,
     LeaseLost,
     Permanent,
@@ -35,7 +36,7 @@ from cluster.errors import (
     Unavailable,
 )
 from cluster.jobs import progress
-from cluster.jobs.jobs import PROVIDER_UNAVAILABLE, SHORT_OF, THROTTLED, Job, PriorityClass
+from cluster.jobs.jobs import BUDGET_EXCEEDED, PROVIDER_UNAVAILABLE, SHORT_OF, THROTTLED, Job, PriorityClass
 from cluster.jobs.kinds import kind_named
 from cluster.logs import about
 from cluster.retrying import Backoff, is_waited_out
@@ -57,8 +58,7 @@ ROOM_BACKOFF = Backoff(first_s=1.0, longest_s=15.0)
 #: What a job waits for, by the code of its last error: a key of ``cluster.jobs.view.WAITS_FOR``. For every
 #: other code, the key is ``retry``.
 WAITS_FOR = {THROTTLED: "provider", PROVIDER_UNAVAILABLE: PROVIDER_UNAVAILABLE}
-#: Minimum seconds between two records of progress. Only people read the progress, so more records are not
-#: needed.
+#: Minimum seconds between two records of progress, because only people read the progress.
 PROGRESS_INTERVAL_S = 0.5
 
 
@@ -283,7 +283,8 @@ class JobAttempt:
         if isinstance(exc, asyncio.CancelledError):
             return "the model server cancelled the call", "unavailable"
         if isinstance(exc, Permanent):
-            return str(exc), "conflict" if isinstance(exc, Conflict) else "refused"
+            code = BUDGET_EXCEEDED if isinstance(exc, BudgetExceeded) else "refused"
+            return str(exc), "conflict" if isinstance(exc, Conflict) else code
         if isinstance(exc, Shortage):
             return str(exc), SHORT_OF
         if isinstance(exc, ProviderUnavailable):

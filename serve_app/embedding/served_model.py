@@ -9,7 +9,7 @@ engine runs in this process, or in the replicas of the model's own deployment.
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -43,8 +43,11 @@ class RequestContext:
     deadline_s: float = math.inf
     #: Source under which the tokens are recorded as usage.
     source: UsageSource = UsageSource.HTTP
-    #: False if the caller records the usage.
+    #: False if the caller admits the work and records the usage.
     records_usage: bool = True
+    #: Reserves the tokens of a request of a batch, with the name of the model, before the model reads them.
+    #: None: nothing has to be reserved.
+    reserve: Callable[[str, int], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,10 +209,12 @@ class ServedModel:
         flat = [part for several in parts for part in several]
         kept = sum(map(len, flat))
         lane = context.lane or ("interactive" if kept <= INTERACTIVE_TOKENS else "bulk")
+        tokens = kept + len(flat) * self.engine.tokeniser.special_tokens
         if not context.records_usage:  # the caller admits and counts such inputs, such as those of a batch
+            if context.reserve is not None:
+                await context.reserve(self.name, tokens)
             vectors = await self._vectors(flat, context, lane)
             return self._made(ids, parts, vectors, averages=averages)
-        tokens = kept + len(flat) * self.engine.tokeniser.special_tokens
         async with self._admission.admit(
             context.organisation, kind=EMBEDDING, model=self.name, tokens=tokens, source=context.source
         ) as admitted:

@@ -10,6 +10,8 @@ together with the answer.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -18,8 +20,9 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from cluster.budgets.reservations import BatchHolder
 from cluster.documents.batches.batch_answers import RequestAnswer
-from cluster.errors import ClusterError, Conflict, Misconfigured, Permanent, Retryable
+from cluster.errors import BudgetExceeded, ClusterError, Conflict, Misconfigured, Permanent, Retryable
 from cluster.text.read_json import read_json
 from cluster.text.well_formed import json_bytes
 from serve_app.edge.errors import http_error_response, response_of, unexpected_error_response
@@ -31,7 +34,12 @@ from serve_app.service import Service
 
 
 async def answer_requests(
-    service: Service, lines: Sequence[bytes], *, organisation: str, fingerprints: Mapping[str, str]
+    service: Service,
+    lines: Sequence[bytes],
+    *,
+    organisation: str,
+    fingerprints: Mapping[str, str],
+    holder: BatchHolder | None = None,
 ) -> list[RequestAnswer | ClusterError]:
     """Answer the requests at the same time, and return the answers in the order of the requests.
 
@@ -40,14 +48,24 @@ async def answer_requests(
         lines: lines of the input file of a batch, each with a request in its ``body``.
         organisation: the organisation that sends the requests. Each organisation has a share of the models.
         fingerprints: for each model, by name, the id of the fingerprint that the vectors must have.
+        holder: says how to reserve for the requests; None if nothing has to be reserved.
 
     Returns:
         One item for each request. A ``RequestAnswer`` is the answer, also if the request was refused. After
-        a ``Retryable`` error, the caller must send the request again. A ``Misconfigured`` error means that
-        an operator must first change something, such as the key of a provider.
+        a ``Retryable`` error, the caller must send the request again, and after a ``BudgetExceeded`` error
+        when the budget allows it. A ``Misconfigured`` error means that an operator must first change
+        something, such as the key of a provider.
     """
     context = RequestContext(organisation=organisation, lane="bulk", records_usage=False)
-    return await asyncio.gather(*(_answer(service, line, context, fingerprints) for line in lines))
+    contexts = [context] * len(lines)
+    if holder is not None:
+        contexts = [
+            replace(context, reserve=partial(service.budgets.reserve_request, organisation, holder, id))
+            for id in holder.ids
+        ]
+    return await asyncio.gather(
+        *(_answer(service, line, own, fingerprints) for line, own in zip(lines, contexts, strict=True))
+    )
 
 
 async def _answer(
@@ -63,7 +81,7 @@ async def _answer(
                 " nothing was computed. Send the request in a new batch"
             )
         answer, made = await embed_request(request, service, context)
-    except (Retryable, Misconfigured) as exc:
+    except (Retryable, Misconfigured, BudgetExceeded) as exc:
         return exc
     except (Permanent, RequestValidationError) as exc:
         return _refusal(response_of(exc))

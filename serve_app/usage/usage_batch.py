@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 import orjson
 import structlog
 
+from cluster.budgets.reservations import HeldReservation
 from cluster.usage.events import UsageEvent, UsageSource, event_id
 from serve_app.usage.write_ahead import UsageFolder, UsageSums, Use, add_to, read_sums, usage_line
 
@@ -41,6 +42,9 @@ class UsageBatch:
         self._descriptor: int | None = None
         #: Number of bytes of the file.
         self.bytes = 0
+        #: Reservations of budgets, which the transaction that writes the usage returns. They are only in
+        #: memory, because they expire soon after the process dies.
+        self.held: list[HeldReservation] = []
         #: True if the file has all usage of the batch.
         self.in_file = folder is not None
 
@@ -53,8 +57,8 @@ class UsageBatch:
 
     @property
     def empty(self) -> bool:
-        """True if no usage was added."""
-        return self._sums is not None and not self._sums
+        """True if neither usage nor a reservation was added."""
+        return self._sums is not None and not self._sums and not self.held
 
     def add(self, at: int, organisation: str, key: str | None, uses: Sequence[Use], *, write: bool) -> None:
         """Add the work of one answered request.

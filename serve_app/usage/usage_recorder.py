@@ -25,10 +25,11 @@ from uuid import uuid4
 
 import structlog
 
+from cluster.budgets.reservations import HeldReservation
 from cluster.organisations.caller import current_caller, current_key
 from cluster.usage.events import EMBEDDING, REQUEST, UsageSource
 from serve_app.usage.usage_batch import UsageBatch
-from serve_app.usage.usage_sender import UsageSender, UsageStats, Write
+from serve_app.usage.usage_sender import UsageSender, UsageStats, WriteUsage
 from serve_app.usage.write_ahead import UsageFolder, Use
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,7 @@ class RequestUsage:
         self._recorder = recorder
         self._organisation, self._key = organisation, key
         self._uses: list[Use] = []
+        self._held: list[HeldReservation] = []
         self._recorded = False
 
     def add(self, use: Use) -> None:
@@ -56,6 +58,20 @@ class RequestUsage:
         self._uses.append(use)
         if self._recorded:
             self._record()
+
+    def settle(self, held: HeldReservation) -> None:
+        """Return the reservation to the budgets in the transaction that writes the work. If the work is not
+        recorded, return the reservation when the request ends.
+        """
+        self._held.append(held)
+        if self._recorded:
+            self._record()
+
+    def end(self) -> None:
+        """Return the reservations of work that was not recorded."""
+        if self._held:
+            held, self._held = self._held, []
+            self._recorder.record(self._organisation, self._key, [], held)
 
     def answered(self) -> None:
         """Record the request and its work, because the answer begins now. Further calls have no effect.
@@ -77,7 +93,8 @@ class RequestUsage:
 
     def _record(self) -> None:
         uses, self._uses, self._recorded = self._uses, [], True
-        self._recorder.record(self._organisation, self._key, uses)
+        held, self._held = self._held, []
+        self._recorder.record(self._organisation, self._key, uses, held)
 
 
 _REQUEST: ContextVar[RequestUsage | None] = ContextVar("request_usage", default=None)
@@ -92,7 +109,7 @@ class UsageRecorder:
         max_bytes: maximum number of bytes of the files of this process.
     """
 
-    def __init__(self, write: Write, root: Path, *, max_bytes: int) -> None:
+    def __init__(self, write: WriteUsage, root: Path, *, max_bytes: int) -> None:
         self.stats = UsageStats()
         self._root = root
         self._max_bytes = max_bytes
@@ -120,6 +137,7 @@ class UsageRecorder:
             yield request
         finally:
             _REQUEST.reset(token)
+            request.end()
 
     def add(
         self, organisation: str, source: UsageSource, model: str, *, tokens: int, kind: str = EMBEDDING
@@ -133,20 +151,42 @@ class UsageRecorder:
         else:
             request.add(use)
 
-    def record(self, organisation: str, key: str | None, uses: Sequence[Use]) -> None:
+    def settle(self, held: HeldReservation, *, used: bool) -> None:
+        """Return a reservation to the budgets in the transaction that writes the work of the current request.
+
+        Args:
+            held: the reservation of work that has ended.
+            used: False if the work failed, so it has no usage.
+        """
+        request = _REQUEST.get()
+        if request is not None and used:
+            request.settle(held)
+        else:
+            self.record(held.organisation, None, [], [held])
+
+    def record(
+        self,
+        organisation: str,
+        key: str | None,
+        uses: Sequence[Use],
+        held: Sequence[HeldReservation] = (),
+    ) -> None:
         """Record work in a file before this method returns.
 
         Args:
             organisation: the organisation that sent the request.
             key: id of the API key; None if the request had no key of an organisation.
             uses: the work.
+            held: the reservations of the work, which the transaction that writes the work returns.
         """
         with self._lock:
             newest = self._newest
+            newest.held.extend(held)
             fits = newest.bytes + self._waiting_bytes < self._max_bytes
             reason = None if fits else f"its files have {self._max_bytes:,} bytes (CLUSTER_USAGE_BYTES)"
             try:
-                newest.add(int(time.time()), organisation, key, uses, write=fits)
+                if uses:
+                    newest.add(int(time.time()), organisation, key, uses, write=fits)
             except OSError as exc:
                 reason = str(exc)
         if reason is not None:

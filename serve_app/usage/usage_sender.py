@@ -12,13 +12,15 @@ processes of this machine left.
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 import structlog
 
+from cluster.budgets.reservations import HeldReservation
 from cluster.errors import Retryable
 from cluster.usage.events import UsageEvent
 from serve_app.usage.usage_batch import UsageBatch
@@ -33,7 +35,12 @@ SEARCH_S = 30.0
 #: The file with the events that the database refused, one JSON object for each event.
 REFUSED = "refused.jsonl"
 
-Write = Callable[[Sequence[UsageEvent]], None]
+
+class WriteUsage(Protocol):
+    """Writes events to the database."""
+
+    def __call__(self, events: Sequence[UsageEvent], held: Sequence[HeldReservation] = (), /) -> object:
+        """Write the events, and return the reservations to the budgets, in one transaction."""
 
 
 @dataclass(slots=True)
@@ -69,7 +76,7 @@ class UsageSender:
         stats: the sender records its state here.
     """
 
-    def __init__(self, write: Write, root: Path, stats: UsageStats) -> None:
+    def __init__(self, write: WriteUsage, root: Path, stats: UsageStats) -> None:
         self._write = write
         self._root = root
         self._stats = stats
@@ -113,7 +120,7 @@ class UsageSender:
         except (NewerFormat, OSError) as exc:
             log.error("usage_file_not_read", reason=str(exc))  # the file stays
             return True
-        if not self._sent(events):
+        if not self._sent(events, batch.held):
             return False
         batch.delete()
         return True
@@ -143,10 +150,10 @@ class UsageSender:
         for folder in self._adopted.values():
             folder.close()
 
-    def _sent(self, events: list[UsageEvent]) -> bool:
+    def _sent(self, events: list[UsageEvent], held: list[HeldReservation]) -> bool:
         try:
-            if events:
-                self._write(events)
+            if events or held:
+                self._write(events, held) if held else self._write(events)
         except Retryable as exc:
             return self._away(exc, len(events))
         except Exception:  # an event that cannot be written must not hold up the other events

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cluster.budgets.reservations import BatchHolder
 from cluster.documents.batches import batches
 from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.batches.batches import NewBatch, RequestBatch, get_batch
@@ -96,7 +97,12 @@ class Answerer:
     calls: list[list[bytes]] = field(default_factory=list)
 
     async def __call__(
-        self, lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
+        self,
+        lines: list[bytes],
+        *,
+        organisation: str,
+        fingerprints: Mapping[str, str],
+        holder: BatchHolder | None = None,
     ) -> list[RequestAnswer | ClusterError]:
         self.calls.append(lines)
         while self.permitted < 1:
@@ -104,7 +110,7 @@ class Answerer:
         self.permitted -= 1
         if self.errors:
             raise self.errors.pop()
-        answers = await self.local(lines, organisation=organisation, fingerprints=fingerprints)
+        answers = await self.local(lines, organisation=organisation, fingerprints=fingerprints, holder=holder)
         for key in list(self.refusals):
             for position, line in enumerate(lines):
                 if key in line:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import BlobStore, open_blob_store
+from cluster.budgets.reservations import BatchHolder
 from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.files import File, create_file
@@ -57,11 +58,16 @@ class LocalAnswerer:
         self.service: Service | None = None
 
     async def __call__(
-        self, lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
+        self,
+        lines: list[bytes],
+        *,
+        organisation: str,
+        fingerprints: Mapping[str, str],
+        holder: BatchHolder | None = None,
     ) -> list[RequestAnswer | ClusterError]:
         self.service = self.service or Service(self.settings)
         return await answer_requests(
-            self.service, lines, organisation=organisation, fingerprints=fingerprints
+            self.service, lines, organisation=organisation, fingerprints=fingerprints, holder=holder
         )
 
     def close(self) -> None:

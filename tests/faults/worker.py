@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from psycopg import Connection
 
 from cluster.blobs import open_blob_store
+from cluster.budgets.reservations import BatchHolder
 from cluster.database import open_pool
 from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
@@ -60,11 +61,16 @@ class RemoteAnswerer:
     """The endpoint's code in this process, with the same delay."""
 
     async def __call__(
-        self, lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
+        self,
+        lines: list[bytes],
+        *,
+        organisation: str,
+        fingerprints: Mapping[str, str],
+        holder: BatchHolder | None = None,
     ) -> list[RequestAnswer | ClusterError]:
         await asyncio.sleep(random.uniform(*DELAY_S))
         return await batch_requests.answer_requests(
-            service(), lines, organisation=organisation, fingerprints=fingerprints
+            service(), lines, organisation=organisation, fingerprints=fingerprints, holder=holder
         )
 
 

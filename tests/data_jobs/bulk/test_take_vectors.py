@@ -92,7 +92,7 @@ def ingested(settings: Settings, pool: ConnectionPool, store: VectorStore, folde
         def run(rows: Sequence[DocumentRow]) -> Iterator[dict[str, Any]]:
             table = to_table(rows)
             before = (Read(settings), Parse(settings), Chunk(settings, store.fingerprint))
-            for stage in (*before, Keywords(settings), Compare(settings, store)):
+            for stage in (*before, Keywords(settings), Compare(settings, store, job=job.id)):
                 table = map_rows(stage, settings)(table)
             write = Write(settings, store, job=job.id, pipeline_version="1")
             yield from write(TakeVectors(settings, store)(table)).to_pylist()

@@ -2,13 +2,15 @@
 
 import math
 import tracemalloc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
+from cluster.budgets.budgets import change_budget
 from cluster.doctor.ailment import SQL as DOCTOR
 from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.batches.batch_files import end_abandoned
@@ -20,8 +22,9 @@ from cluster.jobs import queue
 from cluster.jobs.jobs import JobState
 from cluster.retrying import Backoff
 from cluster.settings import Settings
-from data_jobs.kinds import answer_requests
+from data_jobs.kinds import answer_requests, embed_batch
 from data_jobs.worker import job_attempt
+from tests.cluster.budgets.spender import Spender
 from tests.data_jobs.batch_client import MODEL, Answerer, BatchClient, ids, make_parts_small, request
 from tests.data_jobs.running_consumer import LocalAnswerer, consuming, until
 
@@ -317,9 +320,7 @@ def test_the_parts_of_an_ended_batch_are_deleted(client: BatchClient) -> None:
 def test_memory_does_not_grow_with_the_number_of_requests(
     client: BatchClient, answerer: Answerer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def answered(
-        lines: list[bytes], *, organisation: str, fingerprints: Mapping[str, str]
-    ) -> list[RequestAnswer]:
+    async def answered(lines: list[bytes], **_: object) -> list[RequestAnswer]:
         return [RequestAnswer(status=200, body=b"[%s]" % (b"0" * 4_000), model=MODEL, tokens=1)] * len(lines)
 
     monkeypatch.setattr(answerer, "local", answered)
@@ -333,3 +334,26 @@ def test_memory_does_not_grow_with_the_number_of_requests(
 
     # 40 MB of answers. What grows is the check of the custom_ids: 65 bytes a request.
     assert peaks[1] - peaks[0] < 2_000_000
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_batch_waits_for_its_budget_and_continues_with_the_next_request(
+    client: BatchClient, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embed_batch, "BUDGET_WAIT_S", 0.2)
+    spender = Spender(pool, client.organisation)
+    budget = spender.budget(30)
+    batch = client.create([request(name, "a heron") for name in NUMBERS[:12]])  # of four tokens each
+    seven = until(lambda: client.batch(batch.id), lambda now: now.completed == 7)
+    assert seven.status == "in_progress"
+    sentence = f"budget {budget.id} allows 30 tokens a month; 28 tokens are used"
+    waiting = until(lambda: client.job(batch.job), lambda job: sentence in (job.error or ""))
+    assert waiting.error_code == "budget_exceeded"
+    assert until(lambda: spender.only, lambda now: not now.reserved).used == 28
+    with pool.connection() as connection:
+        change_budget(connection, client.organisation, budget.id, {"stop_at": Decimal(48)})
+    ended = client.ended_batch(batch.id)
+    assert (ended.status, ended.completed, ended.failed) == ("completed", 12, 0)
+    assert ids(client.files(ended)[0]) == NUMBERS[:12]
+    assert client.usage() == [(MODEL, "batch", 48)]
+    assert until(lambda: spender.only, lambda now: not now.reserved).used == 48

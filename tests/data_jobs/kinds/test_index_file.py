@@ -1,11 +1,13 @@
 """An attached file becomes searchable, or says why not; a try leaves all of its work or nothing."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 import pymupdf
 import pytest
 from psycopg_pool import ConnectionPool
 
+from cluster.budgets.budgets import change_budget
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.vector_stores import attaching, store_files
 from cluster.documents.vector_stores.store_files import FileStatus, StoreFile
@@ -16,6 +18,7 @@ from cluster.jobs.kinds import INGEST_FILES
 from cluster.records import public_error
 from cluster.settings import Settings
 from data_jobs.worker.consumer import Consumer
+from tests.cluster.budgets.spender import Spender
 from tests.data_jobs.running_consumer import LocalClient, consuming
 
 PUMP = b"# The pump\n\nOnly the shift supervisor may stop the pump. Valve 17 is closed first.\n"
@@ -235,3 +238,30 @@ def test_an_ingest_of_uploaded_files_attaches_those_that_are_not_in_the_store(cl
         ]
     assert [one.attributes for one in attached] == [{}, {"n": 1}, {"n": 1}]
     assert {client.ended(one.job).state for one in attached} == {JobState.SUCCEEDED}
+
+
+def test_a_file_that_a_budget_does_not_cover_fails_until_the_budget_is_raised(
+    client: LocalClient, pool: ConnectionPool
+) -> None:
+    spender = Spender(pool, client.organisation)
+    budget = spender.budget(20)
+    store, file = client.store(), client.upload("pump.md", PUMP, "text/markdown")
+    assert client.ended(client.attach(store, file)).state == JobState.SUCCEEDED
+    assert (spender.only.used, spender.only.reserved) == (17, 0)
+
+    other = client.upload("other.md", PUMP.replace(b"pump", b"turbine"), "text/markdown")
+    job = client.ended(client.attach(store, other))
+    assert (job.state, job.error_code, job.attempt) == (JobState.FAILED, "budget_exceeded", 1)
+    assert f"budget {budget.id} allows 20 tokens a month; 17 tokens are used" in (job.error or "")
+    assert "renews at" in (job.error or "")
+    assert attached(client, store.id, other.id).status == FileStatus.FAILED
+    assert (spender.only.used, spender.only.reserved) == (17, 0)
+
+    with pool.connection() as connection:
+        change_budget(connection, client.organisation, budget.id, {"stop_at": Decimal(100)})
+    assert client.ended(client.attach(store, other)).state == JobState.SUCCEEDED
+    assert (spender.only.used, spender.only.reserved) == (sum_of_tokens(client), 0)
+
+
+def sum_of_tokens(client: LocalClient) -> int:
+    return sum(int(str(quantity)) for _, kind, _, _, quantity, _ in used(client) if kind == "embedding")
