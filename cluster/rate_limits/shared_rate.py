@@ -1,6 +1,6 @@
 """Exchange the slices of rates with Postgres, in one transaction for all rates of a replica.
 
-``leased_rates`` calls this module.
+``leased_rates`` calls ``exchange``, and the nightly retention deletes what is left of unused rates.
 
     answers = exchange(connection, [rate.ask(now)], now, window_s=60.0)
 """
@@ -66,3 +66,8 @@ def exchange(
         rate: SliceGrant(amount=amount, room=max(0, room), reset_s=reset_s, next_s=next_s, wait_s=wait_s)
         for rate, amount, room, reset_s, next_s, wait_s in rows
     }
+
+
+def delete_expired_slices(connection: Connection[Any]) -> int:
+    """Delete the slices that no longer count, also of rates that no replica uses. Return their number."""
+    return connection.execute(SQL["delete_expired_of_all"]).rowcount

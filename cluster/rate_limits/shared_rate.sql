@@ -15,6 +15,9 @@ ON CONFLICT (rate, id) DO UPDATE SET amount = excluded.amount, counts_until = ex
 -- name: forget
 DELETE FROM rate_slices WHERE rate = ANY(%(rates)s::text[]) AND (counts_until <= clock_timestamp() OR amount = 0);
 
+-- name: delete_expired_of_all
+DELETE FROM rate_slices WHERE counts_until <= clock_timestamp();
+
 -- name: take  slices for the asked rates; each answer has the room that is left, and when amounts stop counting
 WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
 asked AS (

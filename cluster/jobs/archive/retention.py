@@ -25,6 +25,7 @@ from cluster.jobs.archive.archive_file import LISTS, Archive, by_day_and_organis
 from cluster.jobs.queue_tables import delete_ended_entries
 from cluster.jobs.schedules.runs import delete_old_runs
 from cluster.organisations.idempotency import delete_old_answers
+from cluster.rate_limits.shared_rate import delete_expired_slices
 from cluster.settings import Settings
 
 SQL = queries("cluster.jobs.archive", "retention.sql")
@@ -53,7 +54,7 @@ class Archived:
 
 def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_BATCH) -> Archived:
     """Move the jobs that finished more than ``retention_days`` days ago to the archive. Then delete old queue
-    entries, uploads, stored answers, and those runs of schedules that have no job.
+    entries, uploads, stored answers, expired slices of rates, and those runs of schedules that have no job.
 
     A call of this function can be killed and repeated, and two processes can call it at the same time.
 
@@ -77,6 +78,7 @@ def archive(settings: Settings, pool: ConnectionPool, *, batch: int = JOBS_PER_B
     with translated(), pool.connection() as connection:
         keys = delete_old_answers(connection)
         delete_old_runs(connection, older_than_s=older_than_s)
+        delete_expired_slices(connection)
         uploads = connection.execute(SQL["delete_uploads_of_all"], {"older_than_s": older_than_s}).rowcount
     log.info("archived", jobs=jobs, files=len(files), entries=entries, keys=keys, uploads=uploads)
     return Archived(jobs=jobs, files=tuple(files), entries=entries, keys=keys, uploads=uploads)

@@ -17,11 +17,12 @@ from cluster.database import connect
 from cluster.rate_limits import leased_rates
 from cluster.rate_limits.leased_rate import LEASE_S
 from cluster.rate_limits.leased_rates import LeasedRates, RateExceeded
+from cluster.rate_limits.shared_rate import delete_expired_slices
 from cluster.settings import Settings
 from tests.conftest import ROOT
 
 #: Seconds of a window, and the number of windows that are observed.
-WINDOW_S, WINDOWS = 2.5, 2
+WINDOW_S, WINDOWS = 2.0, 2
 LIMIT = 100_000
 REPLICAS = 3
 
@@ -52,7 +53,7 @@ async def admitted(replica: LeasedRates, name: str, limit: int, amount: int = 1)
 
 def test_three_processes_admit_the_limit_in_each_window(pool: Any, database_url: str, name: str) -> None:
     """The load is three times the limit. With slices that are not shared, each process admits the limit."""
-    seconds = WINDOW_S * (WINDOWS + 0.5)
+    seconds = WINDOW_S * (WINDOWS + 0.4)
     load = 3 * LIMIT / WINDOW_S / REPLICAS
     arguments = [database_url, name, *map(str, (LIMIT, WINDOW_S, seconds, load))]
     command = [sys.executable, "-m", "tests.cluster.rate_limits.admitting", *arguments]
@@ -105,7 +106,10 @@ async def test_requests_share_the_questions_to_postgres(
     assert asked < 10
 
 
-async def test_without_postgres_each_replica_keeps_the_limit_alone(settings: Settings, name: str) -> None:
+async def test_without_postgres_each_replica_keeps_the_limit_alone(
+    settings: Settings, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leased_rates, "ALONE_S", 0.2)
     refusing, window_s = True, 1.0
 
     def connects() -> Connection[Any]:
@@ -128,3 +132,18 @@ async def test_without_postgres_each_replica_keeps_the_limit_alone(settings: Set
     finally:
         replica.close()
         other.close()
+
+
+async def test_expired_slices_of_a_rate_that_nobody_uses_are_deleted(
+    settings: Settings, connection: Connection[Any], name: str
+) -> None:
+    replica = LeasedRates(lambda: connect(settings), window_s=0.5)
+    try:
+        assert await admitted(replica, name, 5)
+        await asyncio.sleep(2 * LEASE_S)
+    finally:
+        replica.close()
+    await asyncio.sleep(0.3)
+    delete_expired_slices(connection)
+    kept = connection.execute("SELECT FROM rate_slices WHERE rate = %s", [name]).fetchall()
+    assert kept == []

@@ -2,15 +2,21 @@
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
+from cluster.engines import open_reranker
 from cluster.errors import Throttled
 from cluster.organisations.caller import Caller
-from cluster.usage.events import EMBEDDING
-from serve_app.embedding.admission import REQUEST, CostlyWork
+from cluster.settings import Settings
+from cluster.usage.events import EMBEDDING, RERANKING, UsageSource
+from serve_app.embedding.admission import REQUEST, Admission, CostlyWork
+from serve_app.embedding.ranking import by_cross_encoder
+from serve_app.embedding.served_model import RequestContext
 from tests.serve_app.conftest import MODEL, Server
 
 EMBEDS: list[tuple[str, dict[str, Any]]] = [
@@ -66,6 +72,24 @@ def test_each_route_that_reads_texts_passes_the_gates(
             break
         time.sleep(0.01)
     assert gate.ended == [*((EMBEDDING, work.tokens) for work in texts), (REQUEST, 0)]
+
+
+async def test_the_cross_encoder_reads_as_many_tokens_as_were_admitted(
+    settings: Settings, cross_encoder: Path
+) -> None:
+    gate = Recorder()
+    models: Any = SimpleNamespace(
+        reranker=open_reranker(settings.model_copy(update={"reranker_path": cross_encoder})),
+        admission=Admission([gate]),
+        usage=SimpleNamespace(add=lambda *_, **__: None),
+    )
+    context = RequestContext(organisation="acme", source=UsageSource.SEARCH)
+    texts = ["a text", "many words " * 200]
+    for most in (None, 5):
+        scored = await by_cross_encoder(models, "who", texts, context, most=most)
+        work = gate.admitted.pop()
+        assert (work.kind, work.source, work.tokens) == (RERANKING, UsageSource.SEARCH, scored.tokens)
+        assert gate.ended.pop() == (RERANKING, scored.tokens)
 
 
 @pytest.mark.parametrize("kind", [REQUEST, EMBEDDING])
