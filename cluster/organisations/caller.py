@@ -64,7 +64,7 @@ class Caller:
     models: frozenset[str] | None = None
     #: Ids of the only vector stores that the caller may use; None if it may use all stores.
     stores: frozenset[str] | None = None
-    #: Rates of the caller's organisation and of its key, as far as there are any. They count together.
+    #: The rates of the caller's organisation and of its key, if they have any. A request counts for each.
     rates: tuple[Rates, ...] = ()
     #: The person or service that a token is for (``user:SUBJECT``), and its groups (``group:NAME``). Other
     #: kinds of callers have none.

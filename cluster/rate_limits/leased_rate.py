@@ -42,12 +42,13 @@ class SliceRequest:
     limit: int
     #: Id of the new slice.
     id: UUID
-    #: The smallest and the largest amount that a request waits for, and the sum of all these amounts; 0 if no
-    #: request waits.
+    #: The amount that is missing for the smallest request that waits; 0 if no request waits.
     smallest: int
+    #: The amount of the largest request that waits; 0 if no request waits.
     largest: int
+    #: The amount that is missing for all requests that wait; 0 if no request waits.
     needed: int
-    #: Slices that Postgres does not know to have ended.
+    #: Ended slices, which this request reports.
     ended: tuple[Slice, ...]
 
 
@@ -59,8 +60,9 @@ class SliceGrant:
     amount: int
     #: The amount that no replica holds and that was not used within the last window.
     room: int
-    #: Seconds until the whole limit is free; seconds until the next amount is free.
+    #: Seconds until the whole limit is free.
     reset_s: float
+    #: Seconds until the next amount is free.
     next_s: float
     #: Seconds until there is room for the largest request that waits.
     wait_s: float
@@ -75,30 +77,37 @@ class LeasedRate:
     window_s: float
     #: The amounts for which requests wait.
     wanted: list[int] = field(default_factory=list)
-    #: Slices that may be used, the slice that ends first first.
+    #: Slices that may be used, in the order of their ends.
     _slices: deque[Slice] = field(default_factory=deque)
-    #: Ended slices that were not reported yet, and those whose report has no answer yet.
+    #: Ended slices that were not reported to Postgres yet.
     _ended: list[Slice] = field(default_factory=list)
+    #: Ended slices that were reported; Postgres has not confirmed the report yet.
     _reported: tuple[Slice, ...] = ()
     #: Ended slices that were used within the last window.
     _history: deque[Slice] = field(default_factory=deque)
+    #: Time at which this replica last used the rate.
     _used_at: float = float("-inf")
+    #: The room in the last answer of Postgres.
     _room: int = 0
+    #: Time of the last answer of Postgres.
     _answered_at: float = float("-inf")
+    #: Time at which the whole limit is free, as the last answer said.
     _reset_at: float = float("-inf")
+    #: Time from which this replica asks Postgres again, although the last answer had no room.
     _recheck_at: float = float("-inf")
+    #: Time at which there is room for the largest request that waited for the last answer.
     _free_at: float = float("-inf")
 
     def holds(self, amount: int, now: float) -> bool:
-        """Return True if the replica's slices have the amount. For the amount 0: if the last answer is at
-        most a second old.
+        """Return True if the replica's slices have the amount. The amount 0 needs no slice, but an answer of
+        Postgres that is at most a second old.
         """
         if amount == 0:
             return now - self._answered_at < FRESH_S
         return amount <= self._left(now)
 
     def use(self, amount: int, now: float) -> None:
-        """Take the amount from the slices, which hold it."""
+        """Take the amount from the slices. Call this only if ``holds`` returned True."""
         if amount:
             self._used_at = now
         for slice in self._slices:
@@ -116,7 +125,7 @@ class LeasedRate:
         return max(self._free_at - now, MIN_RECHECK_S)
 
     def has_ended_slices(self, now: float) -> bool:
-        """Return True if a slice may no longer be used, and Postgres does not know this."""
+        """End slices whose time is over. Return True if an ended slice was not reported to Postgres yet."""
         self._end_slices(now)
         return bool(self._ended)
 
@@ -167,7 +176,7 @@ class LeasedRate:
         self._recheck_at = now + min(max(answer.next_s, MIN_RECHECK_S), MAX_RECHECK_S)
 
     def not_answered(self) -> None:
-        """Keep what was reported, because Postgres may not have stored it."""
+        """Report the same slices again next time, because Postgres may not have stored the report."""
         self._ended.extend(self._reported)
         self._reported = ()
 

@@ -75,11 +75,13 @@ class LeasedRates:
         self._connection: Connection[Any] | None = None
         self._rates: dict[str, LeasedRate] = {}
         self._thread = ThreadPoolExecutor(1, "rates")
-        #: The rates of the next exchange with Postgres, and the future of that exchange.
+        #: The rates of the next exchange with Postgres.
         self._next: set[LeasedRate] = set()
+        #: A future that is done after the next exchange; None if no request waits for it.
         self._next_done: asyncio.Future[None] | None = None
         #: Time at which the current exchange began; None: no exchange is running.
         self._began: float | None = None
+        #: Time until which this replica keeps the limits alone.
         self._alone_until = float("-inf")
         self._closed = False
 

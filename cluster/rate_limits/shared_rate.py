@@ -2,7 +2,7 @@
 
 ``leased_rates`` calls ``exchange``, and the nightly retention deletes what is left of unused rates.
 
-    answers = exchange(connection, [rate.ask(now)], now, window_s=60.0)
+    answers = exchange(connection, [rate.ask(now)], window_s=60.0)
 """
 
 import time
@@ -15,9 +15,10 @@ from cluster.database.queries import queries
 from cluster.rate_limits.leased_rate import HELD_S, SliceGrant, SliceRequest
 
 SQL = queries("cluster.rate_limits", "shared_rate.sql")
-#: A slice has at most this part of the limit, and at most this part of the room that is left, unless a
-#: request needs more.
-SLICES, TAIL = 100, 8
+#: A slice has at most ``limit / SLICES``, unless a request needs more.
+SLICES = 100
+#: A slice has at most ``room / TAIL``, unless a request needs more. ``room`` is the amount that is left.
+TAIL = 8
 
 
 def exchange(
@@ -27,7 +28,7 @@ def exchange(
 
     Args:
         connection: a connection in autocommit mode.
-        asked: one question for each rate.
+        asked: one request for each rate.
         window_s: length of the window in which the limits hold, in seconds.
     """
     now = time.monotonic()

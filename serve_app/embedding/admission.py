@@ -9,8 +9,8 @@ passes them again when its tokens are counted and before the model reads them (`
         vectors = ...
         admitted.done(tokens=1_180)
 
-A gate gets the end of the work in every case. Work that raises an error, or does not call ``done``, has
-failed.
+The gates learn when the work has ended, also if the work failed or its request was cancelled. Work has failed
+if it raises an error or does not call ``done``.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class CostlyWork:
 
 
 class Ticket(Protocol):
-    """A gate's record of work that it admitted."""
+    """The record that a gate keeps of work that it admitted."""
 
     def end(self, *, tokens: int | None) -> None:
         """Record that the work has ended. The event loop calls this once, also if the request is cancelled,
@@ -59,13 +59,13 @@ class Gate(Protocol):
     """Checks one kind of limit."""
 
     def concerns(self, caller: Caller) -> bool:
-        """Return True if this gate has to check the work of the caller. Every request calls this, so it has
-        to answer from memory.
+        """Return True if this gate has to check the work of the caller. Every request calls this function, so
+        the function must be fast and must not wait.
         """
 
     async def admit(self, work: CostlyWork) -> Ticket | None:
-        """Admit the work, and return the ticket that gets the end of the work; None: the gate does not need
-        the end.
+        """Admit the work. Return the ticket whose ``end`` is called when the work has ended; None if the gate
+        does not need to know the end.
 
         Raises:
             ClusterError: the work is refused; the message names the limit and what to do.
@@ -84,8 +84,8 @@ class Admission:
         self.gates = tuple(gates)
 
     def concerns(self, caller: Caller) -> bool:
-        """Return True if any gate has to check the work of the caller. Code that would have to count tokens
-        only for the gates asks this first.
+        """Return True if any gate has to check the work of the caller. Call this function before you count
+        tokens only for the gates.
         """
         return any(gate.concerns(caller) for gate in self.gates)
 

@@ -65,8 +65,8 @@ class RateGate:
             raise _refusal(owner, exc, unit, self._rates.remaining(exc.rate)[0]) from exc
 
     def headers(self, caller: Caller) -> dict[str, str]:
-        """Return OpenAI's headers for an answer to the caller. Of several rates, the headers show the rate
-        with the least that remains.
+        """Return OpenAI's headers for an answer to the caller. If the caller has several rates of one unit,
+        the headers show the rate of which the smallest amount remains.
         """
         headers: dict[str, str] = {}
         for unit in (REQUESTS, TOKENS):
