@@ -1,4 +1,4 @@
-"""What a report contains. The CSV and the PDF are made from this content alone, so the same content gives the
+"""Define what a report contains. The CSV and the PDF are made from this content alone, so the same content gives the
 same bytes.
 
     content = ReportContent(organisation="acme", name="Acme", time_zone="UTC", period=period, final=False,
@@ -14,7 +14,7 @@ from cluster.usage_reports.periods import BillingPeriod
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportLine:
-    """The usage of one day, agent, model and kind of work."""
+    """Holds the usage of one day, agent, model and kind of work."""
 
     #: True if the day is before the report's period: the line is the difference to what was reported before.
     adjustment: bool
@@ -38,7 +38,7 @@ class ReportLine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportContent:
-    """Everything that a report shows."""
+    """Holds everything that a report shows."""
 
     organisation: str
     #: Name of the organisation for people.

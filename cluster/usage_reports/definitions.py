@@ -1,4 +1,4 @@
-"""The words of a report: for each kind of work, a title and a definition that the PDF prints.
+"""Define the words of a report: for each kind of work, a title and a definition, which the PDF prints.
 
 unit_of("embedding")          # "tokens"
 """

@@ -1,4 +1,4 @@
-"""Sizes, colours and paragraph styles of the PDF."""
+"""Define the sizes, colours and paragraph styles of the PDF."""
 
 from reportlab.lib.colors import HexColor
 from reportlab.lib.enums import TA_LEFT

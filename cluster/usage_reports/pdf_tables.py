@@ -1,4 +1,4 @@
-"""The tables of the PDF. Sums are exact, and every amount is printed to its last digit."""
+"""Make the tables of the PDF. Sums are exact, and every amount is printed to its last digit."""
 
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal

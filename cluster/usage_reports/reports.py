@@ -133,6 +133,12 @@ def queue_report(
     return _one(connection, "queue", values) or get_report(connection, organisation, id)
 
 
+def count_queued(connection: Connection[Any], organisation: str) -> int:
+    """Return the number of the organisation's reports that are not made yet."""
+    row = connection.execute(SQL["queued"], {"organisation": organisation}).fetchone()
+    return int(row[0]) if row else 0
+
+
 def get_report(connection: Connection[Any], organisation: str, id: str) -> UsageReport:
     """Return the report.
 

@@ -17,6 +17,9 @@ SET status = 'queued', error = NULL, period_end = excluded.period_end, time_zone
 WHERE report.status <> 'completed'
 RETURNING {columns};
 
+-- name: queued
+SELECT count(*) FROM usage_reports WHERE organisation = %(organisation)s AND status = 'queued';
+
 -- name: get
 SELECT {columns} FROM usage_reports WHERE organisation = %(organisation)s AND id = %(id)s;
 

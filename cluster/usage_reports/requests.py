@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from cluster.errors import InvalidInput
+from cluster.errors import InvalidInput, QuotaExceeded
 from cluster.organisations.audit import record
 from cluster.records import digest
 from cluster.usage_reports.periods import ONE_DAY, BillingCalendar, BillingPeriod
@@ -18,6 +18,7 @@ from cluster.usage_reports.reports import (
     FINAL,
     UsageReport,
     about,
+    count_queued,
     final_report_of,
     get_calendar,
     queue_report,
@@ -25,6 +26,8 @@ from cluster.usage_reports.reports import (
 
 #: Values of a requested period that are no date.
 CURRENT, PREVIOUS = "current", "previous"
+#: Maximum number of reports of an organisation that are requested and not made yet.
+MAX_QUEUED = 50
 #: The earliest day of a requested period. Events of an earlier time are refused.
 FIRST_DAY = date(2000, 1, 1)
 
@@ -47,7 +50,8 @@ def request_report(
         period: ``current``, ``previous``, or a day of the period, such as ``2026-03-01``.
 
     Raises:
-        InvalidInput: the period is not one of these, has not begun, or ended before the first final report.
+        InvalidInput: the period is not one of these, or has not begun.
+        QuotaExceeded: too many reports of the organisation are queued.
     """
     now = now or datetime.now(UTC)
     calendar = get_calendar(connection, organisation)
@@ -58,6 +62,11 @@ def request_report(
     begun = calendar.covered_until is None or found.start >= calendar.covered_until
     if begun and calendar.ended(found, now, grace_days=grace_days):
         return queue_final(connection, organisation, found, calendar.time_zone)
+    if count_queued(connection, organisation) >= MAX_QUEUED:
+        raise QuotaExceeded(
+            f"organisation {organisation!r} has {MAX_QUEUED} usage reports that are not made yet; wait until "
+            "some are completed, then request this one again"
+        )
     id = f"report_{secrets.token_hex(12)}"
     report = queue_report(
         connection, organisation, id, found, calendar.time_zone, state=DRAFT, with_pdf=with_pdf

@@ -2,7 +2,7 @@
 
 Each report is one transaction. So a job whose worker was killed continues with the reports that are missing.
 If a report of one organisation cannot be made, the job continues with the other organisations. Its result
-names the failed ones, and the job of the next day tries again.
+names the organisations that failed, and the job of the next day tries again.
 """
 
 from collections.abc import Iterator
@@ -78,7 +78,7 @@ class MakeUsageReport:
 
 @dataclass
 class _DueReports:
-    """What a job for all organisations has done so far."""
+    """Counts what a job for all organisations has done so far."""
 
     organisations: int = 0
     reports: int = 0

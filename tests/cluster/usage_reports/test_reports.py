@@ -16,10 +16,11 @@ from psycopg import Connection, errors
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import BlobStore
-from cluster.errors import InvalidInput
+from cluster.errors import InvalidInput, QuotaExceeded
 from cluster.organisations.audit import list_events
 from cluster.usage_reports.exact import exact_sum
 from cluster.usage_reports.reports import UsageReport
+from cluster.usage_reports.requests import MAX_QUEUED, request_report
 from tests.cluster.usage_reports.billed import (
     AFTER_GRACE,
     FIRST,
@@ -247,3 +248,11 @@ def test_a_period_that_cannot_have_a_report_is_refused(billed: Billed, period: s
     with pytest.raises(InvalidInput) as refused:
         billed.report(period, IN_PERIOD)
     assert refused.value.param == "period"
+
+
+def test_an_organisation_cannot_fill_the_queue_with_drafts(billed: Billed) -> None:
+    with billed.opener() as connection:
+        for _ in range(MAX_QUEUED):
+            request_report(connection, billed.id, period="current", with_pdf=False, grace_days=3)
+        with pytest.raises(QuotaExceeded, match="50 usage reports"):
+            request_report(connection, billed.id, period="current", with_pdf=False, grace_days=3)
