@@ -152,3 +152,9 @@ SELECT id, document FROM {table} WHERE organisation = %(organisation)s AND vecto
 -- name: delete_chunks
 DELETE FROM {table}
 WHERE organisation = %(organisation)s AND vector_store = %(store)s AND document = %(document)s AND id = ANY(%(ids)s);
+
+-- name: reports  that are completed, each with the hashes of its files
+SELECT organisation, id, state, array_remove(ARRAY[csv_sha256, pdf_sha256], NULL)
+FROM usage_reports
+WHERE status = 'completed'
+ORDER BY organisation, id;

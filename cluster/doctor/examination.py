@@ -19,6 +19,7 @@ from cluster.doctor.index_parts import indexes
 from cluster.doctor.job_ailments import ENTRY, LEASE, TURN
 from cluster.doctor.provider_batch_ailments import PROVIDER_BATCHES
 from cluster.doctor.report import Finding, HealthReport
+from cluster.doctor.report_ailments import REPORTS
 from cluster.doctor.secret_ailments import SECRETS
 from cluster.doctor.setting_ailments import INDEXES, MODELS
 from cluster.doctor.table_ailments import UNCOUNTED, WITHOUT_INDEX
@@ -32,10 +33,10 @@ log = structlog.get_logger(__name__)
 AILMENTS = (
     *(LEASE, ENTRY, TURN, FILES_IN_PROGRESS),
     *(CHUNKS, DOCUMENTS, MISSING, ORPHANS, WORDS, UNCOUNTED, WITHOUT_INDEX),
-    *(FILES, BLOBS, SECRETS),
+    *(FILES, BLOBS, REPORTS, SECRETS),
     *(MODELS, INDEXES, PROVIDER_BATCHES),
 )
-NEED_BLOBS = (FILES, BLOBS)
+NEED_BLOBS = (FILES, BLOBS, REPORTS)
 EXAMPLES = 5
 
 

@@ -1,5 +1,5 @@
-"""Define what a report contains. The CSV and the PDF are made from this content alone, so the same content gives the
-same bytes.
+"""Define what a report contains. The CSV and the PDF are made from this content alone, so the same content
+gives the same bytes.
 
     content = ReportContent(organisation="acme", name="Acme", time_zone="UTC", period=period, final=False,
                             lines=())

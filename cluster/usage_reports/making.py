@@ -1,8 +1,8 @@
 """Make reports: read the roll-ups, write the files, and record them.
 
-The files are written before the transaction that names them. So if a process is killed, at most blobs without a
-row remain, which ``cluster.doctor`` finds, and the next attempt makes the same report. All blobs belong to
-the organisation ``system``, because a bill is kept when its organisation is deleted.
+The files are written before the transaction that names them. So if a process is killed, at most blobs
+without a row remain, which ``cluster.doctor`` finds, and the next attempt makes the same report. All blobs
+belong to the organisation ``system``, because a bill is kept when its organisation is deleted.
 
     maker = ReportMaker(opener=opener, blobs=blobs, roll_up=roll_up, grace_days=3)
     for report in maker.make_due("acme", datetime.now(UTC)): ...

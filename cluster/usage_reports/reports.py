@@ -242,6 +242,11 @@ def delete_drafts(connection: Connection[Any], organisation: str) -> list[str]:
     return _hashes(connection.execute(SQL["delete_drafts"], {"organisation": organisation}).fetchall())
 
 
+def delete_draft(connection: Connection[Any], organisation: str, id: str) -> None:
+    """Delete the completed draft, if it exists."""
+    connection.execute(SQL["delete_draft"], {"organisation": organisation, "id": id})
+
+
 def delete_old_drafts(connection: Connection[Any], *, days: int) -> tuple[list[str], int]:
     """Delete drafts of all organisations that are older than ``days`` days. Return the hashes of their blobs
     and the number of drafts.

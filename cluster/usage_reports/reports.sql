@@ -64,6 +64,10 @@ DELETE FROM usage_reports
 WHERE organisation = %(organisation)s AND NOT (state = 'final' AND status = 'completed')
 RETURNING csv_sha256, pdf_sha256;
 
+-- name: delete_draft
+DELETE FROM usage_reports
+WHERE organisation = %(organisation)s AND id = %(id)s AND state = 'draft' AND status = 'completed';
+
 -- name: delete_old_drafts_of_all
 DELETE FROM usage_reports
 WHERE state = 'draft' AND status <> 'queued' AND created_at < now() - make_interval(days => %(days)s)

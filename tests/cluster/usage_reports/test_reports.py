@@ -16,10 +16,14 @@ from psycopg import Connection, errors
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import BlobStore
+from cluster.doctor.ailment import Patient
+from cluster.doctor.report_ailments import REPORTS
 from cluster.errors import InvalidInput, QuotaExceeded
+from cluster.jobs.jobs import SYSTEM
 from cluster.organisations.audit import list_events
+from cluster.settings import Settings
 from cluster.usage_reports.exact import exact_sum
-from cluster.usage_reports.reports import UsageReport
+from cluster.usage_reports.reports import UsageReport, list_reports
 from cluster.usage_reports.requests import MAX_QUEUED, request_report
 from tests.cluster.usage_reports.billed import (
     AFTER_GRACE,
@@ -256,3 +260,25 @@ def test_an_organisation_cannot_fill_the_queue_with_drafts(billed: Billed) -> No
             request_report(connection, billed.id, period="current", with_pdf=False, grace_days=3)
         with pytest.raises(QuotaExceeded, match="50 usage reports"):
             request_report(connection, billed.id, period="current", with_pdf=False, grace_days=3)
+
+
+def test_the_doctor_finds_reports_without_files_and_deletes_only_drafts(
+    billed: Billed, settings: Settings
+) -> None:
+    billed.roll_up(FIRST, 13, "0.000013")
+    final = billed.report("2026-03-20", AFTER_GRACE)
+    draft = billed.report("current", AFTER_GRACE)
+    billed.roll_up(FIRST, 1)
+    kept = billed.report("current", AFTER_GRACE)
+    for report in (final, draft):
+        billed.blobs.delete(SYSTEM, str(report.pdf_sha256))
+    patient = Patient(settings=settings, pool=billed.pool)
+
+    def found() -> set[str]:
+        return {case.id for case in REPORTS.find(patient) if case.organisation == billed.id}
+
+    assert found() == {final.id, draft.id}
+    REPORTS.mend(patient, REPORTS.find(patient))
+    assert found() == {final.id}
+    with billed.opener() as connection:
+        assert {one.id for one in list_reports(connection, billed.id).items} == {final.id, kept.id}
