@@ -22,7 +22,7 @@ from cluster.doctor.report import Finding, HealthReport
 from cluster.doctor.report_ailments import REPORTS
 from cluster.doctor.secret_ailments import SECRETS
 from cluster.doctor.setting_ailments import INDEXES, MODELS
-from cluster.doctor.table_ailments import UNCOUNTED, WITHOUT_INDEX
+from cluster.doctor.table_ailments import MISCOUNTED, UNCOUNTED, WITHOUT_INDEX
 from cluster.errors import ClusterError
 from cluster.settings import Settings
 
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 #: queues the work on files and documents.
 AILMENTS = (
     *(LEASE, ENTRY, TURN, FILES_IN_PROGRESS),
-    *(CHUNKS, DOCUMENTS, MISSING, ORPHANS, WORDS, UNCOUNTED, WITHOUT_INDEX),
+    *(CHUNKS, DOCUMENTS, MISSING, ORPHANS, WORDS, UNCOUNTED, WITHOUT_INDEX, MISCOUNTED),
     *(FILES, BLOBS, REPORTS, SECRETS),
     *(MODELS, INDEXES, PROVIDER_BATCHES),
 )

@@ -1,4 +1,6 @@
-"""Finds and mends chunk tables without the triggers that count changes, or without an approximate index."""
+"""Finds and mends chunk tables without the triggers that count changes, or without an approximate index, and
+wrong counts of stored vectors.
+"""
 
 from collections.abc import Sequence
 
@@ -7,6 +9,7 @@ from cluster.doctor.ailment import SQL, Ailment, Case, Patient
 from cluster.documents.chunks.change_counters import count_changes, uncounted_collections
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.chunks.missing_indexes import build_missing, collections_without_index
+from cluster.documents.chunks.vector_quotas import miscounted, recount
 
 
 def _uncounted(patient: Patient) -> list[Case]:
@@ -18,6 +21,20 @@ def _uncounted(patient: Patient) -> list[Case]:
 def _without_index(patient: Patient) -> list[Case]:
     indexes = ChunkIndexes(patient.settings, patient.pool)
     return _stores_of(patient, collections_without_index(patient.pool, indexes))
+
+
+def _miscounted(patient: Patient) -> list[Case]:
+    with translated():
+        return [
+            Case(organisation=organisation, id=key or organisation, facts=(key,))
+            for organisation, key in miscounted(patient.pool)
+        ]
+
+
+def _recount(patient: Patient, cases: Sequence[Case]) -> None:
+    for case in cases:
+        with translated(), patient.pool.connection() as connection:
+            recount(connection, case.organisation, case.facts[0])
 
 
 def _stores_of(patient: Patient, collections: Sequence[str]) -> list[Case]:
@@ -51,4 +68,12 @@ WITHOUT_INDEX = Ailment(
     remedy="builds the index while searches and writes go on; workers do so too, every ten minutes",
     find=_without_index,
     mend=_build,
+)
+MISCOUNTED = Ailment(
+    name="wrong_counts_of_vectors",
+    says="organisations or API keys with a vectors_limit have a wrong count of stored vectors; vectors are "
+    "refused too early or too late",
+    remedy="counts the stored vectors again; writers of vectors wait in the meantime",
+    find=_miscounted,
+    mend=_recount,
 )

@@ -8,7 +8,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.doctor.ailment import Ailment, Patient
-from cluster.doctor.table_ailments import UNCOUNTED, WITHOUT_INDEX
+from cluster.doctor.table_ailments import MISCOUNTED, UNCOUNTED, WITHOUT_INDEX
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.vector_stores import stores
@@ -17,6 +17,7 @@ from cluster.documents.vector_stores.stores import NewStore, VectorStore
 from cluster.engines.contract import Fingerprint
 from cluster.jobs import queue
 from cluster.jobs.kinds import BULK_INSERT_VECTORS
+from cluster.organisations.rows import change_organisation
 from cluster.settings import Settings
 from cluster.vector_index.pgvector.index import PgvectorIndex
 
@@ -93,3 +94,24 @@ def test_an_approximate_index_that_a_load_left_missing_is_built(
     assert is_found(WITHOUT_INDEX, patient, store)
     WITHOUT_INDEX.mend(patient, WITHOUT_INDEX.find(patient))
     assert not is_found(WITHOUT_INDEX, patient, store)
+
+
+def test_a_wrong_count_of_vectors_is_counted_again(
+    patient: Patient, connection: Connection[Any], store: VectorStore
+) -> None:
+    owner = store.organisation
+
+    def found() -> list[str]:
+        return [case.label for case in MISCOUNTED.find(patient) if case.organisation == owner]
+
+    change_organisation(connection, owner, {"vectors_limit": ROWS + 5})
+    connection.commit()
+    write(patient, store, ROWS + 2)
+    assert found() == []
+    connection.execute("UPDATE vector_quotas SET vectors = 1 WHERE organisation = %s", [owner])
+    connection.commit()
+    assert found() == [f"{owner}/{owner}"]
+    MISCOUNTED.mend(patient, [case for case in MISCOUNTED.find(patient) if case.organisation == owner])
+    assert found() == []
+    quota = "SELECT vectors_limit, vectors FROM vector_quotas WHERE organisation = %s"
+    assert connection.execute(quota, [owner]).fetchone() == (ROWS + 5, ROWS + 2)
