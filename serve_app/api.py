@@ -29,6 +29,7 @@ from serve_app.routes import (
     vector_stores,
     vectors,
 )
+from serve_app.routes.analytics import stats
 from serve_app.routes.compatible import cohere, tasks, tei
 from serve_app.routes.jobs import jobs, submission
 from serve_app.routes.jobs.job_events import EventFeed
@@ -68,6 +69,7 @@ PARTS: tuple[Any, ...] = (
     customers,
     agents,
     conversations,
+    stats,
     tasks,
     tei,
     cohere,

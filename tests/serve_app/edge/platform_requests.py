@@ -21,6 +21,9 @@ def ask_about_the_platform(ask: Any) -> None:
     ask("PATCH", "/v1/agents/{agent_id}", ids, json={"model": None})
     ask("POST", "/v1/customers", json={"external_id": external, "name": "Grace"})
     ask("PATCH", "/v1/customers/{customer_id}", ids, json={"properties": {"plan": "paid"}})
+    ask("GET", "/v1/agents/{agent_id}/stats", ids, params={"bucket_width": "1h"})
+    ask("GET", "/v1/stats")
+    ask("GET", "/v1/stats/definitions")
     ask("DELETE", "/v1/customers/{customer_id}", ids)
     ids["usage_report_id"] = ask("POST", "/v1/usage_reports", json={"period": "current"})["id"]
     ask("GET", "/v1/usage_reports", params={"state": "draft"})

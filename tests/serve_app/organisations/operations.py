@@ -111,6 +111,7 @@ PLAIN_PARAMETERS = frozenset(
             for name in ("group_by", "kinds", "models", "sources", "line_items", "project_ids", "user_ids")
             for brackets in ("", "[]")
         ),
+        "if-none-match",
     }
 )
 #: The query that each operation needs.

@@ -1,0 +1,1 @@
+"""The routes of statistics, which read the roll-ups of ``cluster.analytics``."""
