@@ -76,6 +76,7 @@ class Embedder:
             self._service.known_schedule_lag,
             self._service.usage.stats,
             self._service.rates,
+            self._service.known_rollup_differences,
         )
         self._metrics.start()
 

@@ -21,6 +21,7 @@ import structlog
 from psycopg import Connection
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from cluster.analytics.reconciliation import difference_count
 from cluster.blobs import open_blob_store
 from cluster.budgets.reservations import HeldReservation, release_held
 from cluster.database import connect, open_pool, revive, translated
@@ -228,6 +229,12 @@ class Service:
         or is not open yet.
         """
         return self._read_now(schedule_lag)
+
+    def known_rollup_differences(self) -> float | None:
+        """Return the number of windows whose roll-ups differ from their facts; None if the database does not
+        answer or is not open yet.
+        """
+        return self._read_now(difference_count)
 
     def _read_now(self, work: Callable[[Connection[Any]], T]) -> T | None:
         try:

@@ -96,8 +96,8 @@ RATES: Mapping[str, RateDefinition] = MappingProxyType(
 )
 #: What the rates have in common.
 BASIS = (
-    "Rates of conversations are about the conversations that began in the window, and a conversation belongs "
-    "to the agent of its first event that names one. A percentile is the smallest value such that at least that "
+    "Rates of conversations are about the conversations that began in the window. A conversation belongs to "
+    "the agent of its first event that names one. A percentile is the smallest value such that at least that "
     "share of the values is not larger (percentile_disc). Percentiles are computed from all values of the "
     "window and never averaged."
 )

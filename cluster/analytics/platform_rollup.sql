@@ -1,15 +1,19 @@
 -- name: replace
 DELETE FROM {table} WHERE organisation = %(organisation)s AND {bucket} = ANY(%(buckets)s::{type}[]);
 
--- name: measures  agent '' is the whole organisation
+-- name: measures  agent '' is the whole organisation; OFFSET 0 makes Postgres read each span by its index, without statistics, too
 WITH span AS MATERIALIZED (
     SELECT * FROM unnest(%(buckets)s::{type}[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
         AS span (bucket, starts_at, ends_at)
 ), event AS MATERIALIZED (
-    SELECT span.bucket, event.agent, customer, type = 'request.completed' AS is_request,
-        CASE WHEN type IN ('request.completed', 'error.raised') THEN properties END AS measured
-    FROM span JOIN customer_events AS event ON event.organisation = %(organisation)s
-        AND event.occurred_at >= span.starts_at AND event.occurred_at < span.ends_at {of_agent_event}
+    SELECT span.bucket, event.*
+    FROM span CROSS JOIN LATERAL (
+        SELECT agent, customer, type = 'request.completed' AS is_request,
+            CASE WHEN type IN ('request.completed', 'error.raised') THEN properties END AS measured
+        FROM customer_events AS event WHERE event.organisation = %(organisation)s
+            AND event.occurred_at >= span.starts_at AND event.occurred_at < span.ends_at {of_agent_event}
+        OFFSET 0
+    ) AS event
 ), of_events AS (
     SELECT bucket, coalesce(agent, '') AS agent, count(*) AS events, count(DISTINCT customer) AS customers,
         count(*) FILTER (WHERE is_request) AS requests,
@@ -21,10 +25,14 @@ WITH span AS MATERIALIZED (
     FROM event GROUP BY GROUPING SETS ((bucket, agent), (bucket))
     HAVING GROUPING(agent) = 1 OR agent IS NOT NULL
 ), message AS MATERIALIZED (
-    SELECT span.bucket, message.agent, conversation, role = 'assistant' AS is_answer, input_tokens, output_tokens,
-        cost, latency_ms, time_to_first_token_ms, error_class, retrieval_hit
-    FROM span JOIN messages AS message ON message.organisation = %(organisation)s
-        AND message.occurred_at >= span.starts_at AND message.occurred_at < span.ends_at {of_agent_message}
+    SELECT span.bucket, message.*
+    FROM span CROSS JOIN LATERAL (
+        SELECT agent, conversation, role = 'assistant' AS is_answer, input_tokens, output_tokens, cost, latency_ms,
+            time_to_first_token_ms, error_class, retrieval_hit
+        FROM messages AS message WHERE message.organisation = %(organisation)s
+            AND message.occurred_at >= span.starts_at AND message.occurred_at < span.ends_at {of_agent_message}
+        OFFSET 0
+    ) AS message
 ), of_messages AS (
     SELECT bucket, coalesce(agent, '') AS agent, count(*) AS messages, count(*) FILTER (WHERE is_answer) AS answers,
         count(DISTINCT conversation) AS active_conversations,
@@ -48,31 +56,38 @@ WITH span AS MATERIALIZED (
         jsonb_object_agg(error_class, errors) FILTER (WHERE rank <= %(classes)s) AS errors_by_class
     FROM of_classes GROUP BY bucket, agent
 ), conversation AS MATERIALIZED (
-    SELECT span.bucket, conversation.id, conversation.agent, resolved, rating,
-        ended_at IS NOT NULL AS ended, handed_over_at IS NOT NULL AS handed_over,
-        (extract(epoch FROM last_event_at - first_event_at) * 1000)::bigint AS duration_ms,
-        last_event_at <= progress.settled_through - interval '24 hours' AS quiet
-    FROM span JOIN conversations AS conversation ON conversation.organisation = %(organisation)s
-        AND conversation.first_event_at >= span.starts_at AND conversation.first_event_at < span.ends_at
-        {of_agent_conversation}
-    LEFT JOIN analytics_progress AS progress ON progress.organisation = conversation.organisation
-), said AS (
-    SELECT conversation.id, role, occurred_at, max(occurred_at)
-        FILTER (WHERE role = 'assistant' AND error_class IS NULL) OVER (PARTITION BY conversation.id) AS answered_at
-    FROM conversation JOIN messages AS message ON message.organisation = %(organisation)s
-        AND message.conversation = conversation.id
-    WHERE role IN ('user', 'assistant')
-), turns AS (
-    SELECT id, count(*) AS turns, count(*) FILTER (WHERE answered_at IS NULL OR occurred_at > answered_at) AS unanswered
-    FROM said WHERE role = 'user' GROUP BY id
+    SELECT span.bucket, conversation.*
+    FROM span CROSS JOIN LATERAL (
+        SELECT id, agent, resolved, rating, ended_at IS NOT NULL AS ended, handed_over_at IS NOT NULL AS handed_over,
+            (extract(epoch FROM last_event_at - first_event_at) * 1000)::bigint AS duration_ms,
+            last_event_at <= (SELECT settled_through FROM analytics_progress
+                WHERE organisation = %(organisation)s) - interval '24 hours' AS quiet
+        FROM conversations AS conversation WHERE conversation.organisation = %(organisation)s
+            AND conversation.first_event_at >= span.starts_at AND conversation.first_event_at < span.ends_at
+            {of_agent_conversation}
+        OFFSET 0
+    ) AS conversation
+), quality AS (
+    SELECT conversation.*, turns, unanswered
+    FROM conversation CROSS JOIN LATERAL (
+        SELECT count(*) AS turns,
+            count(*) FILTER (WHERE answered_at IS NULL OR occurred_at > answered_at) AS unanswered
+        FROM (
+            SELECT role, occurred_at,
+                max(occurred_at) FILTER (WHERE role = 'assistant' AND error_class IS NULL) OVER () AS answered_at
+            FROM messages AS message
+            WHERE message.organisation = %(organisation)s AND message.conversation = conversation.id
+        ) AS said
+        WHERE role = 'user'
+    ) AS turns
 ), of_conversations AS (
     SELECT bucket, coalesce(agent, '') AS agent, count(*) AS conversations, count(*) FILTER (WHERE ended) AS ended,
         count(*) FILTER (WHERE handed_over) AS handed_over, sum(turns) AS turns, sum(unanswered) AS unanswered,
         sum(duration_ms) AS duration_ms, percentile_disc(0.5) WITHIN GROUP (ORDER BY duration_ms) AS duration_p50_ms,
         count(*) FILTER (WHERE resolved) AS resolved, count(*) FILTER (WHERE NOT resolved) AS unresolved,
-        count(*) FILTER (WHERE resolved IS NULL AND NOT handed_over AND quiet AND unanswered = 0) AS assumed_resolved,
+        count(*) FILTER (WHERE resolved IS NULL AND NOT handed_over AND quiet AND turns > 0 AND unanswered = 0) AS assumed_resolved,
         count(rating) AS ratings, count(*) FILTER (WHERE rating >= 4) AS satisfied, sum(rating) AS rating_sum
-    FROM conversation LEFT JOIN turns USING (id)
+    FROM quality
     GROUP BY GROUPING SETS ((bucket, agent), (bucket))
     HAVING GROUPING(agent) = 1 OR agent IS NOT NULL
 )

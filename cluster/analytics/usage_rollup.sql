@@ -10,8 +10,11 @@ WITH span AS MATERIALIZED (
     SELECT span.bucket, event.agent, event.model, event.source, event.kind,
         date_trunc('hour', event.at, 'UTC') AS hour, sum(event.quantity) AS quantity, sum(event.cost) AS cost,
         count(*) AS events
-    FROM span JOIN usage_events AS event ON event.organisation = %(organisation)s
-        AND event.at >= span.starts_at AND event.at < span.ends_at
+    FROM span CROSS JOIN LATERAL (
+        SELECT agent, model, source, kind, at, quantity, cost FROM usage_events
+        WHERE organisation = %(organisation)s AND at >= span.starts_at AND at < span.ends_at
+        OFFSET 0
+    ) AS event
     GROUP BY 1, 2, 3, 4, 5, 6
 )
 SELECT %(organisation)s, bucket, agent, model, source, kind, sum(quantity),

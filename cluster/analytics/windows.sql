@@ -13,11 +13,11 @@ WHERE organisation.id = %(organisation)s;
 
 -- name: take  the transaction computes these windows afterwards
 DELETE FROM dirty_windows
-WHERE organisation = %(organisation)s AND about = %(about)s AND grain = %(grain)s AND hour IN (
+WHERE organisation = %(organisation)s AND about = %(about)s AND grain = %(grain)s AND hour = ANY (ARRAY(
     SELECT DISTINCT hour FROM dirty_windows
     WHERE organisation = %(organisation)s AND about = %(about)s AND grain = %(grain)s
         AND hour >= %(from)s AND hour < %(before)s
-    ORDER BY hour LIMIT %(limit)s)
+    ORDER BY hour LIMIT %(limit)s))
 RETURNING hour;
 
 -- name: mark

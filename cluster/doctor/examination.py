@@ -12,6 +12,7 @@ import structlog
 from cluster.database import open_pool, translated
 from cluster.doctor import parts
 from cluster.doctor.ailment import Ailment, Case, Patient
+from cluster.doctor.analytics_ailments import ROLLUPS
 from cluster.doctor.chunk_ailments import CHUNKS, DOCUMENTS, WORDS
 from cluster.doctor.file_ailments import BLOBS, FILES, FILES_IN_PROGRESS
 from cluster.doctor.index_ailments import MISSING, ORPHANS
@@ -34,7 +35,7 @@ AILMENTS = (
     *(LEASE, ENTRY, TURN, FILES_IN_PROGRESS),
     *(CHUNKS, DOCUMENTS, MISSING, ORPHANS, WORDS, UNCOUNTED, WITHOUT_INDEX, MISCOUNTED),
     *(FILES, BLOBS, REPORTS, SECRETS),
-    *(MODELS, INDEXES, PROVIDER_BATCHES),
+    *(MODELS, INDEXES, PROVIDER_BATCHES, ROLLUPS),
 )
 NEED_BLOBS = (FILES, BLOBS, REPORTS)
 EXAMPLES = 5

@@ -283,6 +283,12 @@ USAGE_REPORTS = JobKind(
 )
 DISCARD_UNFINISHED = _upkeep("discard_unfinished", "blobs")
 MEASURE_STORAGE = _upkeep("measure_storage", "organisations")
+COMPUTE_HOURLY_STATS = _upkeep("compute_hourly_stats", "organisations", "failed", "windows")
+COMPUTE_DAILY_ANALYTICS = _upkeep("compute_daily_analytics", "organisations", "failed", "windows")
+RECONCILE_ANALYTICS = _upkeep("reconcile_analytics", "organisations", "failed", "windows", "differences")
+DELETE_OLD_PLATFORM_DATA = _upkeep(
+    "delete_old_platform_data", "organisations", "failed", "messages", "customer_events", "conversations"
+)
 
 #: Every kind, by its name.
 KINDS: Mapping[str, JobKind] = MappingProxyType(
@@ -311,6 +317,10 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
             ESTIMATE_QUALITY,
             USAGE_REPORT,
             USAGE_REPORTS,
+            COMPUTE_HOURLY_STATS,
+            COMPUTE_DAILY_ANALYTICS,
+            RECONCILE_ANALYTICS,
+            DELETE_OLD_PLATFORM_DATA,
         )
     }
 )

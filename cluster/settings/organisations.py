@@ -41,6 +41,10 @@ class OrganisationSettings(Concern):
     organisation_schedules: int = Field(default=100, ge=0)
     """Maximum number of schedules of an organisation. A further schedule is refused with 429. 0: no limit."""
 
+    platform_data_days: int = Field(default=0, ge=0, le=36_500)
+    """Number of days for which events, messages and conversations are kept. Older ones are deleted at night,
+    if their roll-ups are complete; the roll-ups stay. 0: keep all."""
+
     organisation_bytes: int = Field(default=0, ge=0)
     """Maximum number of bytes of all files of an organisation. A further upload is refused with 429. 0: no
     limit."""

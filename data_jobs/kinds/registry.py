@@ -10,6 +10,9 @@ from types import MappingProxyType
 from cluster.jobs.kinds import (
     ARCHIVE_JOBS,
     BULK_INSERT_VECTORS,
+    COMPUTE_DAILY_ANALYTICS,
+    COMPUTE_HOURLY_STATS,
+    DELETE_OLD_PLATFORM_DATA,
     DELETE_ORGANISATION,
     DELETE_STORE,
     DELIVER_WEBHOOKS,
@@ -23,9 +26,16 @@ from cluster.jobs.kinds import (
     INDEX_FILE,
     INGEST_FILES,
     MEASURE_STORAGE,
+    RECONCILE_ANALYTICS,
     RENEW_WORDS,
     USAGE_REPORT,
     USAGE_REPORTS,
+)
+from data_jobs.kinds.analytics import (
+    compute_daily_analytics,
+    compute_hourly_stats,
+    delete_old_platform_data,
+    reconcile_analytics,
 )
 from data_jobs.kinds.bulk_insert_vectors import BulkInsertVectors
 from data_jobs.kinds.delete_organisation import DeleteOrganisation
@@ -71,6 +81,10 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
         ARCHIVE_JOBS.name: partial(Upkeep, archive_jobs),
         DISCARD_UNFINISHED.name: partial(Upkeep, discard_unfinished),
         MEASURE_STORAGE.name: partial(Upkeep, measure_storage),
+        COMPUTE_HOURLY_STATS.name: partial(Upkeep, compute_hourly_stats),
+        COMPUTE_DAILY_ANALYTICS.name: partial(Upkeep, compute_daily_analytics),
+        RECONCILE_ANALYTICS.name: partial(Upkeep, reconcile_analytics),
+        DELETE_OLD_PLATFORM_DATA.name: partial(Upkeep, delete_old_platform_data),
     }
 )
 

@@ -37,6 +37,7 @@ CLUSTER_GAUGES = {
     "providers_unavailable": "Remote providers that no process calls for now",
     "provider_waiting_calls": "Calls to remote providers that wait for their rate limits",
     "schedule_lag_seconds": "Seconds by which the most overdue schedule is late",
+    "rollup_differences": "Windows whose roll-ups differ from their facts",
 }
 
 
@@ -67,6 +68,8 @@ class Metrics:
         schedule_lag: returns the seconds by which the most overdue schedule is late; None if it is not known.
         usage: state of the usage that waits for the database; None if the replica records no usage.
         rates: the gate that keeps the rates of callers; None if the replica has no callers.
+        rollup_differences: returns the number of windows whose roll-ups differ from their facts; None if it
+            is not known.
     """
 
     def __init__(
@@ -78,13 +81,14 @@ class Metrics:
         schedule_lag: Callable[[], float | None] = lambda: None,
         usage: UsageStats | None = None,
         rates: RateGate | None = None,
+        rollup_differences: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._usage = None if usage is None else UsageMetrics(usage)
         self._rates = None if rates is None else RateMetrics(rates)
         self._models = models
         self._shortages = shortages
         self._provider_load = provider_load
-        self._schedule_lag = schedule_lag
+        self._schedule_lag, self._rollup_differences = schedule_lag, rollup_differences
         self._searches, self._last_searches = searches, ResultCacheStats()
         self._search_hits: Any = Counter("embedding_search_cache_hits", "Searches answered by the cache")
         self._search_misses: Any = Counter(
@@ -144,6 +148,8 @@ class Metrics:
             self._usage.publish()
         if self._rates is not None:
             self._rates.publish()
+        if (differences := self._rollup_differences()) is not None:
+            self._cluster["rollup_differences"].set(differences)
         for name, model in self._models.items():
             self._publish(name, model)
 

@@ -3,12 +3,12 @@
 To add a schedule, write the kind of job (CONTRIBUTING.md, "a kind of job"), and add one row to
 ``SYSTEM_SCHEDULES``:
 
-    SystemSchedule("sched_compute_hourly_stats", COMPUTE_HOURLY_STATS, "0 * * * *", catch_up=CatchUp.ALL)
+    SystemSchedule("sched_expire", EXPIRE, "*/5 * * * *")
 
 The job of the kind finds the time for which it runs in ``job.scheduled_for``, and the schedule's id in
-``job.schedule``. With ``catch_up=CatchUp.ALL`` there is one job for each time, also after an outage. So each
-hour of a roll-up has its own job. With ``all_organisations=True`` each time gives one job for each
-organisation, and ``job.organisation`` is this organisation. Otherwise the job belongs to ``system``.
+``job.schedule``. With ``catch_up=CatchUp.ALL`` there is one job for each time, also after an outage. With
+``all_organisations=True`` each time gives one job for each organisation, and ``job.organisation`` is this
+organisation. Otherwise the job belongs to ``system``.
 
 Workers never change rows that exist already, because an operator may have changed them with ``python -m
 data_jobs.schedules --organisation system``.
@@ -23,10 +23,14 @@ from psycopg import Connection
 from cluster.jobs.jobs import SYSTEM
 from cluster.jobs.kinds import (
     ARCHIVE_JOBS,
+    COMPUTE_DAILY_ANALYTICS,
+    COMPUTE_HOURLY_STATS,
+    DELETE_OLD_PLATFORM_DATA,
     DISCARD_UNFINISHED,
     EMPTY_OUTBOX,
     EXPIRE,
     MEASURE_STORAGE,
+    RECONCILE_ANALYTICS,
     RENEW_WORDS,
     USAGE_REPORTS,
     JobKind,
@@ -65,6 +69,10 @@ SYSTEM_SCHEDULES: tuple[SystemSchedule, ...] = (
     SystemSchedule("sched_measure_storage", MEASURE_STORAGE, "5 * * * *"),
     # After the daily roll-ups. One run makes every report that is missing, also after an outage of weeks.
     SystemSchedule("sched_usage_reports", USAGE_REPORTS, "20 4 * * *"),
+    SystemSchedule("sched_compute_hourly_stats", COMPUTE_HOURLY_STATS, "0 * * * *"),
+    SystemSchedule("sched_compute_daily_analytics", COMPUTE_DAILY_ANALYTICS, "0 2 * * *"),
+    SystemSchedule("sched_reconcile_analytics", RECONCILE_ANALYTICS, "30 2 * * *"),
+    SystemSchedule("sched_delete_old_platform_data", DELETE_OLD_PLATFORM_DATA, "30 3 * * *"),
 )
 
 

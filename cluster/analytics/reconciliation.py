@@ -1,0 +1,138 @@
+"""Compare the roll-ups of the last days with their facts, window by window.
+
+A nightly job calls ``reconcile`` for each organisation. Windows that wait for a roll-up are left out, so a
+difference means that a roll-up is wrong or missing. The differences appear in a metric, in an alert and in
+the findings of the doctor.
+
+    reconcile(pool, "acme").differences          # []
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from psycopg import Connection
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool
+
+from cluster.analytics.rollups import DAY, HOUR, TABLES, Grain, compute_days, mark_period
+from cluster.database import snapshot, translated
+from cluster.database.queries import queries
+
+log = structlog.get_logger(__name__)
+
+SQL = queries("cluster.analytics", "reconciliation.sql")
+#: Number of days that are compared: a billing period and the days after it in which usage still arrives.
+DAYS = 35
+#: Maximum number of differences that are kept for each organisation.
+MAX_DIFFERENCES = 100
+#: The window of a time, for each grain.
+WINDOW_OF = {
+    HOUR.name: "date_trunc('hour', {time}, 'UTC')",
+    DAY.name: "({time} AT TIME ZONE %(zone)s)::date",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """A window whose roll-up differs from its facts."""
+
+    #: ``usage`` or ``platform``.
+    about: str
+    #: ``hour`` or ``day``.
+    grain: str
+    #: Beginning of the hour in UTC, or the day.
+    window: str
+    #: Sums of the facts; None if there are no facts.
+    facts: Mapping[str, Any] | None
+    #: Sums of the roll-up; None if there is no roll-up.
+    rollup: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reconciliation:
+    """The outcome of one comparison."""
+
+    #: Number of windows of roll-ups in the period.
+    windows: int
+    differences: list[Difference]
+
+
+def reconcile(pool: ConnectionPool, organisation: str) -> Reconciliation:
+    """Compute the dirty windows, compare the roll-ups of the last days with their facts, and record the
+    outcome. A deleted organisation has no roll-ups to compare.
+    """
+    compute_days(pool, organisation)
+    with translated(), snapshot(pool) as connection:  # facts, roll-ups and dirty windows as of one time
+        period = _period(connection, organisation)
+        if period is None:
+            return Reconciliation(windows=0, differences=[])
+        windows, differences = 0, list[Difference]()
+        for (about, grain), table in TABLES.items():
+            values = _values(organisation, HOUR if grain == HOUR.name else DAY, period)
+            row = connection.execute(_filled("windows", grain, table), values).fetchone()
+            windows += row[0] if row else 0
+            for window, facts, rollup in connection.execute(_filled(about, grain, table), values):
+                differences.append(
+                    Difference(about=about, grain=grain, window=window, facts=facts, rollup=rollup)
+                )
+    with translated(), pool.connection() as connection:
+        kept = Jsonb([asdict(one) for one in differences[:MAX_DIFFERENCES]])
+        begin, end = period["begins_at"], period["ends_at"]
+        values = {"organisation": organisation, "from": begin, "to": end, "windows": windows}
+        connection.execute(SQL["record"], {**values, "differences": kept})
+    if differences:
+        log.error("rollups_differ", organisation=organisation, windows=len(differences), first=differences[0])
+    return Reconciliation(windows=windows, differences=differences)
+
+
+def known_differences(connection: Connection[Any]) -> list[tuple[str, Difference]]:
+    """Return the organisation of each difference that the last comparisons found, and the difference."""
+    found = connection.execute(SQL["differences_of_all"])
+    return [(organisation, Difference(**difference)) for organisation, difference in found]
+
+
+def difference_count(connection: Connection[Any]) -> float:
+    """Return the number of differences that the last comparisons found in all organisations."""
+    row = connection.execute(SQL["count_of_all"]).fetchone()
+    return float(row[0]) if row else 0.0
+
+
+def repair(pool: ConnectionPool, organisation: str) -> Reconciliation:
+    """Compute every window again in which the last comparison found a difference, and compare again."""
+    with translated(), pool.connection() as connection:
+        for owner, difference in known_differences(connection):
+            if owner == organisation:
+                # A day is in the 24 hours around its beginning in UTC and in those around its end.
+                begin = datetime.fromisoformat(f"{difference.window[:10]} 00:00+00:00") - timedelta(days=1)
+                mark_period(connection, organisation, begin, begin + timedelta(days=3))
+    return reconcile(pool, organisation)
+
+
+def _period(connection: Connection[Any], organisation: str) -> dict[str, Any] | None:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        values = {"organisation": organisation, "days": DAYS}
+        return cursor.execute(SQL["period"], values).fetchone()
+
+
+def _values(organisation: str, grain: Grain, period: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters: the whole windows of the grain in the period."""
+    begin, end, hour = period["begins_at"], period["ends_at"], timedelta(hours=1)
+    values = {"organisation": organisation, "zone": period["time_zone"]}
+    if grain is HOUR:
+        # A day may begin within an hour.
+        begin, end = (at + (hour - timedelta(minutes=at.minute)) % hour for at in (begin, end))
+        return {**values, "from": begin, "to": end, "first": begin, "end": end}
+    return {**values, "from": begin, "to": end, "first": period["first_day"], "end": period["end_day"]}
+
+
+def _filled(statement: str, grain: str, table: str) -> str:
+    sql = SQL[statement].replace("{table}", table).replace("{column}", grain)
+    window = WINDOW_OF[grain]
+    for name in ("occurred_at", "first_event_at", "at", "hour"):
+        sql = sql.replace(f"{{window_of_{name}}}", window.replace("{time}", name))
+    last = "(hour + interval '1 hour' - interval '1 microsecond')"
+    return sql.replace("{window_of_hour_end}", window.replace("{time}", last))
