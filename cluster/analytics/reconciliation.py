@@ -37,7 +37,7 @@ WINDOW_OF = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Difference:
+class RollupDifference:
     """A window whose roll-up differs from its facts."""
 
     #: ``usage`` or ``platform``.
@@ -58,7 +58,7 @@ class Reconciliation:
 
     #: Number of windows of roll-ups in the period.
     windows: int
-    differences: list[Difference]
+    differences: list[RollupDifference]
 
 
 def reconcile(pool: ConnectionPool, organisation: str) -> Reconciliation:
@@ -70,14 +70,14 @@ def reconcile(pool: ConnectionPool, organisation: str) -> Reconciliation:
         period = _period(connection, organisation)
         if period is None:
             return Reconciliation(windows=0, differences=[])
-        windows, differences = 0, list[Difference]()
+        windows, differences = 0, list[RollupDifference]()
         for (about, grain), table in TABLES.items():
             values = _values(organisation, HOUR if grain == HOUR.name else DAY, period)
             row = connection.execute(_filled("windows", grain, table), values).fetchone()
             windows += row[0] if row else 0
             for window, facts, rollup in connection.execute(_filled(about, grain, table), values):
                 differences.append(
-                    Difference(about=about, grain=grain, window=window, facts=facts, rollup=rollup)
+                    RollupDifference(about=about, grain=grain, window=window, facts=facts, rollup=rollup)
                 )
     with translated(), pool.connection() as connection:
         kept = Jsonb([asdict(one) for one in differences[:MAX_DIFFERENCES]])
@@ -89,10 +89,10 @@ def reconcile(pool: ConnectionPool, organisation: str) -> Reconciliation:
     return Reconciliation(windows=windows, differences=differences)
 
 
-def known_differences(connection: Connection[Any]) -> list[tuple[str, Difference]]:
+def known_differences(connection: Connection[Any]) -> list[tuple[str, RollupDifference]]:
     """Return the organisation of each difference that the last comparisons found, and the difference."""
     found = connection.execute(SQL["differences_of_all"])
-    return [(organisation, Difference(**difference)) for organisation, difference in found]
+    return [(organisation, RollupDifference(**difference)) for organisation, difference in found]
 
 
 def difference_count(connection: Connection[Any]) -> float:

@@ -51,7 +51,7 @@ class Bucket:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stats:
+class PeriodStats:
     """Statistics of a period."""
 
     time_zone: str
@@ -74,7 +74,7 @@ class Stats:
         return added(bucket.measures for bucket in (*self.buckets, *live))
 
 
-def read_stats(connection: Connection[Any], query: StatsQuery) -> Stats:
+def read_stats(connection: Connection[Any], query: StatsQuery) -> PeriodStats:
     """Read the roll-ups of the period, and compute the hours after the last roll-up.
 
     Raises:
@@ -93,7 +93,7 @@ def read_stats(connection: Connection[Any], query: StatsQuery) -> Stats:
         "through": state.rolled_through,
     }
     waiting = connection.execute(SQL["waiting"], values).fetchone()
-    return Stats(
+    return PeriodStats(
         time_zone=state.time_zone,
         computed_at=state.computed_at,
         complete_through=state.rolled_through,

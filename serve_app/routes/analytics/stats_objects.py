@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cluster.analytics.definitions import BASIS, RATES
 from cluster.analytics.measures import MEASURES, Measures
-from cluster.analytics.stats import NOT_ADDITIVE, Bucket, Stats
+from cluster.analytics.stats import NOT_ADDITIVE, Bucket, PeriodStats
 from cluster.analytics.system_stats import SystemStats
 from serve_app.edge.response_model import ResponseModel
 from serve_app.routes.files import unix
@@ -217,7 +217,7 @@ class AgentStatsObject(ResponseModel):
     """The rates of the sums."""
 
     @classmethod
-    def of(cls, stats: Stats, *, agent: str | None, **more: Any) -> Self:
+    def of(cls, stats: PeriodStats, *, agent: str | None, **more: Any) -> Self:
         """Convert the statistics into the object that answers contain."""
         total = stats.total
         return cls(
