@@ -1,4 +1,4 @@
-"""Compare the roll-ups of the last days with their facts, window by window.
+"""Compare the roll-ups of the last days with their facts, and final usage reports with the roll-ups.
 
 A nightly job calls ``reconcile`` for each organisation. Windows that wait for a roll-up are left out, so a
 difference means that a roll-up is wrong or missing. The differences appear in a metric, in an alert and in
@@ -40,15 +40,15 @@ WINDOW_OF = {
 class RollupDifference:
     """A window whose roll-up differs from its facts."""
 
-    #: ``usage`` or ``platform``.
+    #: ``usage`` or ``platform``; ``report``: a day that was billed with other sums than its roll-up has.
     about: str
     #: ``hour`` or ``day``.
     grain: str
     #: Beginning of the hour in UTC, or the day.
     window: str
-    #: Sums of the facts; None if there are no facts.
+    #: Sums of the facts; None if there are no facts. For a report, the sums of the roll-up.
     facts: Mapping[str, Any] | None
-    #: Sums of the roll-up; None if there is no roll-up.
+    #: Sums of the roll-up; None if there is no roll-up. For a report, the billed sums.
     rollup: Mapping[str, Any] | None
 
 
@@ -71,6 +71,10 @@ def reconcile(pool: ConnectionPool, organisation: str) -> Reconciliation:
         if period is None:
             return Reconciliation(windows=0, differences=[])
         windows, differences = 0, list[RollupDifference]()
+        for day, rolled, billed in connection.execute(SQL["reports"], {"organisation": organisation}):
+            differences.append(
+                RollupDifference(about="report", grain=DAY.name, window=day, facts=rolled, rollup=billed)
+            )
         for (about, grain), table in TABLES.items():
             values = _values(organisation, HOUR if grain == HOUR.name else DAY, period)
             row = connection.execute(_filled("windows", grain, table), values).fetchone()

@@ -63,6 +63,26 @@ WHERE expected.sums IS DISTINCT FROM stored.sums AND NOT EXISTS (
         AND bucket IN ({window_of_hour}, {window_of_hour_end}))
 ORDER BY bucket, kind;
 
+-- name: reports  days whose roll-ups did not change after the last final report, and were billed with other sums
+WITH last AS (
+    SELECT period_end, created_at FROM usage_reports
+    WHERE organisation = %(organisation)s AND state = 'final' AND status = 'completed'
+    ORDER BY period_end DESC LIMIT 1
+), rolled AS (
+    SELECT day, kind, jsonb_build_object('events', sum(events), 'quantity', sum(quantity),
+        'cost', trim_scale(coalesce(sum(cost), 0))) AS sums
+    FROM usage_daily WHERE organisation = %(organisation)s
+    GROUP BY day, kind HAVING max(computed_at) < (SELECT created_at FROM last)
+), billed AS (
+    SELECT day, kind, jsonb_build_object('events', sum(events), 'quantity', sum(quantity),
+        'cost', trim_scale(coalesce(sum(cost), 0))) AS sums
+    FROM usage_report_lines WHERE organisation = %(organisation)s GROUP BY day, kind
+)
+SELECT day::text, rolled.sums AS facts, billed.sums AS rollup
+FROM rolled LEFT JOIN billed USING (day, kind)
+WHERE day < (SELECT period_end FROM last) AND rolled.sums IS DISTINCT FROM billed.sums
+ORDER BY day, kind;
+
 -- name: record
 INSERT INTO reconciliations (organisation, checked_at, from_time, to_time, windows, differences)
 VALUES (%(organisation)s, now(), %(from)s, %(to)s, %(windows)s, %(differences)s)

@@ -15,5 +15,5 @@ ORDER BY day;
 
 -- name: waiting
 SELECT count(DISTINCT hour) FROM dirty_windows
-WHERE organisation = %(organisation)s AND about = 'platform' AND grain = %(grain)s
+WHERE organisation = %(organisation)s AND about = 'platform' AND grain IN ('hour', %(grain)s)
     AND hour >= date_trunc('hour', %(from)s::timestamptz, 'UTC') AND hour < least(%(to)s, %(through)s);

@@ -9,6 +9,8 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
 from cluster.analytics.rollups import compute_days, compute_hours
+from cluster.platform_data.erasure import erase_customer
+from cluster.platform_data.ids import row_id
 from cluster.platform_data.ingestion import ingest
 from cluster.platform_data.read_events import read_events
 from cluster.usage.events import UsageEvent, UsageSource, record_usage
@@ -72,6 +74,19 @@ def test_days_are_those_of_the_time_zone_and_follow_its_change(
     compute_days(pool, organisation)
     days = stored(connection, "agent_daily", organisation)
     assert [(str(row["day"]), row["messages"]) for row in days] == [("2026-03-29", 1), ("2026-03-30", 1)]
+
+
+def test_an_erasure_changes_the_rollups(
+    pool: ConnectionPool, connection: Connection[Any], organisation: str
+) -> None:
+    send(connection, organisation, message(1), message(2, conversation="other") | {"subject": "other"})
+    compute_days(pool, organisation)
+    with connection.transaction():
+        erase_customer(connection, organisation, row_id("cust", organisation, "customer"))
+    compute_days(pool, organisation)
+    for table in ("agent_hourly", "agent_daily"):
+        (row,) = stored(connection, table, organisation)
+        assert (row["messages"], row["conversations"], row["customers"]) == (1, 1, 1)
 
 
 def test_costs_follow_the_prices(

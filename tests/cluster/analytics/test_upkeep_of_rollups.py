@@ -42,6 +42,44 @@ def test_a_wrong_rollup_is_found_and_repaired(
     assert not [owner for owner, _ in known_differences(connection) if owner == organisation]
 
 
+def test_a_day_that_was_billed_wrongly_is_found(
+    pool: ConnectionPool, connection: Connection[Any], organisation: str
+) -> None:
+    event = UsageEvent(
+        organisation=organisation,
+        id="u",
+        source=UsageSource.JOB,
+        model="m",
+        quantity=3,
+        at=datetime(2026, 3, 2, tzinfo=UTC),
+    )
+    with connection.transaction():
+        record_usage(connection, [event])
+    compute_days(pool, organisation)
+    connection.execute(
+        "INSERT INTO usage_reports (organisation, id, period_start, period_end, time_zone, state, with_pdf)"
+        " VALUES (%s, 'r', '2026-03-01', '2026-04-01', 'UTC', 'final', true)",
+        [organisation],
+    )
+    connection.execute(
+        "INSERT INTO usage_report_lines (organisation, report, number, adjustment, day, agent, model, kind,"
+        " unit, quantity, events) SELECT organisation, 'r', 1, false, day, '', model, kind, 'tokens', 4, events"
+        " FROM usage_daily WHERE organisation = %s",
+        [organisation],
+    )
+    assert reconcile(pool, organisation).differences == []  # the report is not complete
+    connection.execute(
+        "UPDATE usage_reports SET status = 'completed', completed_at = now(), csv_sha256 = 'a',"
+        " pdf_sha256 = 'b' WHERE organisation = %s",
+        [organisation],
+    )
+    (found,) = reconcile(pool, organisation).differences
+    assert (found.about, found.window) == ("report", "2026-03-02")
+    assert found.facts is not None
+    assert found.rollup is not None
+    assert (found.facts["quantity"], found.rollup["quantity"]) == (3, 4)
+
+
 def test_a_window_that_waits_for_its_rollup_is_no_difference(
     pool: ConnectionPool, connection: Connection[Any], organisation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
