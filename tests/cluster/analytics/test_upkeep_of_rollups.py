@@ -63,8 +63,8 @@ def test_a_day_that_was_billed_wrongly_is_found(
     )
     connection.execute(
         "INSERT INTO usage_report_lines (organisation, report, number, adjustment, day, agent, model, kind,"
-        " unit, quantity, events) SELECT organisation, 'r', 1, false, day, '', model, kind, 'tokens', 4, events"
-        " FROM usage_daily WHERE organisation = %s",
+        " unit, quantity, events) SELECT organisation, 'r', 1, false, day, '', model, kind, 'tokens', 4,"
+        " events FROM usage_daily WHERE organisation = %s",
         [organisation],
     )
     assert reconcile(pool, organisation).differences == []  # the report is not complete
