@@ -31,7 +31,7 @@ from cluster.jobs.kinds import (
     USAGE_REPORT,
     USAGE_REPORTS,
 )
-from data_jobs.kinds.analytics import (
+from data_jobs.kinds.analytics.rollup_jobs import (
     compute_daily_analytics,
     compute_hourly_stats,
     delete_old_platform_data,

@@ -85,8 +85,7 @@ class Metrics:
     ) -> None:
         self._usage = None if usage is None else UsageMetrics(usage)
         self._rates = None if rates is None else RateMetrics(rates)
-        self._models = models
-        self._shortages = shortages
+        self._models, self._shortages = models, shortages
         self._provider_load = provider_load
         self._schedule_lag, self._rollup_differences = schedule_lag, rollup_differences
         self._searches, self._last_searches = searches, ResultCacheStats()

@@ -11,7 +11,11 @@ from psycopg_pool import ConnectionPool
 from cluster.jobs.schedules.system_schedules import SYSTEM_SCHEDULES
 from cluster.settings import Settings
 from data_jobs import analytics
-from data_jobs.kinds.analytics import compute_daily_analytics, delete_old_platform_data, reconcile_analytics
+from data_jobs.kinds.analytics.rollup_jobs import (
+    compute_daily_analytics,
+    delete_old_platform_data,
+    reconcile_analytics,
+)
 from data_jobs.kinds.registry import FUNCTIONS
 from tests.cluster.analytics.test_rollups import message, send, stored
 from tests.conftest import ROOT, new_organisation

@@ -1,0 +1,1 @@
+"""Jobs about the roll-ups of ``cluster.analytics``."""
