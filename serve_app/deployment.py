@@ -17,6 +17,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from cluster.analytics.reconciliation import difference_count
 from cluster.budgets.reservations import BatchHolder
 from cluster.database import open_pool
 from cluster.deploy.loopback import keep_to_loopback
@@ -76,7 +77,7 @@ class Embedder:
             self._service.known_schedule_lag,
             self._service.usage.stats,
             self._service.rates,
-            self._service.known_rollup_differences,
+            partial(self._service.read_now, difference_count),
         )
         self._metrics.start()
 

@@ -21,7 +21,6 @@ import structlog
 from psycopg import Connection
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from cluster.analytics.reconciliation import difference_count
 from cluster.blobs import open_blob_store
 from cluster.budgets.reservations import HeldReservation, release_held
 from cluster.database import connect, open_pool, revive, translated
@@ -216,27 +215,22 @@ class Service:
         """Return the current shortages; if the database does not answer, only the shortages that this replica
         met. The thread of the metrics calls this.
         """
-        return self._recent_shortages() | (self._read_now(announced) or set())
+        return self._recent_shortages() | (self.read_now(announced) or set())
 
     def known_provider_load(self) -> ProviderLoad | None:
         """Return the load of remote providers; None if the database does not answer or is not open yet. The
         thread of the metrics calls this.
         """
-        return self._read_now(provider_load)
+        return self.read_now(provider_load)
 
     def known_schedule_lag(self) -> float | None:
         """Return the seconds by which the most overdue schedule is late; None if the database does not answer
         or is not open yet.
         """
-        return self._read_now(schedule_lag)
+        return self.read_now(schedule_lag)
 
-    def known_rollup_differences(self) -> float | None:
-        """Return the number of windows whose roll-ups differ from their facts; None if the database does not
-        answer or is not open yet.
-        """
-        return self._read_now(difference_count)
-
-    def _read_now(self, work: Callable[[Connection[Any]], T]) -> T | None:
+    def read_now(self, work: Callable[[Connection[Any]], T]) -> T | None:
+        """Return what the work reads; None if the database does not answer or is not open yet."""
         try:
             if self._pool is not None:
                 with translated(), self._pool.connection(timeout=SHORTAGE_QUERY_TIMEOUT_S) as connection:
