@@ -78,6 +78,7 @@ class Embedder:
             self._service.usage.stats,
             self._service.rates,
             partial(self._service.read_now, difference_count),
+            self._service.budgets,
         )
         self._metrics.start()
 

@@ -105,12 +105,14 @@ def reserve(
         raises the error then.
     """
     values = {"organisation": organisation}
-    connection.execute(SQL["lock"], values)
-    connection.execute(SQL["release"], {**values, "ids": [work.id for work in works]})
-    connection.execute(STATE_SQL["open_periods"], values)
+    with connection.pipeline():  # one round trip instead of four
+        connection.execute(SQL["lock"], values)
+        connection.execute(SQL["release"], {**values, "ids": [work.id for work in works]})
+        connection.execute(STATE_SQL["open_periods"], values)
+        budgets = budgets_of(connection, organisation)
     rooms = [
         _Room(budget=budget, reserved=budget.reserved)
-        for budget in add_charges(connection, organisation, budgets_of(connection, organisation))
+        for budget in add_charges(connection, organisation, budgets)
         if budget.stop_at is not None
     ]
     prices = _prices(connection, organisation, works, rooms)

@@ -24,6 +24,8 @@ from cluster.rate_limits import ProviderLoad
 from cluster.retrieval.result_cache import ResultCacheStats
 from serve_app.embedding.batching import Stats
 from serve_app.embedding.batching.stats import COUNTERS
+from serve_app.embedding.budget_gate import BudgetGate
+from serve_app.embedding.budget_metrics import BudgetMetrics
 from serve_app.embedding.rate_gate import RateGate
 from serve_app.embedding.rate_metrics import RateMetrics
 from serve_app.usage.usage_metrics import UsageMetrics
@@ -70,6 +72,7 @@ class Metrics:
         rates: the gate that keeps the rates of callers; None if the replica has no callers.
         rollup_differences: returns the number of windows whose roll-ups differ from their facts; None if it
             is not known.
+        budgets: the gate that refuses work beyond budgets; None if the replica has no callers.
     """
 
     def __init__(
@@ -82,7 +85,9 @@ class Metrics:
         usage: UsageStats | None = None,
         rates: RateGate | None = None,
         rollup_differences: Callable[[], float | None] = lambda: None,
+        budgets: BudgetGate | None = None,
     ) -> None:
+        self._budgets = None if budgets is None else BudgetMetrics(budgets)
         self._usage = None if usage is None else UsageMetrics(usage)
         self._rates = None if rates is None else RateMetrics(rates)
         self._models, self._shortages = models, shortages
@@ -93,9 +98,7 @@ class Metrics:
         self._search_misses: Any = Counter(
             "embedding_search_cache_misses", "Searches whose result the cache did not have"
         )
-        self._search_bytes: Any = Gauge(
-            "embedding_search_cache_bytes", "Memory of the cached search results, estimated"
-        )
+        self._search_bytes: Any = Gauge("embedding_search_cache_bytes", "Memory of cached results, estimated")
         self._cluster: dict[str, Any] = {
             name: Gauge(f"embedding_{name}", text) for name, text in CLUSTER_GAUGES.items()
         }
@@ -149,6 +152,8 @@ class Metrics:
             self._rates.publish()
         if (differences := self._rollup_differences()) is not None:
             self._cluster["rollup_differences"].set(differences)
+        if self._budgets is not None:
+            self._budgets.publish()
         for name, model in self._models.items():
             self._publish(name, model)
 
