@@ -35,7 +35,7 @@ from tests.own_database import own_database
 
 pytestmark = pytest.mark.timeout(180)
 
-LEASE_S, KILLS, MESSAGES = 2.0, 2, 400
+LEASE_S, KILLS, MESSAGES = 2.0, 2, 1_000
 #: Deletes one row in each transaction, so that it is killed in the middle.
 WORKER = """
 import asyncio
@@ -108,7 +108,7 @@ def test_an_import_counts_no_row_twice(
     own: Settings, own_pool: ConnectionPool, asking: Connection[Any], chance: Random
 ) -> None:
     owner = new_organisation(own_pool)
-    platform = invent(InventedPlatformOptions(seed=chance.randrange(1_000), events=12_000))
+    platform = invent(InventedPlatformOptions(seed=chance.randrange(1_000), events=30_000))
     id = submitted(own, own_pool, owner, as_lines(list(sent_events(platform))))
 
     def done() -> int:
