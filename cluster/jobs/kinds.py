@@ -231,8 +231,6 @@ USAGE_REPORT = JobKind(
         "state",
         "usage_lines",
         "adjustment_lines",
-        "events",
-        "cost",
         "csv_sha256",
         "pdf_sha256",
     ),

@@ -23,7 +23,6 @@ from cluster.jobs import attempts
 from cluster.jobs.jobs import GONE, SYSTEM
 from cluster.jobs.kinds import USAGE_REPORT
 from cluster.jobs.progress import renew_attempts
-from cluster.usage_reports.exact import plain
 from cluster.usage_reports.making import ReportMaker
 from cluster.usage_reports.reports import (
     UsageReport,
@@ -168,13 +167,12 @@ def _held_transaction(attempt: JobAttempt) -> Iterator[Connection[Any]]:
 
 
 def _result(report: UsageReport) -> dict[str, Any]:
+    """Return the result of the job. It has no amounts, because keys without the scope ``admin`` read it."""
     values = {
         "report": report.id,
         "state": report.state,
         "usage_lines": report.usage_lines,
         "adjustment_lines": report.adjustment_lines,
-        "events": report.events,
-        "cost": None if report.cost is None else plain(report.cost),
         "csv_sha256": report.csv_sha256,
         "pdf_sha256": report.pdf_sha256,
     }

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ValidationError
 
 from cluster.documents.vector_stores.stores import get_store, require_live
 from cluster.jobs.jobs import Job
-from cluster.jobs.kinds import INDEX_FILE, INGEST_FILES, JobKind
+from cluster.jobs.kinds import ESTIMATE_QUALITY, INDEX_FILE, INGEST_FILES, JobKind
+from cluster.organisations.caller import require_model
 from cluster.organisations.organisations import StorageLimits
 from cluster.submissions import AskedJob, accept
 from serve_app.edge.request_model import RequestModel
@@ -138,6 +139,14 @@ def _ingest_files(connection: Connection[Any], submission: Submission) -> BaseMo
     return _with(asked, body.attributes, body.chunking_strategy)
 
 
+def _estimate_quality(connection: Connection[Any], submission: Submission) -> BaseModel:
+    """Check that the caller may use the default model, which the job asks."""
+    del connection
+    require_model(submission.service.models.default.name)
+    asked: BaseModel = submission.input
+    return asked
+
+
 def _with(asked: BaseModel, attributes: Any, chunking_strategy: BaseModel | None) -> BaseModel:
     """Return the input with these attributes and this chunking strategy, in the form that the database
     stores.
@@ -148,5 +157,9 @@ def _with(asked: BaseModel, attributes: Any, chunking_strategy: BaseModel | None
 
 #: For some kinds, by name, a function that checks the input further in the transaction of the request.
 CHECKS: Mapping[str, Callable[[Connection[Any], Submission], BaseModel]] = MappingProxyType(
-    {INDEX_FILE.name: _index_file, INGEST_FILES.name: _ingest_files}
+    {
+        INDEX_FILE.name: _index_file,
+        INGEST_FILES.name: _ingest_files,
+        ESTIMATE_QUALITY.name: _estimate_quality,
+    }
 )

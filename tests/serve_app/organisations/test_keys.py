@@ -122,6 +122,7 @@ def test_a_key_with_a_list_of_models_uses_no_other_on_any_route(client_with: New
         answer = ask(limited, operation, things)
         assert answer.status_code == 403, f"{operation}: {answer.text}"
     assert limited.post("/v1/vector_stores", json={}).status_code == 403
+    assert limited.post("/v1/jobs", json={"kind": "estimate_quality", "input": {}}).status_code == 403
     search = f"/v1/vector_stores/{things['vector_store_id']}/search"
     assert limited.post(search, json={"query": "a heron"}).status_code == 403
     assert [model["id"] for model in limited.get("/v1/models").json()["data"]] == [PROMPTED]
