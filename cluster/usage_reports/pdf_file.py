@@ -1,4 +1,4 @@
-"""Write a report as PDF: cover with totals, daily charts, tables, event counts, definitions, checksum.
+"""Write a report as PDF: a cover with totals, daily charts, tables, event counts and definitions.
 
 The PDF has no time of creation and a fixed id. So the same content gives the same bytes, with the same
 versions of ReportLab and of the fonts.

@@ -8,8 +8,12 @@ from reportlab.lib.units import mm
 from cluster.usage_reports.fonts import BOLD, TEXT
 
 MARGIN = 18 * mm
-#: Colours of lines and bars, of secondary text, of the background of heads and totals, and of a draft.
-ACCENT, MUTED, SHADE = HexColor("#1f3a5f"), HexColor("#5b6570"), HexColor("#eef2f6")
+#: Colour of headings, lines and bars.
+ACCENT = HexColor("#1f3a5f")
+#: Colour of secondary text.
+MUTED = HexColor("#5b6570")
+#: Background of the heads and totals of tables.
+SHADE = HexColor("#eef2f6")
 DRAFT_COLOUR, FINAL_COLOUR = HexColor("#b25900"), HexColor("#1d6b3a")
 GRID = HexColor("#c9d1d9")
 

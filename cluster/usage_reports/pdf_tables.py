@@ -13,9 +13,9 @@ from cluster.usage_reports.exact import exact_sum, grouped
 from cluster.usage_reports.fonts import BOLD, TEXT, markup
 from cluster.usage_reports.pdf_style import ACCENT, BODY, CELL, GRID, SHADE
 
-#: Font sizes of a table, the first that leaves room for names is used.
+#: Font sizes of a table. The first size that leaves enough room for names is used.
 SIZES = (7.5, 6.5, 5.5, 4.5)
-#: Points on both sides of a number together.
+#: Sum of the padding on both sides of a number, in points.
 PADDING = 9.0
 #: Minimum width of a column of names, in points.
 MIN_NAME_WIDTH = 62.0
@@ -160,7 +160,7 @@ def _table(
     *,
     numbers: Sequence[str] = ("Quantity", "Events", "Cost in US dollars"),
 ) -> Iterator[Flowable]:
-    """Return a table as parts with the same columns. Each page repeats the head.
+    """Return the parts of a table, which have the same columns. Each page repeats the head.
 
     Args:
         names: heads of the first columns, whose cells are in ReportLab's markup.
@@ -186,7 +186,9 @@ def _table(
 def _columns(
     names: Sequence[str], rows: Sequence[Row], total: Row, width: float, numbers: Sequence[str]
 ) -> tuple[float, list[float]]:
-    """Return the font size and the widths of all columns. Numbers are never wrapped; names get the rest."""
+    """Return the font size and the widths of all columns. Numbers are never wrapped. Names
+    get the remaining width.
+    """
     columns = range(len(numbers))
     for size in SIZES:
         needed = [

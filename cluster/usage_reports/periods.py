@@ -37,7 +37,7 @@ class BillingPeriod:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BillingCalendar:
-    """The billing periods of one organisation."""
+    """Computes the billing periods of one organisation."""
 
     #: IANA name of the zone in which the organisation's days begin.
     time_zone: str

@@ -1,4 +1,4 @@
-"""The rows of usage reports: read, queue, complete and delete reports.
+"""Read, queue, complete and delete usage reports in the database.
 
 A report is queued, and then completed or failed. A completed final report never changes, and the database
 refuses to change or delete it. A period has at most one completed final report. Its id is made from the
@@ -59,8 +59,9 @@ class UsageReport:
     csv_bytes: int | None
     pdf_sha256: str | None
     pdf_bytes: int | None
-    #: Number of lines about the period, and about earlier periods.
+    #: Number of lines about the period; None until the report is completed.
     usage_lines: int | None
+    #: Number of lines about earlier periods; None until the report is completed.
     adjustment_lines: int | None
     #: Number of usage events of all lines.
     events: int | None
@@ -182,8 +183,8 @@ def set_job(connection: Connection[Any], report: UsageReport, job: str) -> Usage
 
 
 def lock_reports(connection: Connection[Any], organisation: str) -> None:
-    """Wait until no other transaction completes a report of the organisation, and keep others waiting until
-    the caller's transaction ends.
+    """Lock the reports of the organisation until the caller's transaction ends. If another transaction holds
+    this lock, wait for the end of that transaction.
     """
     connection.execute(SQL["alone"], {"organisation": organisation})
 
@@ -256,7 +257,7 @@ def delete_old_drafts(connection: Connection[Any], *, days: int) -> tuple[list[s
 
 
 def abandoned_reports(connection: Connection[Any]) -> list[UsageReport]:
-    """Return the queued reports of all organisations whose jobs failed or were cancelled."""
+    """Return the queued reports, of all organisations, whose jobs failed or were cancelled."""
     with connection.cursor(row_factory=class_row(UsageReport)) as cursor:
         return cursor.execute(SQL["abandoned_of_all"]).fetchall()
 

@@ -24,9 +24,9 @@ from cluster.usage_reports.reports import (
     queue_report,
 )
 
-#: Values of a requested period that are no date.
+#: Values of a requested period that are not dates.
 CURRENT, PREVIOUS = "current", "previous"
-#: Maximum number of reports of an organisation that are requested and not made yet.
+#: Maximum number of queued reports of an organisation.
 MAX_QUEUED = 50
 #: The earliest day of a requested period. Events of an earlier time are refused.
 FIRST_DAY = date(2000, 1, 1)
