@@ -12,7 +12,7 @@ from cluster.errors import BudgetExceeded
 from cluster.settings import Settings
 from tests.cluster.budgets.spender import Spender
 
-LEASE_S = 2.0
+LEASE_S = 1.5
 
 
 def main() -> None:

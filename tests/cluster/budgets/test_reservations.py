@@ -150,7 +150,7 @@ def test_an_expired_reservation_is_returned_once_and_not_renewed(
 def test_killed_processes_leak_nothing_and_others_never_exceed_the_budget(
     spender: Spender, settings: Settings, connection: Connection[Any], organisation: str
 ) -> None:
-    spender.budget(700)
+    spender.budget(350)
     command = [sys.executable, "-m", "tests.cluster.budgets.spend", str(settings.home), organisation]
     killed, *others = [
         subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -165,11 +165,11 @@ def test_killed_processes_leak_nothing_and_others_never_exceed_the_budget(
         for process in (killed, *others):
             process.kill()
             process.communicate()
-    assert spender.only.used == used_by_events(connection, organisation) <= 700
+    assert spender.only.used == used_by_events(connection, organisation) <= 350
     deadline = time.monotonic() + 5
     while spender.only.reserved and time.monotonic() < deadline:
         time.sleep(0.05)
-    rest = int(700 - spender.only.used)
+    rest = int(350 - spender.only.used)
     assert rest in {0, 7}  # all was used, or all but what the killed process held
     assert spender.fits(rest or 1) is bool(rest)
 

@@ -31,7 +31,9 @@ from data_jobs.stages.write import Write
 from tests.cluster.budgets.spender import Spender
 
 
-def ingested(settings: Settings, pool: ConnectionPool, store: VectorStore, folder: Path) -> IngestReport:
+def ingested(
+    settings: Settings, pool: ConnectionPool, store: VectorStore, folder: Path, embed: Embed
+) -> IngestReport:
     """The report of a run over the folder, with the stages of the pipeline in this process, without Ray."""
     report = IngestReport()
     plan = make_plan(pool, settings, store, list_sources(str(folder), on_left_out=report.leave_out))
@@ -47,7 +49,7 @@ def ingested(settings: Settings, pool: ConnectionPool, store: VectorStore, folde
         (budget,) = _budgets(pool, store)
         assert budget.reserved <= (budget.stop_at or 0) - budget.used
         write = Write(settings, store, job=job.id, pipeline_version="1")
-        results = write(Embed(settings, store.fingerprint)(table)).to_pylist()
+        results = write(embed(table)).to_pylist()
         for result in [*plan.settled, *results]:
             report.add(result)
     return report
@@ -89,12 +91,15 @@ def test_documents_that_the_budget_does_not_cover_come_with_the_next_run(
     ChunkIndexes(ours, pool).of(store).ensure(store.collection, dim=store.fingerprint.dim)
     spender = Spender(pool, organisation)
     made = spender.budget(45)
-    report = ingested(ours, pool, store, tmp_path)  # a long document has 20 tokens or so, the short one 4
+    embed = Embed(ours, store.fingerprint)
+    report = ingested(
+        ours, pool, store, tmp_path, embed
+    )  # a long document has 20 tokens or so, the short one 4
     assert report.outcomes == {"ok": 3, "failed": 1}
     assert f"budget {made.id} allows 45 tokens a month" in report.failures[0][2]
     first = spender.only
     assert (first.reserved, first.used) == (0, report.totals["tokens_embedded"])
     connection.execute("UPDATE budgets SET stop_at = 100 WHERE organisation = %s", [organisation])
-    assert ingested(ours, pool, store, tmp_path).outcomes == {"ok": 4}
+    assert ingested(ours, pool, store, tmp_path, embed).outcomes == {"ok": 4}
     assert first.used < spender.only.used <= 100
     assert spender.only.reserved == 0
