@@ -138,7 +138,7 @@ def _usage(options: InventedPlatformOptions, count: int) -> Iterator[RawUsage]:
     draw = np.random.Generator(np.random.PCG64(options.seed))
     at = draw.integers(0, options.days * 86_400, count).tolist()
     kind, model, agent = (draw.integers(0, size, count).tolist() for size in (len(KINDS), len(MODELS), 3))
-    quantity = draw.integers(0, 10_000, count).tolist()
+    quantity = draw.integers(1, 10_000, count).tolist()  # an event with the quantity 0 is not recorded
     start = options.start.astimezone(UTC)
     lines = [
         RawUsage(
