@@ -124,6 +124,7 @@ class UsageBatch:
 
         Raises:
             NewerFormat: a newer version of this project wrote the file.
+            ValueError: the file names a source that this version does not know.
             OSError: the file cannot be read.
         """
         sums = self._sums

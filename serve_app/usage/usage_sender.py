@@ -117,7 +117,7 @@ class UsageSender:
         """Send the batch and delete its file. Return False if the database does not answer."""
         try:
             events = batch.events()
-        except (NewerFormat, OSError) as exc:
+        except (NewerFormat, ValueError, OSError) as exc:
             log.error("usage_file_not_read", reason=str(exc))  # the file stays
             return True
         if not self._sent(events, batch.held):

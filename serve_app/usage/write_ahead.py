@@ -39,7 +39,7 @@ class NewerFormat(Exception):
 
 
 class UsageGroup(NamedTuple):
-    """The properties that the usage of an event has in common."""
+    """The properties by which usage is summed. Each group becomes one event."""
 
     organisation: str
     #: Id of the API key; None if no key asked for the work.

@@ -9,6 +9,7 @@ import socket
 import uvicorn
 
 from cluster.deploy.http_server import WithoutUpgrade
+from cluster.logs import configure
 from cluster.settings import Settings
 from serve_app.api import build_api
 from serve_app.service import Service
@@ -18,7 +19,9 @@ from tests.hashing_engine import hashing_kind
 async def main() -> None:
     """Serve until the process is killed."""
     with hashing_kind(), socket.socket() as listener:
-        app = build_api(Service(Settings()))
+        settings = Settings()
+        configure(settings)  # the log must not fill the pipe
+        app = build_api(Service(settings))
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         print(listener.getsockname()[1], flush=True)
