@@ -1,9 +1,9 @@
 """Erases everything that the database holds about one customer, and proves it by a count for each table.
 
 The route ``DELETE /v1/customers/{id}`` calls ``erase_customer`` in a transaction. It deletes the rows of most
-customers at once. The rows of a customer with more than ``MAX_ROWS`` rows are deleted by a job of the kind
-``erase_customer``, which calls ``delete_some`` and ``end_erasure``. Until the job ends, every event of the
-customer is refused.
+customers at once. The rows of a customer with more than ``MAX_ROWS`` rows, or more than ``MAX_CONVERSATIONS``
+conversations, are deleted by a job of the kind ``erase_customer``. The job calls ``delete_some`` and
+``end_erasure``. Until the job ends, every event of the customer is refused.
 
 Only the ids of the customer and of the conversations are kept. They are hashes, and they let the cluster
 refuse events from before the erasure that arrive late (``ingestion``).
@@ -26,6 +26,8 @@ SQL = queries("cluster.platform_data", "erasure.sql")
 TABLES = ("messages", "customer_events", "conversations", "customers")
 #: Maximum number of rows that one request deletes. While the request deletes, requests that send events wait.
 MAX_ROWS = 10_000
+#: Maximum number of conversations of a customer that a request erases. With more, even the count can be slow.
+MAX_CONVERSATIONS = 100
 #: Maximum number of rows that one transaction of the job deletes.
 ROWS_AT_ONCE = 5_000
 
@@ -61,7 +63,8 @@ def erase_customer(
     if exists:
         connection.execute(SQL["remember"], values)
     # A row can occur twice among the rows that are counted.
-    if sum(_counts(connection, values, 2 * max_rows + 2).values()) > max_rows:
+    many = _has_many_conversations(connection, values)
+    if many or sum(_counts(connection, values, 2 * max_rows + 2).values()) > max_rows:
         connection.execute(SQL["mark"], values)
         connection.execute(SQL["hide"], values)
         record(connection, organisation, "customer.erasure_requested", target=customer)
@@ -77,6 +80,7 @@ def delete_some(connection: Connection[Any], organisation: str, customer: str, t
     rows; 0 if no row is left.
     """
     values = {"organisation": organisation, "customer": customer}
+    connection.execute(SQL["hash_joins"])
     return _delete(connection, values, table, ROWS_AT_ONCE)
 
 
@@ -93,12 +97,18 @@ def end_erasure(
     """
     values = {"organisation": organisation, "customer": customer}
     connection.execute(SQL["exclude_insertions"], values)
+    connection.execute(SQL["hash_joins"])
     remaining = _counts(connection, values)
     if any(remaining.values()):
         raise Conflict(f"rows of customer {customer!r} are left: {remaining}; queue this job again")
     connection.execute(SQL["unmark"], values)
     record(connection, organisation, "customer.erased", target=customer, details=deleted)
     return Erasure(deleted=deleted, remaining=remaining)
+
+
+def _has_many_conversations(connection: Connection[Any], values: Mapping[str, str]) -> bool:
+    row = connection.execute(SQL["many_conversations"], {**values, "most": MAX_CONVERSATIONS}).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _delete(connection: Connection[Any], values: Mapping[str, str], table: str, limit: int | None) -> int:

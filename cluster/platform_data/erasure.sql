@@ -57,6 +57,13 @@ SELECT ctid FROM conversations WHERE organisation = %(organisation)s AND id IN (
 -- name: of_customers
 SELECT ctid FROM customers WHERE organisation = %(organisation)s AND id = %(customer)s;
 
+-- name: many_conversations
+SELECT count(*) > %(most)s::bigint FROM (
+    SELECT FROM conversations WHERE organisation = %(organisation)s AND customer = %(customer)s LIMIT %(most)s::bigint + 1) AS found;
+
+-- name: hash_joins  if the statistics of the tables do not know the organisation yet, a nested loop would compare each row with each conversation
+SET LOCAL enable_nestloop = off;
+
 -- name: delete  {rows} is one of the four statements above; a limit of null is no limit
 DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM ({rows}) AS found LIMIT %(limit)s));
 

@@ -86,9 +86,9 @@ async def delete(
 ) -> ErasedCustomer:
     """Deletes the customer with all conversations, messages and events, and counts the rows that are left.
 
-    A customer with more than 10,000 rows is deleted by a job, and the answer has the status 202. Events of
-    such a customer are refused until the job ends. Events from before the erasure that arrive later are
-    refused, too. The request may be sent again.
+    A customer with more than 10,000 rows or 100 conversations is deleted by a job, and the answer has the
+    status 202. Events of such a customer are refused until the job ends. Events from before the erasure that
+    arrive later are refused, too. The request may be sent again.
     """
 
     def work(connection: Connection[Any]) -> ErasedCustomer:
