@@ -5,6 +5,7 @@ are left.
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from psycopg import Connection, errors
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import BlobStore, open_blob_store
+from cluster.budgets.budgets import NewBudget, Period, Unit, create_budget
 from cluster.database import open_pool
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.indexing import ChunkIndex
@@ -108,6 +110,7 @@ def owner_with_everything(pool: ConnectionPool, settings: Settings) -> str:
             quantity=7,
         )
         record_usage(connection, [event])
+        create_budget(connection, owner, NewBudget(unit=Unit.TOKENS, period=Period.DAY, stop_at=Decimal(9)))
         connection.execute(
             "INSERT INTO idempotency_keys (organisation, key, request, status, answer)"
             " VALUES (%s, 'k', 'r', 200, '{}')",
@@ -146,6 +149,7 @@ def test_the_job_deletes_everything_but_usage_and_proves_it(
         before = remaining(connection, other)
         vectors = next(table for table in before if table.startswith("vectors_"))
         assert min(before[name] for name in ("files", "jobs", "vector_stores", "documents", vectors)) > 0
+        assert min(before[name] for name in ("budgets", "budget_periods")) > 0
         stores = [store.id for store in list_stores(connection, owner).items]
         job = request_deletion(connection, owner, default=own.organisation).id
     with consuming(own, own_pool, embed=no_vectors):
@@ -174,8 +178,11 @@ def test_from_the_request_on_nothing_new_is_accepted(own: Settings, own_pool: Co
     owner = new_organisation(own_pool)
     with own_pool.connection() as connection:
         create_key(connection, owner, NewKey(name="ci"))
+        create_budget(connection, owner, NewBudget(unit=Unit.TOKENS, period=Period.DAY, stop_at=Decimal(9)))
         request_deletion(connection, owner, default=own.organisation)
+    late = UsageEvent(organisation=owner, id="late", source=UsageSource.HTTP, model="m", quantity=7)
     with own_pool.connection() as connection:
+        record_usage(connection, [late])  # of work that was done before
         with pytest.raises(errors.ForeignKeyViolation, match="is deleted"), connection.transaction():
             make_files(connection, owner, 1)
         with pytest.raises(Conflict), connection.transaction():
