@@ -245,7 +245,8 @@ class _Work:
     async def _embed(self, row: DocumentRow) -> DocumentRow:
         chunks = unpack(row)
         ids = new_chunk_ids(chunks)
-        tokens, model = sum(map(len, ids)), self.store.fingerprint.model
+        special = process_resources.special_tokens(self.attempt.settings, self.store.fingerprint)
+        tokens, model = sum(map(len, ids)) + special * len(ids), self.store.fingerprint.model
         await self.hold.reserve(
             {(EMBEDDING, model): tokens, (PAGE, None): row["pages"], (CHUNK, None): len(chunks)}
         )
@@ -277,6 +278,7 @@ class _Work:
             job=self.attempt.job.id,
             source=UsageSource.JOB,
             pipeline_version=version,
+            special_tokens=process_resources.special_tokens(self.attempt.settings, store.fingerprint),
             attributes=attributes,
         )
 

@@ -47,8 +47,9 @@ class DocumentBudget:
             return
         chunks, organisation = unpack(row), self.store.organisation
         new = pc.list_value_length(chunks.filter(pc.invert(chunks["stored"]))["token_ids"])
+        special = process_resources.special_tokens(self.settings, self.store.fingerprint)
         amounts: dict[KindOfWork, int] = {
-            (EMBEDDING, self.store.fingerprint.model): pc.sum(new).as_py() or 0,
+            (EMBEDDING, self.store.fingerprint.model): (pc.sum(new).as_py() or 0) + special * len(new),
             (PAGE, None): row["pages"],
             (CHUNK, None): len(chunks),
         }

@@ -29,6 +29,16 @@ def tokeniser(settings: Settings, fingerprint: Fingerprint) -> Tokeniser:
     return open_tokeniser(Registry(settings).of(fingerprint))
 
 
+def special_tokens(settings: Settings, fingerprint: Fingerprint) -> int:
+    """Return the number of tokens that the model reads of each chunk besides those of its text. Usage and
+    reservations include these tokens, as the usage of requests does.
+
+    Raises:
+        Conflict: no model of the settings has this fingerprint.
+    """
+    return tokeniser(settings, fingerprint).special_tokens
+
+
 @cache
 def pool(settings: Settings) -> ConnectionPool:
     """Return the pool of connections to the database."""

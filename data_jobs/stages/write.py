@@ -76,7 +76,12 @@ class Write:
     def _write(self, row: DocumentRow) -> dict[str, Any]:
         index = process_resources.chunk_indexes(self.settings).of(self.store)
         writer = DocumentWriter(
-            index, self.store, job=self.job, source=UsageSource.INGEST, pipeline_version=self.pipeline_version
+            index,
+            self.store,
+            job=self.job,
+            source=UsageSource.INGEST,
+            pipeline_version=self.pipeline_version,
+            special_tokens=process_resources.special_tokens(self.settings, self.store.fingerprint),
         )
         if row["unchanged"]:
             return self._in_transaction(lambda connection: writer.unchanged(connection, row))
@@ -125,6 +130,7 @@ class DocumentWriter:
 
     Args:
         source: source of the usage events.
+        special_tokens: see ``process_resources.special_tokens``.
         attributes: makes the attributes of a chunk; None means the attributes of an ingested document.
     """
 
@@ -136,6 +142,7 @@ class DocumentWriter:
         job: str,
         source: UsageSource,
         pipeline_version: str,
+        special_tokens: int,
         attributes: Attributes | None = None,
     ) -> None:
         self._index = index
@@ -143,6 +150,7 @@ class DocumentWriter:
         self._job = job
         self._source = source
         self._pipeline_version = pipeline_version
+        self._special_tokens = special_tokens
         self._attributes = attributes or (lambda own, facts: merged_attributes(own, facts=facts))
 
     def unchanged(self, connection: Connection[Any], row: DocumentRow) -> dict[str, Any]:
@@ -208,14 +216,15 @@ class DocumentWriter:
             facts=json.loads(row["facts"]),
         )
         documents.record_success(connection, self._attempt(row), content)
-        tokens_embedded = int(lengths[~stored].sum())
-        done = DocumentWork(tokens=tokens_embedded, pages=row["pages"], chunks=written.written)
+        tokens_embedded, embedded = int(lengths[~stored].sum()), int((~stored).sum())
+        tokens_read = tokens_embedded + embedded * self._special_tokens
+        done = DocumentWork(tokens=tokens_read, pages=row["pages"], chunks=written.written)
         self._record_usage(connection, row, done)
         return {
             **result(row["source"], row["document"], content.outcome, content.detail),
             "pages": row["pages"],
             "chunks": len(chunks),
-            "embedded": int((~stored).sum()),
+            "embedded": embedded,
             "tokens": content.tokens,
             "tokens_embedded": tokens_embedded,
         }

@@ -242,8 +242,10 @@ def _check_job(home: Home, one: Accepted, state: str) -> None:
     )
     assert events == sorted(events), "an attempt wrote an event after the next attempt had begun"
     used = home.ask("SELECT kind, quantity FROM usage_events WHERE organisation = %s AND job = %s", *key)
-    counts = {"embedding": "tokens_embedded", "page": "pages", "chunk": "embedded"}
-    done = {kind: result[name] for kind, name in counts.items()} if state == "succeeded" else {}
+    done: dict[str, int] = {}
+    if state == "succeeded":
+        tokens = result["tokens_embedded"] + 2 * result["embedded"]  # with the special tokens of each chunk
+        done = {"embedding": tokens, "page": result["pages"], "chunk": result["embedded"]}
     assert sorted(used) == sorted((kind, count) for kind, count in done.items() if count)
     status = {"succeeded": "completed"}.get(state, state)
     attached = home.ask(

@@ -161,6 +161,13 @@ def test_wrong_rows_are_named_by_number_and_the_others_are_inserted(
     np.testing.assert_allclose(one.vector, np.array(row["vector"]) / np.linalg.norm(row["vector"]), rtol=1e-6)
     again = insert(client, store, write(given)).result or {}
     assert (again["written"], again["unchanged"], again["failed"]) == (0, 2_463, 37)
+    with client.pool.connection() as connection:
+        used = connection.execute(
+            "SELECT kind, source, job, sum(quantity)::int FROM usage_events WHERE organisation = %s"
+            " GROUP BY kind, source, job",
+            [client.organisation],
+        ).fetchall()
+    assert used == [("chunk", "job", job.id, 2_463)]
 
 
 def test_new_rows_without_texts_are_stored_as_they_are_given(client: LocalClient) -> None:

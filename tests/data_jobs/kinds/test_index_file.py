@@ -79,7 +79,7 @@ def test_a_file_is_searchable_with_its_name_its_page_and_its_owner_s_attributes(
     assert attached(client, store.id, file.id).status == FileStatus.COMPLETED
     assert used(client) == [
         ("job", "chunk", "chunks", None, 1, job.id),
-        ("job", "embedding", "tokens", store.fingerprint.model, 17, job.id),
+        ("job", "embedding", "tokens", store.fingerprint.model, 19, job.id),
         ("job", "page", "pages", None, 1, job.id),
     ]
 
@@ -247,15 +247,15 @@ def test_a_file_that_a_budget_does_not_cover_fails_until_the_budget_is_raised(
     budget = spender.budget(20)
     store, file = client.store(), client.upload("pump.md", PUMP, "text/markdown")
     assert client.ended(client.attach(store, file)).state == JobState.SUCCEEDED
-    assert (spender.only.used, spender.only.reserved) == (17, 0)
+    assert (spender.only.used, spender.only.reserved) == (19, 0)
 
     other = client.upload("other.md", PUMP.replace(b"pump", b"turbine"), "text/markdown")
     job = client.ended(client.attach(store, other))
     assert (job.state, job.error_code, job.attempt) == (JobState.FAILED, "budget_exceeded", 1)
-    assert f"budget {budget.id} allows 20 tokens a month; 17 tokens are used" in (job.error or "")
+    assert f"budget {budget.id} allows 20 tokens a month; 19 tokens are used" in (job.error or "")
     assert "renews at" in (job.error or "")
     assert attached(client, store.id, other.id).status == FileStatus.FAILED
-    assert (spender.only.used, spender.only.reserved) == (17, 0)
+    assert (spender.only.used, spender.only.reserved) == (19, 0)
 
     with pool.connection() as connection:
         change_budget(connection, client.organisation, budget.id, {"stop_at": Decimal(100)})

@@ -63,6 +63,11 @@ def test_searches_of_a_copy_answer_as_those_of_the_first_store(
         assert copied == expected
         assert scores == pytest.approx(first_scores, abs=1e-5)  # indexes round differently
     assert counted(copy_store(here, "a", "b"))[2:] == (12, 0, True)
+    used = connection.execute(
+        "SELECT kind, source, sum(quantity)::int FROM usage_events WHERE organisation = %s GROUP BY 1, 2",
+        [target.organisation],
+    ).fetchall()
+    assert used == [("chunk", "job", 12)]
 
 
 def test_the_files_of_a_copy_are_listed_and_removed_without_the_first_store(
