@@ -83,3 +83,19 @@ def test_an_erasure_ends_with_the_proof_and_refuses_every_event_until_then(
     assert sent(pool, organisation, events) == (0, 201)
     later = {**events[0], "time": (datetime.now(UTC) + timedelta(minutes=1)).isoformat()}
     assert sent(pool, organisation, [later]) == (1, 0)
+
+
+def test_a_customer_with_many_conversations_is_left_to_a_job(
+    pool: ConnectionPool,
+    connection: Connection[Any],
+    organisation: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(erasure, "MAX_CONVERSATIONS", 1)
+    for customer, conversations in (("few", ["a"]), ("many", ["b", "c"])):
+        for name in conversations:
+            (started,) = story(name, 0)
+            assert sent(pool, organisation, [{**started, "subject": customer}]) == (1, 0)
+        with connection.transaction():
+            erased = erase_customer(connection, organisation, row_id("cust", organisation, customer))
+        assert (erased is None) == (customer == "many")
