@@ -27,6 +27,7 @@ from rich.table import Table
 
 from cluster.analytics.rollups import DAY, compute_days, compute_hours, mark_period, measures_sql, span_values
 from cluster.database import bundled, open_pool
+from cluster.database.row_access import OWNER
 from cluster.logs import configure
 from cluster.settings import Settings
 from data_jobs.platform_data.invented_platform import InventedPlatformOptions, invent
@@ -56,7 +57,7 @@ def main() -> int:
         settings = Settings(home=Path(home), log_level="ERROR")
         configure(settings)
         try:
-            with open_pool(settings) as pool:
+            with open_pool(settings, access=OWNER) as pool:
                 return _measure(settings, pool, options, Path(home))
         finally:
             bundled.stop(settings)

@@ -36,6 +36,7 @@ from benchmarks.given_vectors_rows import FORMATS, ORGANISATION, bad_rows, encod
 from benchmarks.given_vectors_worker import LEASE_S
 from cluster.blobs import open_blob_store
 from cluster.database import bundled, open_pool
+from cluster.database.row_access import OWNER
 from cluster.documents.chunks.binary_copy import END, HEADER
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.files import create_file
@@ -72,7 +73,7 @@ def main() -> int:
         # A short lease lets another worker continue soon after a kill.
         settings = Settings(home=Path(home), log_level="ERROR", lease_s=LEASE_S)
         try:
-            with open_pool(settings) as pool:
+            with open_pool(settings, access=OWNER) as pool:
                 Bench(settings, pool, options).run()
         finally:
             bundled.stop(settings)

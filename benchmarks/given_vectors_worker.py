@@ -10,6 +10,7 @@ from typing import Any
 
 from cluster.blobs import open_blob_store
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.indexing import ChunkIndex
 from cluster.documents.vector_stores.stores import VectorStore
@@ -45,7 +46,7 @@ class NoModel:
 async def work(home: Path, without_index: bool) -> None:
     """Run jobs."""
     settings = Settings(home=home, log_level="ERROR", lease_s=LEASE_S)
-    with open_pool(settings) as pool:
+    with open_pool(settings, access=OWNER) as pool:
         consumer = Consumer(settings, kinds={}, name="bench")
         indexes = (WithoutApproximateIndex if without_index else ChunkIndexes)(settings, pool)
         resources = Resources(

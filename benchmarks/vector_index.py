@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.database import bundled, open_pool
+from cluster.database.row_access import OWNER
 from cluster.documents.chunks.bulk_load import bulk_load
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.chunks.chunk_rows import ChunkRecord
@@ -62,7 +63,7 @@ def main() -> int:
         os.chmod(home, 0o755)  # the bundled Postgres runs as another user when we are root
         settings = Settings(home=Path(home), log_level="WARNING")
         try:
-            with open_pool(settings) as pool:
+            with open_pool(settings, access=OWNER) as pool:
                 index = open_chunk_index(settings, pool)
                 Console().print(writing(index, pool, arguments.written, arguments.rounds))
                 Console().print(searching(index, arguments.rows, arguments.queries))

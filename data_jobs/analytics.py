@@ -18,6 +18,7 @@ from rich.console import Console
 from cluster.analytics.rollups import compute_days, mark_period, organisations
 from cluster.command import run
 from cluster.database import open_pool, translated
+from cluster.database.row_access import ALL
 from cluster.errors import InvalidInput
 from cluster.organisations.rows import get_organisation
 from cluster.settings import Settings
@@ -34,7 +35,7 @@ def _backfill(settings: Settings, options: argparse.Namespace, console: Console)
     begin, end = _utc(options.begin), min(_utc(options.end), datetime.now(UTC))
     if begin >= end:
         raise InvalidInput("--from must be before --to, and in the past")
-    with closing(open_pool(settings)) as pool:
+    with closing(open_pool(settings, access=ALL)) as pool:
         with translated(), pool.connection() as connection:
             if options.organisation is None:
                 found = organisations(connection)

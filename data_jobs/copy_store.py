@@ -21,7 +21,7 @@ import numpy as np
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.database import open_pool, translated
+from cluster.database import open_pool, organisation_access, translated
 from cluster.documents.chunks.chunk_copies import Difference, compare, some_ids, vectors_of
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.copies import count_documents
@@ -56,7 +56,7 @@ def copy_store(settings: Settings, first: str, second: str, *, index: str | None
         InvalidInput: both names mean the same store, or no index has the name ``index``.
         Retryable: the database or an index stayed unavailable. The next run continues the copy.
     """
-    with open_pool(settings) as pool:
+    with open_pool(settings, access=organisation_access(settings.organisation)) as pool:
         indexes = ChunkIndexes(settings, pool)
         with translated(), pool.connection() as connection:
             source = stores.find_store(connection, settings.organisation, first)

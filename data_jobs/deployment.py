@@ -25,7 +25,7 @@ from ray.serve.handle import DeploymentHandle
 
 from cluster.blobs import open_blob_store
 from cluster.budgets.reservations import BatchHolder
-from cluster.database import translated
+from cluster.database import for_all_organisations, translated
 from cluster.deploy.loopback import keep_to_loopback
 from cluster.deploy.model_deployments import (
     APPLICATION,
@@ -157,7 +157,11 @@ class Worker:
             self._thread.join(STOP_S)
 
     def _waiting(self) -> dict[str, float]:
-        with translated(), process_resources.pool(self._settings).connection() as connection:
+        with (
+            for_all_organisations(),
+            translated(),
+            process_resources.pool(self._settings).connection() as connection,
+        ):
             backlog = jobs.read_backlog(connection)
         return {
             "waiting": float(backlog.jobs),
@@ -202,7 +206,11 @@ class Worker:
             parsers.close()
 
     def _create_system_schedules(self) -> None:
-        with translated(), process_resources.pool(self._settings).connection() as connection:
+        with (
+            for_all_organisations(),
+            translated(),
+            process_resources.pool(self._settings).connection() as connection,
+        ):
             create_system_schedules(connection)
 
 

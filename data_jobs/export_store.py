@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 
-from cluster.database import open_pool, translated
+from cluster.database import open_pool, organisation_access, translated
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.file_names import shown_name
 from cluster.documents.vector_stores.stores import find_store
@@ -37,7 +37,7 @@ def export_store(settings: Settings, name: str, location: str) -> Summary:
         Conflict: the settings do not name the index of the store.
         Retryable: the database or the index does not answer. No file was written.
     """
-    with open_pool(settings) as pool:
+    with open_pool(settings, access=organisation_access(settings.organisation)) as pool:
         indexes = ChunkIndexes(settings, pool)
         with translated(), pool.connection() as connection:
             store = find_store(connection, settings.organisation, name)

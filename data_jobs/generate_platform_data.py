@@ -21,7 +21,7 @@ from psycopg_pool import ConnectionPool
 from rich.console import Console
 
 from cluster.command import run
-from cluster.database import open_pool, translated
+from cluster.database import open_pool, organisation_access, translated
 from cluster.errors import InvalidInput
 from cluster.organisations.rows import get_organisation
 from cluster.settings import Settings
@@ -72,7 +72,7 @@ def _generate(settings: Settings, options: argparse.Namespace, console: Console)
     platform = invent(wanted)
     if options.output is None:
         organisation = options.organisation or settings.organisation
-        with closing(open_pool(settings)) as pool:
+        with closing(open_pool(settings, access=organisation_access(organisation))) as pool:
             with translated(), pool.connection() as connection:
                 get_organisation(connection, organisation)
             _insert(pool, platform, organisation, console)

@@ -27,7 +27,7 @@ from rich.console import Console
 
 from cluster.blobs import Blob, open_blob_store
 from cluster.command import EXIT_FAILED, EXIT_USAGE, run
-from cluster.database import open_pool, translated
+from cluster.database import open_pool, organisation_access, translated
 from cluster.documents.file_names import shown_name
 from cluster.documents.files import LIFETIMES_S, create_file, require_blob
 from cluster.errors import InvalidInput, Permanent, Unavailable
@@ -62,7 +62,7 @@ def _import(settings: Settings, options: argparse.Namespace, console: Console) -
         console.print("name either a path or --file-id", markup=False)
         return EXIT_USAGE
     organisation = options.organisation or settings.organisation
-    with closing(open_pool(settings)) as pool:
+    with closing(open_pool(settings, access=organisation_access(organisation))) as pool:
         try:
             with translated(), pool.connection() as connection:
                 get_organisation(connection, organisation)

@@ -15,7 +15,7 @@ from functools import partial
 import structlog
 from psycopg import Connection
 
-from cluster.database import open_pool, translated
+from cluster.database import open_pool, organisation_access, translated
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.file_names import shown_name
 from cluster.documents.vector_stores import stores
@@ -52,7 +52,10 @@ def import_store(settings: Settings, location: str, name: str, *, index: str | N
             index than ``index``.
         Retryable: the database or the index stayed unavailable. The next run continues the import.
     """
-    with StoreFileReader(location) as file, open_pool(settings) as pool:
+    with (
+        StoreFileReader(location) as file,
+        open_pool(settings, access=organisation_access(settings.organisation)) as pool,
+    ):
         indexes = ChunkIndexes(settings, pool)
         prepare_index(pool, indexes, settings, name, file.fingerprint, index=index)
         with translated(), pool.connection() as connection:

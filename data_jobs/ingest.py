@@ -25,7 +25,7 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.exceptions import RayError
 
 from cluster.command import read_settings
-from cluster.database import open_pool, translated
+from cluster.database import open_pool, organisation_access, translated
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.file_names import shown_name
 from cluster.documents.vector_stores import stores
@@ -162,7 +162,7 @@ def ingest(
         Misconfigured: a provider refuses the key, the model, the account or a batch.
         Retryable: the database, the provider or the pipeline failed. The next run continues.
     """
-    with open_pool(settings) as pool:
+    with open_pool(settings, access=organisation_access(settings.organisation)) as pool:
         indexes = ChunkIndexes(settings, pool)
         with translated(), pool.connection() as connection:
             ensure_organisation(connection, settings.organisation)

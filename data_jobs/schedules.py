@@ -27,6 +27,7 @@ from rich.table import Table
 from cluster.command import EXIT_USAGE, run
 from cluster.database import open_pool, translated
 from cluster.database.paging import PageRequest
+from cluster.database.row_access import ALL
 from cluster.errors import InvalidInput
 from cluster.jobs.jobs import SYSTEM, PriorityClass
 from cluster.jobs.schedules import schedules
@@ -68,7 +69,7 @@ def _in_database(settings: Settings, options: argparse.Namespace) -> int:
     options.organisation = options.organisation or settings.organisation
     with (
         acting_as(command_user()),
-        closing(open_pool(settings)) as pool,
+        closing(open_pool(settings, access=ALL)) as pool,
         translated(),
         pool.connection() as connection,
     ):

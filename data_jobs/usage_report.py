@@ -26,7 +26,8 @@ from rich.markup import escape
 from cluster.analytics.rollups import compute_days
 from cluster.blobs import BlobStore, open_blob_store
 from cluster.command import EXIT_FAILED, run
-from cluster.database import open_pool, translated
+from cluster.database import open_pool, organisation_access, translated
+from cluster.database.row_access import ALL
 from cluster.organisations.caller import acting_as, command_user
 from cluster.settings import Settings
 from cluster.usage_reports.exact import plain
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _make(settings: Settings, options: argparse.Namespace, console: Console) -> int:
-    with acting_as(command_user()), closing(open_pool(settings)) as pool, translated():
+    access = ALL if options.all else organisation_access(options.organisation or settings.organisation)
+    with acting_as(command_user()), closing(open_pool(settings, access=access)) as pool, translated():
         maker = ReportMaker(
             opener=partial(_transaction, pool),
             blobs=open_blob_store(settings),

@@ -23,7 +23,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from cluster.blobs import open_blob_store
 from cluster.budgets.reservations import HeldReservation, release_held
-from cluster.database import connect, open_pool, revive, translated
+from cluster.database import connect, for_all_organisations, open_pool, revive, translated
 from cluster.database.shortages import announced
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes, require_index
 from cluster.documents.vector_stores.stores import VectorStore
@@ -233,7 +233,8 @@ class Service:
         """Return what the work reads; None if the database does not answer or is not open yet."""
         try:
             if self._pool is not None:
-                with translated(), self._pool.connection(timeout=SHORTAGE_QUERY_TIMEOUT_S) as connection:
+                opened = self._pool.connection(timeout=SHORTAGE_QUERY_TIMEOUT_S)
+                with for_all_organisations(), translated(), opened as connection:
                     return work(connection)
         except Retryable as exc:
             log.warning("metrics_not_known", reason=str(exc))
@@ -321,7 +322,8 @@ class Service:
             record_usage(connection, events)
             release_held(connection, held)
 
-        self._transact(write)
+        with for_all_organisations():  # a thread of the replica writes the usage of all its requests
+            self._transact(write)
         if held:
             self.budgets.returned(held)
 

@@ -17,6 +17,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import bundled, open_pool
+from cluster.database.row_access import OWNER
 from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import RAY_PORTS, RAY_WORKER_PORTS, Settings
 from tests.keys_in_output import assert_no_key, pytest_runtest_makereport  # noqa: F401  a hook
@@ -104,7 +105,7 @@ def settings(new_home: NewHome) -> Settings:
 @pytest.fixture(scope="session")
 def pool(settings: Settings) -> Iterator[ConnectionPool]:
     """Connections to the shared cluster's Postgres, with the schema."""
-    pool = open_pool(settings)
+    pool = open_pool(settings, access=OWNER)
     yield pool
     pool.close()
 

@@ -28,3 +28,5 @@ def own_database(settings: Settings, url: str) -> Iterator[Settings]:
     finally:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+            for role in ("all_organisations", "application"):  # roles belong to the server
+                connection.execute(SQL("DROP ROLE IF EXISTS {}").format(Identifier(f"{name}_{role}")))

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from benchmarks.batches.batch_run import ENDED, ENDPOINT, MODEL, POLL_S, WORKERS, BatchRun, done, new_texts
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.engines import Registry, open_tokeniser
 from cluster.local import ray_head
 from cluster.local.environment import MARK
@@ -100,7 +101,7 @@ def _check(run: BatchRun, batch: Batch) -> list[tuple[str, str, str]]:
     tokeniser = open_tokeniser(Registry(run.settings).default)
     tokens = int((tokeniser.count([asked[id] for id in in_output]) + tokeniser.special_tokens).sum())
     in_answers = sum(line["response"]["body"]["usage"]["total_tokens"] for line in output)
-    with open_pool(run.settings) as pool, pool.connection() as connection:
+    with open_pool(run.settings, access=OWNER) as pool, pool.connection() as connection:
         query = "SELECT coalesce(sum(quantity), 0)::bigint FROM usage_events"
         query += " WHERE job = %s AND model = %s AND unit = 'tokens'"
         (recorded,) = connection.execute(query, [batch.to_dict()["job_id"], MODEL]).fetchone() or (0,)

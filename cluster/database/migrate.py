@@ -17,7 +17,7 @@ import psycopg
 import structlog
 from psycopg import Connection
 
-from cluster.database import queue_schema
+from cluster.database import queue_schema, row_security
 from cluster.database.errors import translated
 from cluster.errors import Conflict, Misconfigured
 
@@ -103,6 +103,10 @@ def migrate(url: str) -> list[str]:
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
                 for table in _unguarded(connection):
                     connection.execute("SELECT refuse_rows_of_deleted_organisations(%s::regclass)", [table])
+        if row_security.incomplete(connection):
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+                row_security.complete(connection)
         _check_pgvector(connection)
     for name in done:
         log.info("migration_applied", migration=name)

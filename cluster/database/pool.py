@@ -16,6 +16,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from cluster.database import bundled
 from cluster.database.errors import translated
 from cluster.database.migrate import migrate
+from cluster.database.row_access import NOTHING, RowAccess, for_all_organisations
+from cluster.database.scoped_connection import ScopedConnection
 from cluster.settings import Settings
 
 T = TypeVar("T")
@@ -63,20 +65,21 @@ class ExplainingPool(ConnectionPool):
 
 
 def in_one_transaction(settings: Settings, work: Callable[[psycopg.Connection[Any]], T]) -> T:
-    """Do the work in one transaction, for a command that needs the database once.
+    """Do the operator's work in one transaction that reaches all organisations, for a command that needs the
+    database once.
 
     Raises:
         ClusterError: the database cannot be opened or does not answer, or the work raises this error.
     """
     pool = open_pool(settings)
     try:
-        with translated(), pool.connection() as connection:
+        with for_all_organisations(), translated(), pool.connection() as connection:
             return work(connection)
     finally:
         pool.close()
 
 
-def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
+def open_pool(settings: Settings, *, reviving: bool = False, access: RowAccess = NOTHING) -> ConnectionPool:
     """Open a pool of connections to the database that the settings name.
 
     The function starts the bundled server if needed, and applies missing migrations.
@@ -87,6 +90,7 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
         settings: the database's URL and the size of the pool.
         reviving: True to restart the bundled server as soon as a caller finds a dead connection. If False,
             the pool never restarts the server; see ``revive``.
+        access: the rows that a statement reaches in a context without a row access (``row_access``).
 
     Raises:
         Unavailable: the database does not answer.
@@ -97,7 +101,7 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
 
     def check(connection: psycopg.Connection[Any]) -> None:
         try:
-            ConnectionPool.check_connection(connection)
+            _check_connection(connection)
         except psycopg.Error:
             if reviving:
                 database_url(settings)
@@ -109,7 +113,7 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
     pool = ExplainingPool(
         # Called for each connection, because a restarted bundled server may listen on another port.
         lambda: _current_url(settings),
-        connection_class=_connections(lambda refusal: setattr(pool, "refusal", refusal)),
+        connection_class=_connections(lambda refusal: setattr(pool, "refusal", refusal), access),
         kwargs=CONNECTION,
         min_size=1,
         max_size=settings.database_pool_size,
@@ -128,14 +132,26 @@ def open_pool(settings: Settings, *, reviving: bool = False) -> ConnectionPool:
 
 
 def connect(settings: Settings) -> psycopg.Connection[Any]:
-    """Open one connection outside any pool, in autocommit mode. Start no server and migrate nothing."""
-    return psycopg.connect(_current_url(settings), autocommit=True, **CONNECTION)  # type: ignore[arg-type]
+    """Open one connection outside any pool, in autocommit mode. Start no server and migrate nothing.
+
+    Each statement has the row access of its context, like the statements of a pool.
+    """
+    connection = ScopedConnection.connect(_current_url(settings), autocommit=True, **CONNECTION)  # type: ignore[arg-type]
+    connection.find_roles()
+    return connection
 
 
-def _connections(report: Callable[[str | None], object]) -> type[psycopg.Connection[Any]]:
-    """Return a connection class that reports each attempt to connect: None, or the server's error text."""
+def _connections(report: Callable[[str | None], object], access: RowAccess) -> type[ScopedConnection]:
+    """Return a connection class that reports each attempt to connect: None, or the server's error text.
 
-    class ReportingConnection(psycopg.Connection[Any]):
+    Args:
+        report: called after each attempt.
+        access: the row access in a context that has none.
+    """
+
+    class ReportingConnection(ScopedConnection):
+        default_access = access
+
         @classmethod
         def connect(cls, *args: Any, **kwargs: Any) -> Any:
             try:
@@ -207,7 +223,18 @@ def _current_url(settings: Settings) -> str:
     return settings.database_url.get_secret_value() if settings.database_url else bundled.url(settings)
 
 
+def _check_connection(connection: psycopg.Connection[Any]) -> None:
+    assert isinstance(connection, ScopedConnection)
+    connection.checking = True
+    try:
+        ConnectionPool.check_connection(connection)
+    finally:
+        connection.checking = False
+
+
 def _configure(connection: psycopg.Connection[Any]) -> None:
+    assert isinstance(connection, ScopedConnection)
+    connection.find_roles()
     register_vector(connection)
     # With this setting, a filtered search reads the HNSW graph until it has k rows. This raises recall@10
     # from 0.39 to 0.997.

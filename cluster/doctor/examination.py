@@ -10,6 +10,7 @@ from dataclasses import replace
 import structlog
 
 from cluster.database import open_pool, translated
+from cluster.database.row_access import ALL
 from cluster.doctor import parts
 from cluster.doctor.ailment import Ailment, Case, Patient
 from cluster.doctor.analytics_ailments import ROLLUPS
@@ -23,7 +24,7 @@ from cluster.doctor.report import Finding, HealthReport
 from cluster.doctor.report_ailments import REPORTS
 from cluster.doctor.secret_ailments import SECRETS
 from cluster.doctor.setting_ailments import INDEXES, MODELS
-from cluster.doctor.table_ailments import MISCOUNTED, UNCOUNTED, WITHOUT_INDEX
+from cluster.doctor.table_ailments import MISCOUNTED, UNCOUNTED, UNPROTECTED, WITHOUT_INDEX
 from cluster.errors import ClusterError
 from cluster.settings import Settings
 
@@ -33,7 +34,7 @@ log = structlog.get_logger(__name__)
 #: queues the work on files and documents.
 AILMENTS = (
     *(LEASE, ENTRY, TURN, FILES_IN_PROGRESS),
-    *(CHUNKS, DOCUMENTS, MISSING, ORPHANS, WORDS, UNCOUNTED, WITHOUT_INDEX, MISCOUNTED),
+    *(CHUNKS, DOCUMENTS, MISSING, ORPHANS, WORDS, UNCOUNTED, UNPROTECTED, WITHOUT_INDEX, MISCOUNTED),
     *(FILES, BLOBS, REPORTS, SECRETS),
     *(MODELS, INDEXES, PROVIDER_BATCHES, ROLLUPS),
 )
@@ -52,7 +53,7 @@ def examine(settings: Settings, *, mend: bool = False) -> HealthReport:
         return HealthReport(
             parts=[database, blobs, *others], findings=[]
         )  # without the database, there is no data to examine
-    pool = open_pool(settings)
+    pool = open_pool(settings, access=ALL)
     try:
         with translated(), pool.connection() as connection:
             queues, room = parts.queues(settings, connection), parts.room(connection)

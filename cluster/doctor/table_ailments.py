@@ -4,7 +4,7 @@ wrong counts of stored vectors.
 
 from collections.abc import Sequence
 
-from cluster.database import translated
+from cluster.database import as_owner, row_security, translated
 from cluster.doctor.ailment import SQL, Ailment, Case, Patient
 from cluster.documents.chunks.change_counters import count_changes, uncounted_collections
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
@@ -43,6 +43,17 @@ def _stores_of(patient: Patient, collections: Sequence[str]) -> list[Case]:
         return [Case(organisation=organisation, id=store) for organisation, store in rows]
 
 
+def _unprotected(patient: Patient) -> list[Case]:
+    with translated(), patient.pool.connection() as connection:
+        return [Case(organisation="all", id=table) for table in row_security.without_policies(connection)]
+
+
+def _protect(patient: Patient, cases: Sequence[Case]) -> None:
+    del cases
+    with as_owner(), translated(), patient.pool.connection() as connection:
+        row_security.complete(connection)
+
+
 def _count(patient: Patient, cases: Sequence[Case]) -> None:
     del cases
     count_changes(patient.pool)
@@ -60,6 +71,15 @@ UNCOUNTED = Ailment(
     remedy="counts the changes from now on; workers do so too, every ten minutes",
     find=_uncounted,
     mend=_count,
+)
+UNPROTECTED = Ailment(
+    name="tables_without_row_level_security",
+    says="tables with rows of organisations have no row-level security, so only the conditions of the "
+    "queries keep organisations apart; the log-in of CLUSTER_DATABASE_URL may lack a privilege "
+    "(docs/security.md, Row-level security)",
+    remedy="adds what the log-in may add; an administrator of the database has to do the rest",
+    find=_unprotected,
+    mend=_protect,
 )
 WITHOUT_INDEX = Ailment(
     name="stores_without_approximate_index",

@@ -24,7 +24,7 @@ import structlog
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.database import translated
+from cluster.database import for_all_organisations, translated
 from cluster.errors import BudgetExceeded, LeaseLost, Retryable
 from cluster.jobs import attempts, queue_tables
 from cluster.jobs.jobs import BUDGET_EXCEEDED, CANCELLED, INTERNAL_ERROR, Job
@@ -54,8 +54,9 @@ class CommandJob:
     ) -> None:
         self._pool, self._lease_s = pool, lease_s
         worker = f"{gethostname()}-{os.getpid()}"
-        with translated(), pool.connection() as connection:
+        with for_all_organisations(), translated(), pool.connection() as connection:
             rescue_commands(connection, lease_s=lease_s)
+        with translated(), pool.connection() as connection:
             self._job = attempts.begin_command(connection, organisation, request, worker=worker)
         self.id = self._job.id
         #: The result of the job, as JSON values. The block sets it.

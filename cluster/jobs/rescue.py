@@ -20,6 +20,7 @@ from psycopg import Connection
 
 from cluster.database.pool import APPLICATION
 from cluster.database.queries import queries
+from cluster.database.scoped_connection import owner_within
 from cluster.jobs import queue_tables
 from cluster.jobs.attempts import end_lost
 from cluster.jobs.jobs import Job, PriorityClass
@@ -65,7 +66,9 @@ def rescue(connection: Connection[Any], *, lease_s: float, patient: bool = False
     if not _alone(connection):
         return Rescued()
     values = {"lease_s": lease_s, "application": APPLICATION}
-    for (ended,) in connection.execute(SQL["end_silent_transactions"], values).fetchall():
+    with owner_within(connection):  # only the log-in role may see and end the sessions of other processes
+        silent = connection.execute(SQL["end_silent_transactions"], values).fetchall()
+    for (ended,) in silent:
         log.warning("silent_transaction_ended", ended=ended)  # the next round can lock its rows
     if patient and connection.execute(
         SQL["round"], {"lease_s": lease_s, "gap_s": GAP * lease_s}

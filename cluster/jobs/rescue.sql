@@ -5,7 +5,7 @@ RETURNING patient_until > now();
 
 -- name: end_silent_transactions  whose process stopped in the middle of a statement (COPY, a pipeline); no timeout ends those
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND usename = current_user AND application_name = %(application)s
+WHERE datname = current_database() AND usename = session_user AND application_name = %(application)s
     AND state = 'active' AND wait_event = 'ClientRead' AND query_start < clock_timestamp() - make_interval(secs => %(lease_s)s);
 
 -- name: alone  one rescuer at a time

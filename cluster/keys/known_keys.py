@@ -26,7 +26,7 @@ import psycopg
 import structlog
 from psycopg import Connection
 
-from cluster.database import connect
+from cluster.database import connect, for_all_organisations
 from cluster.errors import ClusterError, NotAuthenticated, NotFound, Unavailable
 from cluster.keys.key_text import hash_of, may_be_a_key
 from cluster.keys.known_access import NOTHING_KNOWN, SQL, KnownAccess, KnownKey, with_changes
@@ -251,6 +251,10 @@ class KnownKeys:
         return self._known
 
     def _poll(self) -> None:
+        with for_all_organisations():
+            self._poll_keys()
+
+    def _poll_keys(self) -> None:
         connection: Connection[Any] | None = None
         failing = False
         while not self._stop.is_set():

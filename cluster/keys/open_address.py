@@ -8,7 +8,7 @@ Serve.
 
 import psycopg
 
-from cluster.database import connect
+from cluster.database import connect, for_all_organisations
 from cluster.errors import Misconfigured, Unavailable
 from cluster.keys.api_keys import any_working_key
 from cluster.settings import Settings, is_loopback
@@ -29,7 +29,7 @@ def require_key(settings: Settings, host: str) -> None:
         "host: 127.0.0.1 (CLUSTER_API_HOST)"
     )
     try:
-        with connect(settings) as connection:
+        with for_all_organisations(), connect(settings) as connection:
             if any_working_key(connection):
                 return
     except psycopg.errors.UndefinedTable:  # a new database has no tables, so there is no key

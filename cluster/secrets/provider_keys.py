@@ -15,7 +15,7 @@ from psycopg import Connection, IntegrityError
 from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
-from cluster.database import translated
+from cluster.database import for_organisation, translated
 from cluster.database.queries import queries
 from cluster.errors import InvalidInput, Misconfigured, NotFound
 from cluster.secrets.cipher import SecretCipher, decrypts, open_cipher
@@ -65,7 +65,7 @@ def find_key(
         Misconfigured: the organisation has a key that the setting cannot decrypt.
         Unavailable: the database does not answer.
     """
-    with translated(), pool.connection() as connection:
+    with for_organisation(organisation), translated(), pool.connection() as connection:
         row = connection.execute(SQL["find"], {"organisation": organisation, "provider": provider}).fetchone()
     if row is not None:
         return open_cipher(secret_key).decrypt(row[0], organisation, provider)

@@ -6,7 +6,7 @@ from functools import cache
 
 from psycopg_pool import ConnectionPool
 
-from cluster.database import open_pool
+from cluster.database import open_pool, organisation_access
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.engines import Fingerprint, Registry, Tokeniser, open_tokeniser
 from cluster.logs import configure
@@ -41,8 +41,10 @@ def special_tokens(settings: Settings, fingerprint: Fingerprint) -> int:
 
 @cache
 def pool(settings: Settings) -> ConnectionPool:
-    """Return the pool of connections to the database."""
-    return open_pool(settings, reviving=True)
+    """Return the pool of connections to the database. Without another row access, a connection reaches the
+    rows of the settings' organisation.
+    """
+    return open_pool(settings, reviving=True, access=organisation_access(settings.organisation))
 
 
 @cache

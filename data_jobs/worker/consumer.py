@@ -17,7 +17,6 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -27,7 +26,9 @@ from procrastinate import App, JobContext
 from procrastinate.job_context import AbortReason
 from procrastinate.worker import Worker
 
-from cluster.database import CONNECTION, database_url, open_pool
+from cluster.database import CONNECTION, database_url, for_all_organisations, open_pool
+from cluster.database.row_access import ContextThreads
+from cluster.database.scoped_connection import take_role_of_all
 from cluster.errors import ClusterError
 from cluster.jobs import attempts
 from cluster.jobs.jobs import Job, PriorityClass
@@ -100,7 +101,7 @@ class Consumer:
         }
         slots = sum(self._slots.values())
         #: Two threads for each slot: one thread does the work, and the other thread records the progress.
-        self.threads = ThreadPoolExecutor(2 * slots + 4, thread_name_prefix="job")
+        self.threads = ContextThreads(2 * slots + 4, thread_name_prefix="job")
         self._workers: list[Worker] = []
         self._stopping = asyncio.Event()
         self._lost = asyncio.Event()
@@ -122,7 +123,11 @@ class Consumer:
         self._registered: list[int] = []
 
     async def run(self) -> None:
-        """Take jobs and run them until ``stop`` is called."""
+        """Take jobs of all organisations and run them until ``stop`` is called."""
+        with for_all_organisations():
+            await self._run()
+
+    async def _run(self) -> None:
         failures = 0
         while not self._stopping.is_set():
             started, short = asyncio.get_running_loop().time(), None
@@ -244,12 +249,8 @@ class Consumer:
         # With the options of the cluster's pool, the loss of the host of the database is noticed within half
         # a minute, not after 15 minutes.
         named = {**CONNECTION, "application_name": self._name}
-        how: dict[str, Any] = {
-            "min_size": 1,
-            "max_size": CONNECTIONS,
-            "timeout": CONNECTION_TIMEOUT_S,
-            "kwargs": named,
-        }
+        how: dict[str, Any] = {"kwargs": named, "configure": take_role_of_all}
+        how |= {"min_size": 1, "max_size": CONNECTIONS, "timeout": CONNECTION_TIMEOUT_S}
         app = App(connector=PatientConnector(self.shortages, self._lost.set, conninfo=url, **how))
         app.task(name=TAKE_TURN, pass_context=True)(self._take_turn)
         return app

@@ -10,15 +10,17 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 import structlog
 from psycopg_pool import ConnectionPool
 
+from cluster.database import for_all_organisations, for_organisation
 from cluster.errors import LeaseLost, Retryable, Shortage
 from cluster.jobs import attempts
-from cluster.jobs.jobs import INTERNAL_ERROR, Job
+from cluster.jobs.jobs import INTERNAL_ERROR, SYSTEM, Job
 from cluster.settings import Settings
 from data_jobs.worker.job_attempt import (
     DatabaseLost,
@@ -33,6 +35,13 @@ from data_jobs.worker.stage_errors import StageFailed, TryLater
 log = structlog.get_logger(__name__)
 
 DEADLOCK_ATTEMPTS = 3
+
+
+def _access_of(job: Job) -> AbstractContextManager[None]:
+    """Return the row access of the job: the rows of its organisation. Jobs of the cluster itself, such as
+    upkeep, reach the rows of all organisations; no request can submit such a job.
+    """
+    return for_all_organisations() if job.organisation == SYSTEM else for_organisation(job.organisation)
 
 
 class JobRunner:
@@ -72,7 +81,8 @@ class JobRunner:
         assert self.pool is not None
         attempt = JobAttempt(job, self._settings, self.pool, self._threads, self._shortages)
         try:
-            await self._kinds[job.kind](attempt)
+            with _access_of(job):
+                await self._kinds[job.kind](attempt)
         except asyncio.CancelledError:
             end = attempts.give_back if stopped() else attempts.end_cancelled
             await asyncio.shield(asyncio.ensure_future(self.end(job, end)))

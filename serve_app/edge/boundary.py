@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cluster.database import for_organisation
 from cluster.errors import ClusterError
 from cluster.keys.known_keys import KnownKeys
 from cluster.logs import about
@@ -120,7 +121,12 @@ class Boundary:
                 return
             if caller.rates:
                 answer.rate_headers = partial(self._rate_headers, caller)
-            with acting_as(caller), self._usage.of_request() as answer.usage:
+            confined = not caller.operates
+            with (
+                acting_as(caller),
+                for_organisation(caller.organisation, confined=confined),
+                self._usage.of_request() as answer.usage,
+            ):
                 async with self._admission.admit(caller.organisation, kind=REQUEST) as admitted:
                     await self._answer(_scope_for_routes(scope, headers), receive, answer)
                     if answer.status < HTTPStatus.BAD_REQUEST:

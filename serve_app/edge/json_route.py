@@ -97,7 +97,10 @@ class JsonRoute(APIRoute):
 
         async def handle_json(request: Request) -> Response:
             permissions.check(needed)
-            request = JsonRequest(request)
+            with permissions.row_access(needed):
+                return await answer(JsonRequest(request))
+
+        async def answer(request: JsonRequest) -> Response:
             ignored = request.ignored
             if request.scope["query_string"]:
                 ignored += _query_without_unknown(request, known)

@@ -8,6 +8,9 @@ each request, so every route is checked. A GET needs the scope ``read``, and eve
     check(required("POST", "/v1/embeddings"))      # raises NotPermitted, or returns
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
+from cluster.database import for_all_organisations
 from cluster.errors import NotPermitted
 from cluster.organisations.caller import CallerKind, Scope, current_caller
 
@@ -55,6 +58,16 @@ def required(method: str, path: str) -> str:
     if path.startswith(ADMIN_PATHS):
         return Scope.ADMIN
     return Scope.READ if method == "GET" or path in READING_POSTS else Scope.WRITE
+
+
+def row_access(scope: str) -> AbstractContextManager[None]:
+    """Return the row access of a route with this scope: all organisations for the operator's routes, and the
+    access that the request has already for every other route.
+
+    Raises:
+        NotPermitted: (when the block begins) the caller does not operate the cluster.
+    """
+    return for_all_organisations() if scope == OPERATOR else nullcontext()
 
 
 def check(scope: str) -> None:

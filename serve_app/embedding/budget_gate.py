@@ -28,6 +28,7 @@ from cluster.budgets.reservations import (
     renew,
     reserve,
 )
+from cluster.database import for_organisation
 from cluster.errors import BudgetExceeded, Retryable
 from cluster.organisations.caller import Caller, CallerKind
 from cluster.usage.events import EMBEDDING, REQUEST
@@ -142,7 +143,8 @@ class BudgetGate:
                 owner = waiting[0].owner
                 some = [one for one in waiting[:WORKS_AT_ONCE] if one.owner == owner]
                 waiting[:] = [one for one in waiting if one not in some]
-                await self._answer(organisation, owner, some)
+                with for_organisation(organisation):  # a request of a batch comes without an access
+                    await self._answer(organisation, owner, some)
         finally:
             del self._reserving[organisation]
 
@@ -170,7 +172,8 @@ class BudgetGate:
             await asyncio.sleep(RENEW_S)
             for organisation in {held.organisation for held in self._held.copy()}:
                 call = partial(renew, organisation=organisation, owner=self._owner, lease_s=LEASE_S)
-                with suppress(Retryable):  # the next renewal may come in time
+                # The task has the access of the request that started it, maybe of another organisation.
+                with for_organisation(organisation), suppress(Retryable):  # the next renewal may come in time
                     await self._in_transaction(call)
 
 

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from cluster.blobs import Blob, BlobStore, open_blob_store
 from cluster.database import bundled, open_pool
+from cluster.database.row_access import OWNER
 from cluster.doctor import Finding, HealthReport, PartCheck, examine
 from cluster.documents import documents
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
@@ -63,7 +64,7 @@ def home(new_home: NewHome) -> Settings:
 
 @pytest.fixture(scope="module")
 def its_pool(home: Settings) -> Iterator[ConnectionPool]:
-    pool = open_pool(home)
+    pool = open_pool(home, access=OWNER)
     yield pool
     pool.close()
 

@@ -1,6 +1,7 @@
 """The doctor finds chunk tables that lack triggers or an approximate index, and adds them."""
 
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.doctor.ailment import Ailment, Patient
-from cluster.doctor.table_ailments import MISCOUNTED, UNCOUNTED, WITHOUT_INDEX
+from cluster.doctor.table_ailments import MISCOUNTED, UNCOUNTED, UNPROTECTED, WITHOUT_INDEX
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.vector_stores import stores
@@ -115,3 +116,19 @@ def test_a_wrong_count_of_vectors_is_counted_again(
     assert found() == []
     quota = "SELECT vectors_limit, vectors FROM vector_quotas WHERE organisation = %s"
     assert connection.execute(quota, [owner]).fetchone() == (ROWS + 5, ROWS + 2)
+
+
+def test_a_table_without_row_level_security_is_found_and_gets_its_policies(
+    patient: Patient, connection: Connection[Any]
+) -> None:
+    def found() -> list[str]:
+        return [case.id for case in UNPROTECTED.find(patient)]
+
+    name = f"made_by_hand_{uuid4().hex[:8]}"
+    connection.execute(f"CREATE TABLE {name} (organisation text NOT NULL)")
+    try:
+        assert name in found()
+        UNPROTECTED.mend(patient, UNPROTECTED.find(patient))
+        assert name not in found()
+    finally:
+        connection.execute(f"DROP TABLE {name}")

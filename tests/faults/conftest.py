@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.settings.indexes import PINECONE, IndexSource
 from cluster.settings.values import Table
 from tests import folder_index
@@ -65,7 +66,7 @@ def home(new_home: NewHome, pinecone: PineconeServer) -> Iterator[Home]:
         "indexes": Table({SIMULATED: IndexSource(kind=PINECONE, **limited)}),
     }
     settings = new_home("faults").model_copy(update=ours)
-    pool = open_pool(settings)
+    pool = open_pool(settings, access=OWNER)
     yield Home(settings, pool)
     pool.close()
 

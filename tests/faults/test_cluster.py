@@ -16,6 +16,7 @@ import pytest
 from openai import APIConnectionError, InternalServerError, OpenAI
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.documents.files import get_file
 from cluster.documents.vector_stores.stores import get_store
 from cluster.local import ray_head
@@ -117,7 +118,7 @@ class Load:
 @pytest.fixture(scope="module")
 def cluster(running_cluster: RunningCluster) -> Iterator[Cluster]:
     """The running cluster, with a pool of connections."""
-    with open_pool(running_cluster.settings) as pool:
+    with open_pool(running_cluster.settings, access=OWNER) as pool:
         yield Cluster(Home(running_cluster.settings, pool))
 
 

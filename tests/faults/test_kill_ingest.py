@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.vector_stores.stores import find_store
 from cluster.engines import Registry, open_engine
@@ -62,7 +63,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def vectors_of(settings: Settings) -> Vectors:
     """Chunk id -> vector of every stored chunk."""
-    with open_pool(settings) as pool:
+    with open_pool(settings, access=OWNER) as pool:
         with pool.connection() as connection:
             store = find_store(connection, settings.organisation, "faults")
         rows = open_chunk_index(settings, pool).scan(
@@ -74,7 +75,7 @@ def vectors_of(settings: Settings) -> Vectors:
 def vectors_wanted(settings: Settings, folder: Path) -> Vectors:
     """Chunk id -> vector, computed by the stages alone: without Ray and without a database."""
     engine, wanted = open_engine(Registry(settings).default), {}
-    with open_pool(settings) as pool, pool.connection() as connection:
+    with open_pool(settings, access=OWNER) as pool, pool.connection() as connection:
         store = find_store(connection, settings.organisation, "faults")
     for path in folder.iterdir():
         document = document_id(store.organisation, store.id, path.as_uri())
@@ -113,7 +114,7 @@ def descendants(driver: psutil.Process) -> list[psutil.Process]:
 
 def written(settings: Settings) -> int:
     """Number of documents recorded so far."""
-    with open_pool(settings) as pool, pool.connection() as connection:
+    with open_pool(settings, access=OWNER) as pool, pool.connection() as connection:
         row = connection.execute("SELECT count(*) FROM documents").fetchone()
     return row[0] if row else 0
 
@@ -129,7 +130,7 @@ def test_after_a_kill_this_run_or_the_next_one_stores_every_chunk_once(
     tmp_path: Path,
 ) -> None:
     settings = new_home("disturbed")
-    open_pool(settings).close()
+    open_pool(settings, access=OWNER).close()
     output = tmp_path / "output"
     with output.open("wb") as file:
         driver = psutil.Popen(command(folder), env=environment(settings), stdout=file, stderr=file)
@@ -146,7 +147,7 @@ def test_after_a_kill_this_run_or_the_next_one_stores_every_chunk_once(
     if not succeeded:
         again = subprocess.run(command(folder), env=environment(settings), capture_output=True, text=True)
         assert again.returncode == 0, again.stderr
-    with open_pool(settings) as pool, pool.connection() as connection:
+    with open_pool(settings, access=OWNER) as pool, pool.connection() as connection:
         states = [state for (state,) in connection.execute("SELECT state FROM jobs ORDER BY created_at")]
     assert states == (["succeeded"] if succeeded else ["failed", "succeeded"])
     after, wanted = vectors_of(settings), vectors_wanted(settings, folder)

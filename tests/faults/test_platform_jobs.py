@@ -18,6 +18,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.blobs import open_blob_store
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.documents.organisation_deletion import remaining, request_deletion
 from cluster.jobs.jobs import SYSTEM, Job, JobState, get_job
 from cluster.local.environment import settings_variables
@@ -67,7 +68,7 @@ def own(settings: Settings, database_url: str) -> Iterator[Settings]:
 @pytest.fixture(scope="module")
 def own_pool(own: Settings) -> Iterator[ConnectionPool]:
     """Connections to that database."""
-    pool = open_pool(own)
+    pool = open_pool(own, access=OWNER)
     yield pool
     pool.close()
 

@@ -24,6 +24,7 @@ from psycopg import Connection
 from cluster.blobs import open_blob_store
 from cluster.budgets.reservations import BatchHolder
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.engines import Engine, Registry, open_engine
@@ -168,7 +169,7 @@ async def main(name: str) -> None:
     limits.LEASE_S = LEASE_S
     settings = Settings()
     configure(settings)
-    pool = open_pool(settings)
+    pool = open_pool(settings, access=OWNER)
     indexes = ChunkIndexes(settings, pool)
     consumer = Consumer(settings, kinds=KINDS, name=f"{name}-{os.getpid()}")
     parsers = Parsers(settings, consumer.threads, 2)

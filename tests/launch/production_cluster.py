@@ -21,6 +21,7 @@ import psutil
 import yaml
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.local import application
 from cluster.local.addresses import LOOPBACK, RAY_LISTENERS, ports_of, request
 from cluster.local.environment import MARK, head_environment
@@ -123,7 +124,7 @@ def production(settings: Settings) -> Iterator[Production]:
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "4",
         "RAY_metrics_report_interval_ms": "1000",
     }
-    open_pool(settings).close()  # starts Postgres, which is no child of Ray's head
+    open_pool(settings, access=OWNER).close()  # starts Postgres, which is no child of Ray's head
     log = (folder / "head.log").open("w")
     head = subprocess.Popen(
         ["bash", "-c", f"set -a; . {DEPLOY / 'ray.env'}; set +a; exec {' '.join(_start(settings, folder))}"],

@@ -13,7 +13,7 @@ import structlog
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.database import translated
+from cluster.database import as_owner, translated
 from cluster.database.queries import queries
 
 log = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ def count_changes(pool: ConnectionPool) -> list[str]:
 
     Each store of such a collection counts one change, because earlier changes of the store were not counted.
     """
-    with translated(), pool.connection() as connection:
+    with as_owner(), translated(), pool.connection() as connection:
         names = uncounted_collections(connection)
         for name in names:
             with connection.transaction():

@@ -23,6 +23,8 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
+from cluster.database.row_security import protect
+from cluster.database.scoped_connection import owner_within
 from cluster.documents.chunks.chunk_rows import Accepted, ChunkRecord
 from cluster.documents.chunks.chunk_statements import ChunkStatements
 from cluster.errors import Conflict, InvalidInput, Permanent
@@ -71,11 +73,15 @@ def ensure_table(
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('collection/' || %s, 0))", [name])
         found = look_up(connection, name)
         if found is None:
-            connection.execute(
-                "INSERT INTO vector_collections (name, dim, metric, words_version) VALUES (%s, %s, %s, %s)",
-                [name, dim, metric, WORDS_VERSION],
-            )
-            connection.execute(ChunkStatements(name).create_table(dim))
+            with owner_within(connection):
+                connection.execute(
+                    "INSERT INTO vector_collections (name, dim, metric, words_version)"
+                    " VALUES (%s, %s, %s, %s)",
+                    [name, dim, metric, WORDS_VERSION],
+                )
+                statements = ChunkStatements(name)
+                connection.execute(statements.create_table(dim))
+                protect(connection, statements.table_name)
             return Collection(name=name, dim=dim, metric=metric)
     if (found.dim, found.metric) != (dim, metric):
         raise Conflict(
@@ -135,6 +141,7 @@ def insert_new(connection: Connection[Any], rows: bytes, *, collection: str) -> 
     try:
         with (
             connection.transaction(),
+            owner_within(connection),  # Postgres refuses COPY under row-level security
             connection.cursor().copy(ChunkStatements(collection).copy_new()) as copy,
         ):
             copy.write(rows)

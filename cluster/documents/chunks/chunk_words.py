@@ -15,7 +15,7 @@ import structlog
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
-from cluster.database import translated
+from cluster.database import for_all_organisations, translated
 from cluster.database.session_lock import alone
 from cluster.documents.chunks.chunk_statements import ChunkStatements
 from cluster.vector_index.words import WORDS_VERSION, words
@@ -61,7 +61,7 @@ def _renew(pool: ConnectionPool, collection: str, deadline: float) -> int:
     after: Key | None = ("", "", "")
     # The lock has the name of the approximate index, so renewal never runs while that index is built or
     # dropped.
-    with alone(pool, f"{statements.table_name}_hnsw") as connection:
+    with for_all_organisations(), alone(pool, f"{statements.table_name}_hnsw") as connection:
         if connection is None:
             return 0
         while after is not None and time.monotonic() < deadline:

@@ -14,7 +14,7 @@ from decimal import Decimal
 import structlog
 from psycopg_pool import ConnectionPool
 
-from cluster.database import translated
+from cluster.database import on_behalf_of_the_cluster, translated
 from cluster.engines.openai.known_models import BATCH_PRICE_FACTOR
 from cluster.errors import Retryable
 from cluster.organisations.organisations import ensure_organisation
@@ -60,14 +60,18 @@ class Ledger:
         with self._lock:
             self._waiting.append(event)
             try:
-                with translated(), self._pool.connection() as connection, connection.transaction():
-                    for owner in {waiting.organisation for waiting in self._waiting}:
-                        ensure_organisation(connection, owner)
-                    record_usage(connection, self._waiting)
+                # The waiting events may belong to several organisations.
+                on_behalf_of_the_cluster(self._write)
             except Retryable as exc:
                 log.warning("provider_usage_not_written", events=len(self._waiting), reason=str(exc))
             else:
                 self._waiting.clear()
+
+    def _write(self) -> None:
+        with translated(), self._pool.connection() as connection, connection.transaction():
+            for owner in {waiting.organisation for waiting in self._waiting}:
+                ensure_organisation(connection, owner)
+            record_usage(connection, self._waiting)
 
 
 def batch_usage(

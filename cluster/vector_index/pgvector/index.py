@@ -14,7 +14,7 @@ from psycopg import Connection, sql
 from psycopg.rows import class_row
 from psycopg_pool import ConnectionPool
 
-from cluster.database import snapshot, translated
+from cluster.database import as_owner, snapshot, translated
 from cluster.database.session_lock import alone
 from cluster.settings import Settings
 from cluster.settings.indexes import PGVECTOR
@@ -116,7 +116,7 @@ class PgvectorIndex:
         dimensions get no index.
         """
         statements = Statements(collection)
-        with alone(self._pool, statements.index_name) as connection:
+        with as_owner(), alone(self._pool, statements.index_name) as connection:
             if connection is not None:
                 upkeep.build(connection, statements, index_from=self._index_from)
 
@@ -130,7 +130,7 @@ class PgvectorIndex:
 
     def drop_approximate(self, collection: Collection) -> bool:
         statements = Statements(collection)
-        with alone(self._pool, statements.index_name) as connection:
+        with as_owner(), alone(self._pool, statements.index_name) as connection:
             if connection is not None:
                 connection.execute(statements.drop_index())
             return connection is not None

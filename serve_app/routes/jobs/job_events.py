@@ -18,7 +18,7 @@ import structlog
 from fastapi import Depends, Request
 from psycopg_pool import ConnectionPool
 
-from cluster.database import translated
+from cluster.database import on_behalf_of_the_cluster, translated
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.errors import Retryable
 from cluster.jobs.view import JobEvent, News, Watch, read_news
@@ -65,7 +65,9 @@ class EventFeed:
         future: asyncio.Future[News] = asyncio.get_running_loop().create_future()
         self._waiting[watch].add(future)
         if self._poller is None or self._poller.done():
-            self._poller = asyncio.create_task(self._poll())
+            # One task reads for the listeners of all organisations, so it must not inherit the access of the
+            # request that starts it. Each listener's watch names its organisation.
+            self._poller = on_behalf_of_the_cluster(asyncio.create_task, self._poll())
         try:
             return await asyncio.wait_for(future, timeout_s)
         except TimeoutError:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.errors import BudgetExceeded
 from cluster.settings import Settings
 from tests.cluster.budgets.spender import Spender
@@ -18,7 +19,7 @@ LEASE_S = 1.5
 def main() -> None:
     """Reserve and use, or reserve and wait to be killed."""
     home, organisation, *hold = sys.argv[1:]
-    with open_pool(Settings(home=Path(home), log_level="ERROR")) as pool:
+    with open_pool(Settings(home=Path(home), log_level="ERROR"), access=OWNER) as pool:
         spender = Spender(pool, organisation)
         if hold:
             spender.use(7, spender.reserve(7, lease_s=LEASE_S))

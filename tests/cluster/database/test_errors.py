@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from cluster.database import open_pool
 from cluster.database.errors import BY_CLASS, BY_SQLSTATE, translate, translated
+from cluster.database.row_access import OWNER
 from cluster.errors import (
     ClusterError,
     Conflict,
@@ -153,7 +154,7 @@ def test_a_caller_of_the_pool_learns_that_the_server_has_no_free_connection(
         connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO few")
     monkeypatch.setattr("cluster.database.pool.CHECKOUT_TIMEOUT_S", 1.0)
     url = f"postgresql://few:few@{database_url.rpartition('@')[2]}"
-    few = open_pool(settings.model_copy(update={"database_url": SecretStr(url)}))
+    few = open_pool(settings.model_copy(update={"database_url": SecretStr(url)}), access=OWNER)
     try:
         with few.connection():
             with pytest.raises(Shortage) as caught, translated():

@@ -11,6 +11,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import bundled, open_pool, revive, single_statements, snapshot, translated
 from cluster.database import pool as module
+from cluster.database.row_access import OWNER
 from cluster.errors import Misconfigured, Unavailable
 from cluster.settings import Settings
 from tests.conftest import NewHome, kill_postmaster
@@ -58,7 +59,7 @@ def use_until_it_raises(pool: ConnectionPool) -> None:
 
 def test_the_pool_works_again_after_the_server_was_killed_and_revived(new_home: NewHome) -> None:
     settings = new_home("revived")
-    with open_pool(settings) as pool:
+    with open_pool(settings, access=OWNER) as pool:
         for _ in range(3):
             lose(settings, pool)
             began = time.monotonic()
@@ -70,7 +71,7 @@ def test_the_pool_works_again_after_the_server_was_killed_and_revived(new_home: 
 
 def test_the_pool_follows_the_server_to_another_port(new_home: NewHome) -> None:
     settings = new_home("moved")
-    with open_pool(settings) as pool, socket.socket() as other:
+    with open_pool(settings, access=OWNER) as pool, socket.socket() as other:
         lose(settings, pool)
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         port = bundled.status(settings).port
@@ -84,7 +85,7 @@ def test_the_pool_follows_the_server_to_another_port(new_home: NewHome) -> None:
 
 def test_an_open_pool_does_not_restart_a_stopped_server(new_home: NewHome) -> None:
     settings = new_home("stopped")
-    with open_pool(settings) as pool:
+    with open_pool(settings, access=OWNER) as pool:
         bundled.stop(settings)
         with pytest.raises(Unavailable), translated(), pool.connection(timeout=1.5):
             pass
@@ -93,7 +94,7 @@ def test_an_open_pool_does_not_restart_a_stopped_server(new_home: NewHome) -> No
 
 def test_the_configured_database_is_used(settings: Settings, database_url: str) -> None:
     elsewhere = Settings(home=settings.home / "unused", database_url=database_url)
-    with open_pool(elsewhere) as pool:
+    with open_pool(elsewhere, access=OWNER) as pool:
         assert value(pool, "SELECT 1") == 1
     assert not elsewhere.home.exists()
 
@@ -102,16 +103,22 @@ def test_an_unavailable_database_and_a_refused_log_in_are_named(
     settings: Settings, database_url: str
 ) -> None:
     with pytest.raises(Unavailable):
-        open_pool(Settings(home=settings.home, database_url="postgresql://cluster@127.0.0.1:1/postgres"))
+        open_pool(
+            Settings(home=settings.home, database_url="postgresql://cluster@127.0.0.1:1/postgres"),
+            access=OWNER,
+        )
     with pytest.raises(Misconfigured, match="password"):
-        open_pool(Settings(home=settings.home, database_url=database_url.replace("cluster:", "cluster:not")))
+        open_pool(
+            Settings(home=settings.home, database_url=database_url.replace("cluster:", "cluster:not")),
+            access=OWNER,
+        )
 
 
 def test_a_caller_of_a_reviving_pool_restarts_the_server_at_once(
     new_home: NewHome,
 ) -> None:
     settings = new_home("asked")
-    with open_pool(settings, reviving=True) as pool:
+    with open_pool(settings, reviving=True, access=OWNER) as pool:
         lose_all(settings, pool)
         began = time.monotonic()
         assert value(pool, "SELECT 1") == 1
@@ -133,7 +140,7 @@ def test_a_pool_of_dead_connections_serves_the_next_caller_of_a_restarted_server
     new_home: NewHome,
 ) -> None:
     settings = new_home("restarted")
-    with open_pool(settings) as pool:
+    with open_pool(settings, access=OWNER) as pool:
         lose_all(settings, pool)
         bundled.start(settings)
         began = time.monotonic()
@@ -148,7 +155,7 @@ def test_a_single_statement_is_a_transaction_of_its_own_and_leaves_its_connectio
     def transactions(connection: psycopg.Connection[Any]) -> int:
         return len({connection.execute("SELECT pg_current_xact_id()::text").fetchone() for _ in range(2)})
 
-    with open_pool(settings.model_copy(update={"database_pool_size": 1})) as one:
+    with open_pool(settings.model_copy(update={"database_pool_size": 1}), access=OWNER) as one:
         with single_statements(one) as connection:
             assert transactions(connection) == 2
             with pytest.raises(psycopg.errors.DivisionByZero):
@@ -160,7 +167,7 @@ def test_a_single_statement_is_a_transaction_of_its_own_and_leaves_its_connectio
 def test_a_snapshot_sees_one_state_writes_nothing_and_leaves_its_connection_as_it_was(
     settings: Settings, pool: ConnectionPool
 ) -> None:
-    with open_pool(settings.model_copy(update={"database_pool_size": 1})) as one:
+    with open_pool(settings.model_copy(update={"database_pool_size": 1}), access=OWNER) as one:
         with pool.connection() as other:
             other.execute("CREATE TABLE IF NOT EXISTS seen (n int)")
             other.execute("TRUNCATE seen")

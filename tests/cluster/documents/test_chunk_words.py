@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from cluster.database import migrate as module
 from cluster.database import open_pool
 from cluster.database.migrate import migrate, migrations
+from cluster.database.row_access import OWNER
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.chunks.chunk_rows import MAX_TEXT_BYTES, ChunkRecord
 from cluster.documents.chunks.chunk_words import BATCH_ROWS, renew_words
@@ -56,7 +57,7 @@ def upgraded(
             migrate(url)
         with psycopg.connect(url) as old:
             old.execute(OLD_COLLECTION)
-        with open_pool(settings.model_copy(update={"database_url": SecretStr(url)})) as pool:
+        with open_pool(settings.model_copy(update={"database_url": SecretStr(url)}), access=OWNER) as pool:
             yield open_chunk_index(settings, pool), pool
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -17,6 +17,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.errors import Unavailable
 from cluster.jobs import attempts, progress, queue
 from cluster.jobs.archive import archive_file, retention
@@ -208,7 +209,7 @@ def _archive_and_die(settings: Settings, at: str) -> None:
         return path
 
     archive_file.Archive.write = dying  # type: ignore[method-assign]
-    pool = open_pool(settings)
+    pool = open_pool(settings, access=OWNER)
     archive(settings, pool)
 
 

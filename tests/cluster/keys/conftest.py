@@ -6,6 +6,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.settings import Settings
 from tests.own_database import own_database
 
@@ -20,6 +21,6 @@ def keyed(settings: Settings, database_url: str) -> Iterator[Settings]:
 @pytest.fixture(scope="package")
 def keyed_pool(keyed: Settings) -> Iterator[ConnectionPool]:
     """Connections to that database."""
-    pool = open_pool(keyed)
+    pool = open_pool(keyed, access=OWNER)
     yield pool
     pool.close()

@@ -11,6 +11,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.errors import InvalidInput, Throttled, Unavailable
 from cluster.rate_limits import BreakerState, SharedBreaker, breaker_states
 from cluster.settings import Settings
@@ -198,7 +199,7 @@ async def test_coroutines_use_it_too(pool: ConnectionPool, name: str) -> None:
 
 
 def test_an_answer_is_not_lost_with_the_database(settings: Settings, name: str) -> None:
-    own = open_pool(settings)
+    own = open_pool(settings, access=OWNER)
     breaker = open_breaker(own, name)
     fail(breaker)
     with breaker.attempt():

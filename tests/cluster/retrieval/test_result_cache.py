@@ -14,6 +14,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.documents.chunks import chunk_changes
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.chunks.chunk_rows import ChunkRecord
@@ -158,7 +159,7 @@ def test_a_search_that_begins_after_a_write_was_answered_never_finds_what_was_be
     """Each writer replaces its chunk again and again, and records when each write was answered."""
     store, until = asker.store, time.monotonic() + 2
     answered = [0] * WRITERS
-    with open_pool(settings.model_copy(update={"database_pool_size": WRITERS + 1})) as pool:
+    with open_pool(settings.model_copy(update={"database_pool_size": WRITERS + 1}), access=OWNER) as pool:
         own = ChunkIndexes(asker.indexes._settings, pool).of(store)
 
         def writer(number: int) -> int:

@@ -9,6 +9,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.documents.chunks.bulk_load import bulk_load
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.chunks.chunk_rows import ChunkRecord
@@ -68,7 +69,7 @@ def test_every_ann_search_uses_the_index_and_no_exact_one_does(
 ) -> None:
     _, name = loaded
     turns = 15  # after ten, Postgres may keep a plan for all values
-    with open_pool(settings.model_copy(update={"database_pool_size": 1})) as one:
+    with open_pool(settings.model_copy(update={"database_pool_size": 1}), access=OWNER) as one:
         index = ChunkIndex(one, PgvectorIndex(one))
         for mode, expected in (("ann", turns), ("exact", 0)):
             before = scans(one, name)
@@ -84,7 +85,7 @@ def test_a_search_that_few_chunks_can_answer_compares_them_all(
     near = [
         ChunkRecord(id=f"{n:02}", document="d", text="t", attributes={}, vector=vectors[n]) for n in range(50)
     ]
-    with open_pool(settings.model_copy(update={"database_pool_size": 1})) as one:
+    with open_pool(settings.model_copy(update={"database_pool_size": 1}), access=OWNER) as one:
         index = ChunkIndex(one, PgvectorIndex(one))
         index.upsert("other", "vs", near, collection=name)
         before = scans(one, name)

@@ -18,6 +18,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.doctor.ailment import Patient
 from cluster.doctor.provider_batch_ailments import PROVIDER_BATCHES
 from cluster.documents.provider_batches import provider_batches as records
@@ -137,7 +138,7 @@ def run_in_process(settings: Settings, organisation: str, store: str, environmen
     """Do the same as ``exchange``, in a process that can be killed."""
     os.environ.update(environment)  # an earlier test may have started the server that forks the process
     loop.FIRST_POLL_S = 0.01
-    pool = open_pool(settings)
+    pool = open_pool(settings, access=OWNER)
     with pool.connection() as connection:
         found = get_store(connection, organisation, store)
     exchange(settings, pool, found)

@@ -17,6 +17,7 @@ from psycopg_pool import ConnectionPool
 from cluster.blobs import BlobStore, open_blob_store
 from cluster.budgets.budgets import NewBudget, Period, Unit, create_budget
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.indexing import ChunkIndex
 from cluster.documents.organisation_deletion import KEPT, owner_columns, remaining, request_deletion
@@ -62,7 +63,7 @@ def own(settings: Settings, database_url: str) -> Iterator[Settings]:
 @pytest.fixture(scope="module")
 def own_pool(own: Settings) -> Iterator[ConnectionPool]:
     """Connections to that database."""
-    pool = open_pool(own)
+    pool = open_pool(own, access=OWNER)
     yield pool
     pool.close()
 

@@ -15,6 +15,7 @@ from psycopg_pool import ConnectionPool
 from cluster.analytics.rollups import compute_days
 from cluster.blobs import open_blob_store
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.documents.organisation_deletion import request_deletion
 from cluster.jobs import queue
 from cluster.jobs.inputs import UsageReportInput
@@ -42,7 +43,7 @@ def own(settings: Settings, database_url: str) -> Iterator[Settings]:
 
 @pytest.fixture(scope="module")
 def own_pool(own: Settings) -> Iterator[ConnectionPool]:
-    pool = open_pool(own)
+    pool = open_pool(own, access=OWNER)
     yield pool
     pool.close()
 

@@ -22,6 +22,7 @@ from psycopg_pool import ConnectionPool
 from cluster.blobs import open_blob_store
 from cluster.database import bundled, open_pool, revive
 from cluster.database.bundled.os_user import server_user
+from cluster.database.row_access import OWNER
 from cluster.doctor import examine
 from cluster.errors import Resource, Shortage
 from cluster.jobs import attempts, queue
@@ -62,7 +63,7 @@ def home(new_home: NewHome) -> Settings:
 
 @pytest.fixture(scope="module")
 def own_pool(home: Settings) -> Iterator[ConnectionPool]:
-    pool = open_pool(home)
+    pool = open_pool(home, access=OWNER)
     yield pool
     pool.close()
 
@@ -300,6 +301,7 @@ def test_a_statement_at_a_limit_of_the_database_waits_no_longer_than_its_stage(
 ) -> None:
     async def kind(run: JobAttempt) -> None:
         def sort(connection: Any) -> None:
+            connection.execute("SET LOCAL ROLE NONE")  # only a superuser may set this limit
             connection.execute("SET LOCAL temp_file_limit = '64kB'")
             connection.execute("SET LOCAL work_mem = '64kB'")
             connection.execute("SELECT g FROM generate_series(1, 500000) AS g ORDER BY random()").fetchall()

@@ -10,6 +10,7 @@ from psycopg_pool import ConnectionPool
 from pydantic import SecretStr, ValidationError
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.errors import Misconfigured
 from cluster.keys.api_keys import NewKey, create_key, revoke_key
 from cluster.keys.open_address import require_key
@@ -104,7 +105,7 @@ def test_a_request_without_the_key_is_refused_before_its_body_arrives(locked: Se
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "cluster.internal"])
 def test_other_machines_can_connect_only_where_there_is_a_key(host: str, keyed: Settings) -> None:
     """The keys of organisations count, unless they are revoked."""
-    with open_pool(keyed) as pool:
+    with open_pool(keyed, access=OWNER) as pool:
         new = NewKey(name="ci", scopes=frozenset({Scope.READ}))
         owner = new_organisation(pool)
         with pytest.raises(Misconfigured, match="CLUSTER_API_KEY"):

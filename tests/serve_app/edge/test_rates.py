@@ -10,6 +10,7 @@ from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.keys.api_keys import NewKey, create_key
 from serve_app.embedding.rate_gate import duration
 from tests.conftest import new_organisation
@@ -21,7 +22,7 @@ LIMITS = ("requests", "tokens")
 @pytest.fixture(scope="module")
 def database(keyed_server: Server) -> Iterator[ConnectionPool]:
     """Connections to the database of the server with keys."""
-    pool = open_pool(keyed_server.service.settings)
+    pool = open_pool(keyed_server.service.settings, access=OWNER)
     yield pool
     pool.close()
 

@@ -26,8 +26,9 @@ TOKENS = 4
 @pytest.fixture(scope="module")
 def keyed_pool(keyed_server: Server) -> Iterator[ConnectionPool]:
     from cluster.database import open_pool
+    from cluster.database.row_access import OWNER
 
-    with open_pool(keyed_server.service.settings) as pool:
+    with open_pool(keyed_server.service.settings, access=OWNER) as pool:
         yield pool
 
 

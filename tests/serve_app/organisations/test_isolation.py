@@ -1,20 +1,23 @@
 """An organisation cannot list, read, search, change, follow or guess anything of another organisation.
 
 Each operation of the OpenAPI document is sent by the other organisation with the victim's ids in its path,
-body, query and cursors. A new route is in the document, so the test cannot miss it.
+body, query and cursors. A new route is in the document, so the test cannot miss it. Each test runs twice:
+with the conditions of the queries, and without them, by row-level security alone.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
-from psycopg.sql import SQL, Identifier
+from psycopg import Connection, Cursor
+from psycopg.sql import SQL, Composable, Identifier
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER, current_access
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.organisation_deletion import owner_columns
 from cluster.documents.vector_stores.stores import get_store
@@ -39,6 +42,10 @@ SHARED_PARAMETERS = {"model", "deployment"}
 ALL_SCOPES = ["read", "write", "admin"]
 #: A request of a batch.
 LINE = b'{"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {"model": "m", "input": "a"}}'
+
+
+#: The condition with which a statement names its organisation.
+OF_ORGANISATION = re.compile(r"(?:\w+\.)?\borganisation = %\(organisation\)s")
 
 
 class Everything:
@@ -133,7 +140,7 @@ class Everything:
 @pytest.fixture(scope="module")
 def keyed_pool(keyed_server: Server) -> Iterator[ConnectionPool]:
     """Connections to the database of the server with keys."""
-    pool = open_pool(keyed_server.service.settings)
+    pool = open_pool(keyed_server.service.settings, access=OWNER)
     yield pool
     pool.close()
 
@@ -162,6 +169,30 @@ def by_token(other: Everything, issuer: Issuer) -> Iterator[httpx.Client]:
     token = bearer(issuer.token(organisation=other.organisation))
     with httpx.Client(base_url=other.client.base_url, timeout=60, headers=token) as client:
         yield client
+
+
+@pytest.fixture(params=[False, True], ids=["by queries", "by row-level security alone"], autouse=True)
+def forgetful(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """With True, every statement of a request forgets its organisation: ``organisation = ...`` becomes true.
+    Returns how often each statement was changed.
+    """
+    changed: Counter[str] = Counter()
+    if not request.param:
+        yield changed
+        return
+    execute = Cursor.execute
+
+    def forget(cursor: Cursor[Any], query: Any, *args: Any, **named: Any) -> Any:
+        access = current_access()
+        if access is not None and access.confined:
+            text = query.as_string(cursor) if isinstance(query, Composable) else query
+            query, count = OF_ORGANISATION.subn("true", text)
+            changed[query] += count
+        return execute(cursor, query, *args, **named)
+
+    monkeypatch.setattr(Cursor, "execute", forget)
+    yield changed
+    assert any(changed.values())
 
 
 def rows_of(connection: Connection[Any], organisation: str) -> dict[str, list[str]]:
@@ -207,7 +238,12 @@ def names_a_thing(operation: Operation) -> bool:
     "mixed", [False, True], ids=["all of the victim, by key", "but for an own store, by token"]
 )
 def test_no_operation_reaches_anything_of_another_organisation(
-    victim: Everything, other: Everything, keyed_pool: ConnectionPool, by_token: httpx.Client, mixed: bool
+    victim: Everything,
+    other: Everything,
+    keyed_pool: ConnectionPool,
+    by_token: httpx.Client,
+    forgetful: Counter[str],
+    mixed: bool,
 ) -> None:
     client = by_token if mixed else other.client
     ids = {**victim.ids, "vector_store_id": other.ids["vector_store_id"]} if mixed else victim.ids
@@ -248,6 +284,8 @@ def test_no_operation_reaches_anything_of_another_organisation(
             assert shown == [], f"{operation}: {answer.text}"
     with keyed_pool.connection() as connection:
         assert rows_of(connection, victim.organisation) == before
+    statements = sum(map(bool, forgetful.values()))
+    assert not forgetful or statements > 40, statements
 
 
 def test_no_filter_and_no_cursor_reaches_anything_of_another_organisation(

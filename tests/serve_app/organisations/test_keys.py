@@ -11,6 +11,7 @@ from openai import AuthenticationError, OpenAI, PermissionDeniedError
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from tests.conftest import new_organisation
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import MODEL, PROMPTED, Server, bearer
@@ -28,7 +29,7 @@ NewClient = Callable[..., httpx.Client]
 @pytest.fixture(scope="module")
 def keyed_pool(keyed_server: Server) -> Any:
     """Connections to the database of the server with keys."""
-    pool = open_pool(keyed_server.service.settings)
+    pool = open_pool(keyed_server.service.settings, access=OWNER)
     yield pool
     pool.close()
 

@@ -9,6 +9,7 @@ from openai import OpenAI
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.errors import NotAuthenticated
 from cluster.keys.known_keys import KnownKeys
 from cluster.keys.open_address import require_key
@@ -23,7 +24,7 @@ from tests.serve_app.organisations.operations import NOTHING, OPERATIONS, ask
 @pytest.fixture(scope="module")
 def keyed_pool(keyed_server: Server) -> Iterator[ConnectionPool]:
     """Connections to the database of the server with an issuer."""
-    pool = open_pool(keyed_server.service.settings)
+    pool = open_pool(keyed_server.service.settings, access=OWNER)
     yield pool
     pool.close()
 

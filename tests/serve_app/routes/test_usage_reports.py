@@ -8,6 +8,7 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.usage_reports.reports import fail, get_report
 from tests.cluster.usage_reports.billed import IN_PERIOD, Billed, new_billed
 from tests.serve_app.conftest import Server, bearer
@@ -16,7 +17,7 @@ from tests.serve_app.conftest import Server, bearer
 @pytest.fixture(scope="module")
 def keyed_pool(keyed_server: Server) -> Iterator[ConnectionPool]:
     """Connections to the database of the server with keys."""
-    pool = open_pool(keyed_server.service.settings)
+    pool = open_pool(keyed_server.service.settings, access=OWNER)
     yield pool
     pool.close()
 

@@ -20,6 +20,7 @@ from cluster.database import bundled, open_pool
 from cluster.database.bundled import data_directory
 from cluster.database.bundled.binaries import newest
 from cluster.database.bundled.os_user import run_as, server_user
+from cluster.database.row_access import OWNER
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.indexing import ChunkIndex
@@ -118,7 +119,7 @@ def second_settings(new_home: NewHome) -> Settings:
 @pytest.fixture(scope="session")
 def second_pool(second_settings: Settings) -> Iterator[ConnectionPool]:
     """Connections to that server, with the schema."""
-    with open_pool(second_settings) as pool:
+    with open_pool(second_settings, access=OWNER) as pool:
         yield pool
 
 

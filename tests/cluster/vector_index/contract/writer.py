@@ -11,6 +11,7 @@ import sys
 import numpy as np
 
 from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.logs import configure
@@ -40,7 +41,7 @@ def main(collection: str) -> None:
     settings = Settings()
     configure(settings)
     new = {document: version(document, "new", 50) for document in (FIRST, SECOND)}
-    with open_pool(settings) as pool:
+    with open_pool(settings, access=OWNER) as pool:
         index = open_chunk_index(settings, pool)
         ahead = {
             document: index.write_ahead(ORG, STORE, rows, collection=collection)
