@@ -92,6 +92,7 @@ def assert_gone(settings: Settings, head: ray_head.Head) -> None:
         "logs",
         "handbook",
         "engines",
+        "usage",
         "postgres.lock",
         "local.lock",
     }

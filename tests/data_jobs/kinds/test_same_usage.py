@@ -99,7 +99,7 @@ def test_documents_cost_the_same_on_every_path(own: Server, pool: ConnectionPool
     assert in_batch == {"embedding": by_ingest["embedding"], "request": len(texts)}
     expected = by_ingest["embedding"]
     over_http = until(
-        lambda: used(pool, organisation, "http")["embedding"], lambda tokens: bool(tokens >= expected)
+        lambda: used(pool, organisation, "http").get("embedding", 0), lambda tokens: bool(tokens >= expected)
     )
     assert over_http == expected
 

@@ -60,6 +60,7 @@ def row(store: VectorStore) -> DocumentRow:
 
 def written(settings: Settings, store: VectorStore, row: DocumentRow) -> dict[str, Any]:
     """Run the stages after parsing, with made-up vectors; returns the result of the document."""
+    settings = settings.model_copy(update={"organisation": store.organisation})
     table = to_table([row])
     for stage in (Chunk(settings, store.fingerprint), Keywords(settings)):
         table = map_rows(stage, settings)(table)
