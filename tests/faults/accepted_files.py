@@ -46,6 +46,8 @@ class Accepted:
     job: str
     #: State in which the job ends unless it is cancelled.
     state: str
+    #: True if the job changes the attributes of every chunk, also of a chunk whose text it does not embed.
+    changes_every_chunk: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,16 @@ def attach(
     return accepted
 
 
-def attach_again(home: Home, accepted: list[Accepted], **options: Any) -> list[Accepted]:
-    """Attach the same files to the same stores, with other options."""
-    return [
-        replace(one, job=home.client(one.store.organisation).attach(one.store, one.file, **options))
-        for one in accepted
-    ]
+def attach_again(
+    home: Home, accepted: list[Accepted], *, attributes: dict[str, int], **options: Any
+) -> list[Accepted]:
+    """Attach the same files to the same stores, with other attributes and options."""
+    again = []
+    for one in accepted:
+        client = home.client(one.store.organisation)
+        job = client.attach(one.store, one.file, attributes=attributes, **options)
+        again.append(replace(one, job=job, changes_every_chunk=True))
+    return again
 
 
 def states(home: Home, accepted: list[Accepted]) -> Counter[str]:
@@ -246,6 +252,8 @@ def _check_job(home: Home, one: Accepted, state: str) -> None:
     if state == "succeeded":
         tokens = result["tokens_embedded"] + 2 * result["embedded"]  # with the special tokens of each chunk
         done = {"embedding": tokens, "page": result["pages"], "chunk": result["embedded"]}
+        if one.changes_every_chunk:
+            done["chunk"] = result["chunks"]
     assert sorted(used) == sorted((kind, count) for kind, count in done.items() if count)
     status = {"succeeded": "completed"}.get(state, state)
     attached = home.ask(
