@@ -16,6 +16,7 @@ from cluster.keys.open_address import require_key
 from cluster.settings import Settings
 from tests.cluster.oidc.issuer import AUDIENCE, Issuer
 from tests.conftest import new_organisation
+from tests.data_jobs.running_consumer import until
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import MODEL, Server, bearer
 from tests.serve_app.organisations.operations import NOTHING, OPERATIONS, ask
@@ -63,6 +64,15 @@ def test_openai_s_client_works_with_a_token_and_its_usage_names_no_key(
             "SELECT actor_kind, actor, address FROM audit_events WHERE organisation = %s", [own]
         ).fetchall()
         assert actors == [("token", "ada", "127.0.0.1")]
+    keys = until(lambda: keys_of_usage(keyed_pool, own), lambda found: len(found) > 1)
+    assert set(keys) == {None}
+
+
+def keys_of_usage(pool: ConnectionPool, organisation: str) -> list[str | None]:
+    """The key of each usage event of the organisation."""
+    with pool.connection() as connection:
+        rows = connection.execute("SELECT key FROM usage_events WHERE organisation = %s", [organisation])
+        return [key for (key,) in rows]
 
 
 def test_refusals_are_openai_errors(keyed_server: Server, issuer: Issuer, organisation: str) -> None:
