@@ -2,6 +2,8 @@
 DELETE FROM {table} WHERE organisation = %(organisation)s AND {bucket} = ANY(%(buckets)s::{type}[]);
 
 -- name: measures  agent '' is the whole organisation; OFFSET 0 makes Postgres read each span by its index, without statistics, too
+-- Postgres does not look up the value of a subquery in its statistics. So an organisation that they do not contain yet gets the same
+-- plan as the others. Otherwise all indexes that begin with the organisation seem equal, and a roll-up may read all rows for each span.
 WITH span AS MATERIALIZED (
     SELECT * FROM unnest(%(buckets)s::{type}[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
         AS span (bucket, starts_at, ends_at)
@@ -10,7 +12,7 @@ WITH span AS MATERIALIZED (
     FROM span CROSS JOIN LATERAL (
         SELECT agent, customer, type = 'request.completed' AS is_request,
             CASE WHEN type IN ('request.completed', 'error.raised') THEN properties END AS measured
-        FROM customer_events AS event WHERE event.organisation = %(organisation)s
+        FROM customer_events AS event WHERE event.organisation = (SELECT %(organisation)s::text)
             AND event.occurred_at >= span.starts_at AND event.occurred_at < span.ends_at {of_agent_event}
         OFFSET 0
     ) AS event
@@ -29,7 +31,7 @@ WITH span AS MATERIALIZED (
     FROM span CROSS JOIN LATERAL (
         SELECT agent, conversation, role = 'assistant' AS is_answer, input_tokens, output_tokens, cost, latency_ms,
             time_to_first_token_ms, error_class, retrieval_hit
-        FROM messages AS message WHERE message.organisation = %(organisation)s
+        FROM messages AS message WHERE message.organisation = (SELECT %(organisation)s::text)
             AND message.occurred_at >= span.starts_at AND message.occurred_at < span.ends_at {of_agent_message}
         OFFSET 0
     ) AS message
@@ -61,8 +63,8 @@ WITH span AS MATERIALIZED (
         SELECT id, agent, resolved, rating, ended_at IS NOT NULL AS ended, handed_over_at IS NOT NULL AS handed_over,
             (extract(epoch FROM last_event_at - first_event_at) * 1000)::bigint AS duration_ms,
             last_event_at <= (SELECT settled_through FROM analytics_progress
-                WHERE organisation = %(organisation)s) - interval '24 hours' AS quiet
-        FROM conversations AS conversation WHERE conversation.organisation = %(organisation)s
+                WHERE organisation = (SELECT %(organisation)s::text)) - interval '24 hours' AS quiet
+        FROM conversations AS conversation WHERE conversation.organisation = (SELECT %(organisation)s::text)
             AND conversation.first_event_at >= span.starts_at AND conversation.first_event_at < span.ends_at
             {of_agent_conversation}
         OFFSET 0
@@ -76,7 +78,7 @@ WITH span AS MATERIALIZED (
             SELECT role, occurred_at,
                 max(occurred_at) FILTER (WHERE role = 'assistant' AND error_class IS NULL) OVER () AS answered_at
             FROM messages AS message
-            WHERE message.organisation = %(organisation)s AND message.conversation = conversation.id
+            WHERE message.organisation = (SELECT %(organisation)s::text) AND message.conversation = conversation.id
         ) AS said
         WHERE role = 'user'
     ) AS turns

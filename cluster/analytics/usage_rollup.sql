@@ -1,7 +1,7 @@
 -- name: replace
 DELETE FROM {table} WHERE organisation = %(organisation)s AND {bucket} = ANY(%(buckets)s::{type}[]);
 
--- name: sum  each hour has one price, so sums of an hour are priced
+-- name: sum  each hour has one price, so sums of an hour are priced; a subquery names the organisation as in platform_rollup.sql
 INSERT INTO {table} (organisation, {bucket}, agent, model, source, kind, quantity, cost, events)
 WITH span AS MATERIALIZED (
     SELECT * FROM unnest(%(buckets)s::{type}[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
@@ -12,7 +12,7 @@ WITH span AS MATERIALIZED (
         count(*) AS events
     FROM span CROSS JOIN LATERAL (
         SELECT agent, model, source, kind, at, quantity, cost FROM usage_events
-        WHERE organisation = %(organisation)s AND at >= span.starts_at AND at < span.ends_at
+        WHERE organisation = (SELECT %(organisation)s::text) AND at >= span.starts_at AND at < span.ends_at
         OFFSET 0
     ) AS event
     GROUP BY 1, 2, 3, 4, 5, 6

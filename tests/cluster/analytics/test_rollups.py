@@ -8,7 +8,8 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
-from cluster.analytics.rollups import compute_days, compute_hours
+from cluster.analytics.rollups import HOUR as HOURLY
+from cluster.analytics.rollups import compute_days, compute_hours, measures_sql, span_values
 from cluster.platform_data.erasure import erase_customer
 from cluster.platform_data.ids import row_id
 from cluster.platform_data.ingestion import ingest
@@ -108,3 +109,24 @@ def test_costs_follow_the_prices(
     for table in ("usage_hourly", "usage_daily"):
         (row,) = stored(connection, table, organisation)
         assert (row["quantity"], row["cost"]) == (3, Decimal("1.5"))
+
+
+def test_the_events_of_an_organisation_that_is_new_to_the_statistics_are_found_by_their_time(
+    connection: Connection[Any], organisation: str, stranger: str
+) -> None:
+    """The other indexes that begin with the organisation would read all of its events for each window."""
+    connection.execute(
+        """
+        INSERT INTO customer_events (organisation, source, id, type, occurred_at, received_at)
+        SELECT %s, '/test', number, 'a', %s + number * interval '1 minute', now() + number * interval '1 ms'
+        FROM generate_series(1, 5000) AS number
+        """,
+        [organisation, HOUR],
+    )
+    connection.execute("ANALYZE customer_events")
+    spans = [(begin, begin, begin + timedelta(hours=1)) for begin in (HOUR, HOUR + timedelta(days=1))]
+    values = {"organisation": stranger, **span_values(spans)}
+    plan = "\n".join(line for (line,) in connection.execute("EXPLAIN " + measures_sql(HOURLY), values))
+    connection.rollback()
+    assert "using customer_events_occurred" in plan, plan
+    assert "AND (occurred_at >= " in plan, plan
