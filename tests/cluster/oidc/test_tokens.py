@@ -137,7 +137,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "no audience": (lambda i: i.token(aud=None), "no claim aud"),
     "expired": (lambda i: i.token(exp=NOW - 60), "has expired"),
     "without an end": (lambda i: i.token(exp=None), "no claim exp"),
-    "not yet valid": (lambda i: i.token(nbf=NOW + 600), "not valid yet"),
+    "not yet valid": (lambda i: i.token(nbf=NOW + 86_400), "not valid yet"),
     "no subject": (lambda i: i.token(sub=None), "no claim sub"),
     "an unprintable subject": (lambda i: i.token(sub="a\nb", organisation="acme"), "claim sub"),
     "another type": (lambda i: i.token(header={"typ": "logout+jwt"}), "not an access token"),
