@@ -2,7 +2,7 @@
 
     CLUSTER_MIN_REPLICAS=3 CLUSTER_MAX_REPLICAS=3 make up
     python -m cluster.keys create rate --tokens-per-minute 100000
-    python -m benchmarks.token_rate --key sk-...
+    python -m benchmarks.token_rate --key ec-...
 
 Clients send requests without a pause, and repeat a refused request after a fifth of a second. The table has
 the tokens of each minute after the first answer, and the smallest and largest sum of any 60 seconds.
