@@ -4,7 +4,8 @@ sys.exit(run(lambda settings: 0, Console(stderr=True), log_level="WARNING"))
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -17,6 +18,8 @@ from cluster.logs import configure
 from cluster.settings import Settings
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
+#: This word in place of a value removes the value of an option.
+UNSET = "none"
 
 
 def run(command: Callable[[Settings], int], console: Console, *, log_level: str) -> int:
@@ -55,6 +58,42 @@ def run_subcommand(parser: argparse.ArgumentParser, options: argparse.Namespace)
     does: Callable[[Settings, argparse.Namespace], int] = options.does
     errors = Console(stderr=True, highlight=False)
     return run(lambda settings: does(settings, options), errors, log_level="ERROR")
+
+
+def add_subcommand(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    does: Callable[..., Any] | None,
+    help: str,
+) -> argparse.ArgumentParser:
+    """Add a subcommand, and return its parser.
+
+    Args:
+        commands: the subcommands of the command.
+        does: the subcommand's function, which ``run_subcommand`` calls.
+        help: one sentence for the help of the command and of the subcommand.
+    """
+    command = commands.add_parser(name, help=help, description=help)
+    command.set_defaults(does=does)
+    return command
+
+
+def or_unset(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a type of an option that takes the values of ``convert`` and the word ``none``."""
+
+    def read(text: str) -> Any:
+        return text if text == UNSET else convert(text)
+
+    read.__name__ = convert.__name__  # errors of argparse contain this name
+    return read
+
+
+def given_options(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """Return the options with these names that the command line has. An option with the word ``none`` has the
+    value None.
+    """
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    return {name: None if value == UNSET else value for name, value in given.items()}
 
 
 def read_settings(*, organisation: str | None = None) -> Settings:

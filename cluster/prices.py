@@ -5,14 +5,14 @@ python -m cluster.prices set embedding 0.02 --per 1000000 --model all-MiniLM-L6-
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.command import run_subcommand
+from cluster.command import add_subcommand, run_subcommand
 from cluster.database import in_one_transaction
 from cluster.jobs.jobs import SYSTEM
 from cluster.organisations.caller import acting_as, command_user
@@ -110,12 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
-    def add(name: str, does: Callable[..., int], help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help, description=help)
-        command.set_defaults(does=does)
-        return command
-
-    change = add("set", _set, "Set a price for a period. Other prices keep the rest of their periods.")
+    change = add_subcommand(
+        commands, "set", _set, "Set a price for a period. Other prices keep the rest of their periods."
+    )
     change.add_argument("kind", choices=list(UNITS), help="kind of the usage")
     change.add_argument("price", type=_number, help="US dollars for --per units")
     change.add_argument("--per", type=_units, default=Decimal(1), help="number of units; without it 1")
@@ -136,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a full hour; without it the beginning of the next price that is set already, or no end",
     )
     change.add_argument("--retroactive", action="store_true", help="permit a period that begins in the past")
-    add("list", _list, "List the prices.").add_argument(
+    add_subcommand(commands, "list", _list, "List the prices.").add_argument(
         "--organisation", help="only prices that concern this organisation; without it all prices"
     )
     return parser

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cluster.command import EXIT_USAGE, run
+from cluster.command import EXIT_USAGE, add_subcommand, run
 from cluster.database import open_pool, translated
 from cluster.database.paging import PageRequest
 from cluster.database.row_access import ALL
@@ -269,8 +269,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def add(name: str, does: Does, help: str, *, one: bool = True) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help, description=help)
-        command.set_defaults(does=does)
+        command = add_subcommand(commands, name, does, help)
         if one:
             command.add_argument("schedule", help="id of the schedule, sched_...")
         command.add_argument("--organisation", help="owner of the schedule (default: CLUSTER_ORGANISATION)")

@@ -18,14 +18,11 @@ from rich.markup import escape
 
 from cluster.budgets import budgets
 from cluster.budgets.budgets import LIMITS, Budget, NewBudget, Period, Unit
-from cluster.command import run_subcommand
+from cluster.command import add_subcommand, given_options, or_unset, run_subcommand
 from cluster.database import in_one_transaction
 from cluster.organisations.caller import acting_as, command_user
 from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings
-
-#: This word in place of an amount removes the amount.
-UNSET = "none"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +39,7 @@ def _create(settings: Settings, options: argparse.Namespace) -> int:
         period=Period(options.period),
         key=options.key,
         agent=options.agent,
-        **_given(options),
+        **given_options(options, LIMITS),
     )
     owner = _owner(settings, options)
 
@@ -74,7 +71,7 @@ def _show(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _set(settings: Settings, options: argparse.Namespace) -> int:
-    owner, changes = _owner(settings, options), _given(options)
+    owner, changes = _owner(settings, options), given_options(options, LIMITS)
     _show_budget(
         in_one_transaction(
             settings, lambda connection: budgets.change_budget(connection, owner, options.id, changes)
@@ -88,12 +85,6 @@ def _delete(settings: Settings, options: argparse.Namespace) -> int:
     in_one_transaction(settings, lambda connection: budgets.delete_budget(connection, owner, options.id))
     print(f"budget {options.id} of {owner} is deleted")
     return 0
-
-
-def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the limits that the command line names; the word ``none`` means that there is no amount."""
-    given = {name: getattr(options, name) for name in LIMITS if getattr(options, name) is not None}
-    return {name: None if value == UNSET else value for name, value in given.items()}
 
 
 def _line(budget: Budget) -> str:
@@ -129,9 +120,7 @@ def _owner(settings: Settings, options: argparse.Namespace) -> str:
     return str(options.organisation or settings.organisation)
 
 
-def _amount(text: str) -> Decimal | str:
-    if text == UNSET:
-        return text
+def _amount(text: str) -> Decimal:
     try:
         return Decimal(text)
     except InvalidOperation:
@@ -147,8 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def add(name: str, does: Callable[..., int], help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help, description=help)
-        command.set_defaults(does=does)
+        command = add_subcommand(commands, name, does, help)
         command.add_argument(
             "--organisation", help="whose budget it is; without this option CLUSTER_ORGANISATION"
         )
@@ -167,10 +155,14 @@ def _parser() -> argparse.ArgumentParser:
     for command in (create, change):
         command.add_argument("--name", help="a name for people")
         command.add_argument(
-            "--warn-at", type=_amount, help="used amount at which a warning is sent; none: no warning"
+            "--warn-at",
+            type=or_unset(_amount),
+            help="used amount at which a warning is sent; none: no warning",
         )
         command.add_argument(
-            "--stop-at", type=_amount, help="amount beyond which work is refused; none: nothing is refused"
+            "--stop-at",
+            type=or_unset(_amount),
+            help="amount beyond which work is refused; none: nothing is refused",
         )
     add("list", _list, "List the budgets of an organisation, with what they have used.")
     add("show", _show, "Show a budget, with what it has used.")

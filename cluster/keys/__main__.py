@@ -13,7 +13,7 @@ from psycopg import Connection
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.command import run_subcommand
+from cluster.command import add_subcommand, given_options, or_unset, run_subcommand
 from cluster.database import in_one_transaction
 from cluster.database.paging import read_all
 from cluster.keys import api_keys
@@ -25,8 +25,6 @@ from cluster.settings import Settings
 
 T = TypeVar("T")
 
-#: This word in place of a number removes a limit.
-UNSET = "none"
 #: What each limit of a key means.
 MEANINGS = {
     "requests_per_minute": "maximum requests a minute",
@@ -53,7 +51,7 @@ def _create(settings: Settings, options: argparse.Namespace) -> int:
         models=tuple(options.model) if options.model else None,
         stores=tuple(options.store) if options.store else None,
         expires_at=datetime.now(UTC) + timedelta(days=options.days) if options.days else None,
-        **_limits(options),
+        **given_options(options, LIMITS),
     )
     owner = _organisation(settings, options)
     _show(_in_transaction(settings, lambda connection: api_keys.create_key(connection, owner, new)))
@@ -74,7 +72,7 @@ def _list(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _set(settings: Settings, options: argparse.Namespace) -> int:
-    owner, changes = _organisation(settings, options), _limits(options)
+    owner, changes = _organisation(settings, options), given_options(options, LIMITS)
     key = _in_transaction(
         settings, lambda connection: api_keys.change_limits(connection, owner, options.id, changes)
     )
@@ -136,19 +134,6 @@ def _line(key: ApiKey) -> str:
     return "  ".join(parts)
 
 
-def _limits(options: argparse.Namespace) -> dict[str, int | None]:
-    """Return the limits that the command line names; the word ``none`` removes a limit."""
-    given = {name: value for name in LIMITS if (value := getattr(options, name)) is not None}
-    return {name: None if value == UNSET else value for name, value in given.items()}
-
-
-def _limit(text: str) -> int | str:
-    return text if text == UNSET else int(text)
-
-
-_limit.__name__ = "int"  # errors of argparse contain this name
-
-
 def _at(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
@@ -175,8 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def add(name: str, does: Callable[..., int], help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help, description=help)
-        command.set_defaults(does=does)
+        command = add_subcommand(commands, name, does, help)
         command.add_argument(
             "--organisation", help="whose key it is; without this option CLUSTER_ORGANISATION"
         )
@@ -196,7 +180,9 @@ def _parser() -> argparse.ArgumentParser:
     for command in (create, change):
         for name in LIMITS:
             command.add_argument(
-                f"--{name.replace('_', '-')}", type=_limit, help=f"{MEANINGS[name]}; none: no such limit"
+                f"--{name.replace('_', '-')}",
+                type=or_unset(int),
+                help=f"{MEANINGS[name]}; none: no such limit",
             )
     rotate = add("rotate", _rotate, "Replace a key by a new one with the same properties, and print it.")
     rotate.add_argument("id", help="id of the key, from list")

@@ -14,7 +14,7 @@ from psycopg import Connection
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.command import run_subcommand
+from cluster.command import add_subcommand, given_options, or_unset, run_subcommand
 from cluster.database import in_one_transaction
 from cluster.database.paging import read_all
 from cluster.documents.organisation_deletion import deletion_of, request_deletion
@@ -24,8 +24,6 @@ from cluster.organisations.caller import acting_as, command_user
 from cluster.organisations.rows import OPTIONS, OrganisationOptions, OrganisationRow
 from cluster.settings import Settings
 
-#: This word in place of a value removes the value of an option.
-UNSET = "none"
 #: The limits for which 0 means no limit: name, what is limited, and what applies without a value.
 LIMITS = (
     ("files_limit", "files", "the setting"),
@@ -46,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _create(settings: Settings, options: argparse.Namespace) -> int:
-    wanted = OrganisationOptions(**_given(options))
+    wanted = OrganisationOptions(**given_options(options, OPTIONS))
     _show_row(
         in_one_transaction(
             settings, lambda connection: rows.create_organisation(connection, options.id, wanted)
@@ -76,7 +74,7 @@ def _show(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _set(settings: Settings, options: argparse.Namespace) -> int:
-    changes = _given(options)
+    changes = given_options(options, OPTIONS)
     _show_row(
         in_one_transaction(
             settings, lambda connection: rows.change_organisation(connection, options.id, changes)
@@ -98,14 +96,6 @@ def _delete(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options that the command line names; the word ``none`` means that the option has no
-    value.
-    """
-    given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
-    return {name: None if value == UNSET else value for name, value in given.items()}
-
-
 def _all(connection: Connection[Any]) -> list[OrganisationRow]:
     return read_all(lambda page: rows.list_organisations(connection, page), newest_first=False)
 
@@ -113,14 +103,6 @@ def _all(connection: Connection[Any]) -> list[OrganisationRow]:
 def _show_row(row: OrganisationRow) -> None:
     shown = {name: str(value) if hasattr(value, "year") else value for name, value in asdict(row).items()}
     print(json.dumps({"id": row.id, **shown}, indent=2, ensure_ascii=False))
-
-
-def _or_unset(convert: Callable[[str], Any]) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        return text if text == UNSET else convert(text)
-
-    read.__name__ = convert.__name__  # errors of argparse contain this name
-    return read
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -132,8 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def add(name: str, does: Callable[..., int], help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help, description=help)
-        command.set_defaults(does=does)
+        command = add_subcommand(commands, name, does, help)
         if name != "list":
             command.add_argument("id", help="id of the organisation")
         return command
@@ -146,17 +127,17 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--time-zone", help="IANA name, such as Europe/Berlin")
         command.add_argument("--billing-day", type=int, help="day of the month, 1 to 28")
         command.add_argument(
-            "--weight", type=_or_unset(float), help="share of a model's time; none: the setting"
+            "--weight", type=or_unset(float), help="share of a model's time; none: the setting"
         )
         command.add_argument(
             "--concurrency-limit",
-            type=_or_unset(int),
+            type=or_unset(int),
             help="maximum number of jobs of one priority class at once; none: no limit",
         )
         for limit, what, unset in LIMITS:
             command.add_argument(
                 f"--{limit.replace('_', '-')}",
-                type=_or_unset(int),
+                type=or_unset(int),
                 help=f"maximum {what}; 0: no limit; none: {unset}",
             )
     add("list", _list, "List organisations.")

@@ -12,7 +12,7 @@ from getpass import getpass
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.command import run_subcommand
+from cluster.command import add_subcommand, run_subcommand
 from cluster.database import in_one_transaction
 from cluster.errors import InvalidInput
 from cluster.secrets import provider_keys, webhook_secrets
@@ -109,8 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def add(name: str, does: Callable[..., int] | None, help: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help, description=help)
-        command.set_defaults(does=does)
+        command = add_subcommand(commands, name, does, help)
         if name in {"set", "delete"}:
             command.add_argument("provider", help="kind of the provider, such as openai or pinecone")
         if name in {"set", "list", "delete"}:
