@@ -38,6 +38,7 @@ from cluster.jobs.inputs import (
     IngestFilesInput,
     UsageReportInput,
 )
+from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import SYSTEM, Job, get_job
 from cluster.jobs.kinds import (
     BULK_INSERT_VECTORS,
@@ -48,7 +49,6 @@ from cluster.jobs.kinds import (
     INGEST_FILES,
     KINDS,
     USAGE_REPORT,
-    JobKind,
     kind_named,
 )
 from cluster.jobs.schedules.due import Accept, DueJob, submit_as_it_is

@@ -8,10 +8,7 @@ second table. To add a kind, write its file in that folder, and add a row to bot
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-
-from pydantic import BaseModel
 
 from cluster.jobs.inputs import (
     BulkInsertVectorsInput,
@@ -22,48 +19,21 @@ from cluster.jobs.inputs import (
     IngestFilesInput,
     UsageReportInput,
 )
+from cluster.jobs.job_kind import UPKEEP_TIMEOUT_S, JobKind
 from cluster.jobs.jobs import PriorityClass
-
-DEFAULT_ATTEMPTS = 3
-#: Time limit of each stage of an upkeep job, in seconds. The limit is high, because the first archive of a
-#: large table takes long, and so does building an approximate index.
-UPKEEP_TIMEOUT_S = 3_600.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JobKind:
-    """Defines the properties that all jobs of one kind share."""
-
-    #: Name of the kind. It is stored in the row of each job, so it must never change.
-    name: str
-    #: Priority class of a job if its submitter gives none.
-    priority_class: PriorityClass = PriorityClass.MEDIUM
-    #: Maximum number of attempts at a job if its submitter gives none.
-    attempts: int = DEFAULT_ATTEMPTS
-    #: Time limit of each stage, in seconds; None: the setting ``CLUSTER_STAGE_TIMEOUT_S``.
-    stage_timeout_s: float | None = None
-    #: What the progress of a job counts.
-    unit: str = "documents"
-    #: Number of units in a new job; None if it is unknown.
-    total: int | None = None
-    #: Names of the fields of a succeeded job's result.
-    result: tuple[str, ...] = ()
-    #: True if a person may cancel such a job.
-    cancellable: bool = True
-    #: True if a person may queue such a job again after it failed or was cancelled.
-    retryable: bool = True
-    #: If ``retryable`` is False: what a person does instead of queueing the job again.
-    remedy: str = ""
-    #: True if the cluster's own schedules submit such jobs. An operator may also create schedules of this
-    #: kind.
-    by_schedule: bool = False
-    #: The input that ``POST /v1/jobs`` accepts for this kind, a subclass of ``inputs.JobInput``; None if only
-    #: the cluster itself submits such jobs.
-    input: type[BaseModel] | None = None
-    #: Other names that a request may use for the kind. These are the names of tasks in the platform that
-    #: came before this project.
-    aliases: tuple[str, ...] = ()
-
+from cluster.jobs.upkeep_kinds import (
+    ARCHIVE_JOBS,
+    COMPUTE_DAILY_ANALYTICS,
+    COMPUTE_HOURLY_STATS,
+    DELETE_OLD_PLATFORM_DATA,
+    DISCARD_UNFINISHED,
+    EMPTY_OUTBOX,
+    EXPIRE,
+    MEASURE_STORAGE,
+    RECONCILE_ANALYTICS,
+    RENEW_WORDS,
+    USAGE_REPORTS,
+)
 
 INDEX_FILE = JobKind(
     name="index_file",
@@ -237,23 +207,6 @@ USAGE_REPORT = JobKind(
 )
 
 
-def _upkeep(name: str, *result: str) -> JobKind:
-    """Make a kind of job that maintains the cluster itself.
-
-    A failed job of such a kind does not count as a dead letter, because its schedule submits a new job.
-    """
-    return JobKind(
-        name=name,
-        priority_class=PriorityClass.SCHEDULED,
-        stage_timeout_s=UPKEEP_TIMEOUT_S,
-        unit="jobs",
-        result=result,
-        retryable=False,
-        remedy="its schedule submits the next one",
-        by_schedule=True,
-    )
-
-
 DELIVER_WEBHOOKS = JobKind(
     name="deliver_webhooks",
     priority_class=PriorityClass.LOW,
@@ -263,30 +216,7 @@ DELIVER_WEBHOOKS = JobKind(
     retryable=False,
     remedy="a worker submits the next one",
 )
-EXPIRE = _upkeep("expire", "files", "uploads", "batches", "deliveries")
-EMPTY_OUTBOX = _upkeep("empty_outbox")
-RENEW_WORDS = _upkeep("renew_words", "rows")
-ARCHIVE_JOBS = _upkeep("archive_jobs", "jobs", "entries", "uploads", "deliveries")
-USAGE_REPORTS = JobKind(
-    name="usage_reports",
-    priority_class=PriorityClass.SCHEDULED,
-    # An attempt continues after the last organisation whose reports are complete.
-    attempts=10,
-    stage_timeout_s=UPKEEP_TIMEOUT_S,
-    unit="organisations",
-    result=("organisations", "reports", "failed", "failures", "deleted_drafts"),
-    retryable=False,
-    remedy="its schedule submits the next one",
-    by_schedule=True,
-)
-DISCARD_UNFINISHED = _upkeep("discard_unfinished", "blobs")
-MEASURE_STORAGE = _upkeep("measure_storage", "organisations")
-COMPUTE_HOURLY_STATS = _upkeep("compute_hourly_stats", "organisations", "failed", "windows")
-COMPUTE_DAILY_ANALYTICS = _upkeep("compute_daily_analytics", "organisations", "failed", "windows")
-RECONCILE_ANALYTICS = _upkeep("reconcile_analytics", "organisations", "failed", "windows", "differences")
-DELETE_OLD_PLATFORM_DATA = _upkeep(
-    "delete_old_platform_data", "organisations", "failed", "messages", "customer_events", "conversations"
-)
+
 
 #: Every kind, by its name.
 KINDS: Mapping[str, JobKind] = MappingProxyType(

@@ -26,6 +26,7 @@ from psycopg.types.json import Jsonb
 
 from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.jobs import queue_tables
+from cluster.jobs.job_kind import JobKind
 from cluster.jobs.job_quota import require_room
 from cluster.jobs.jobs import (
     CANCELLED,
@@ -38,7 +39,7 @@ from cluster.jobs.jobs import (
     select_jobs,
     with_columns,
 )
-from cluster.jobs.kinds import JobKind, kind_named
+from cluster.jobs.kinds import kind_named
 from cluster.organisations.caller import current_key
 
 SQL = with_columns("queue.sql")
@@ -77,8 +78,7 @@ def submit(
 
     Args:
         kind: gives the values of ``priority_class`` and ``attempts`` if these arguments are None.
-        priority: 0 to 9; among the organisation's queued jobs of one class, a job with a higher
-            number begins first.
+        priority: 0 to 9; of an organisation's queued jobs in a class, the highest number begins first.
         run_at: the earliest time at which the job begins, with a time zone.
         id: id of the job; None: a new id.
 

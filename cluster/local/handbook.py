@@ -139,12 +139,13 @@ def settings_page() -> str:
 
 
 def _section(concern: type[Concern]) -> str:
-    """Return the section of the settings page about one concern. The module's name becomes the title."""
+    """Return the section of the settings page about one concern. The class's name becomes the title."""
     rows = "\n".join(
         f"| `CLUSTER_{name.upper()}` | {_default(field)} | {_cell(field.description)} |"
         for name, field in concern.model_fields.items()
     )
-    title = concern.__module__.rpartition(".")[2].capitalize()
+    words = re.findall("[A-Z][a-z]+", concern.__name__.removesuffix("Settings"))
+    title = " ".join(words).capitalize()
     return CONCERN_SECTION.format(title=title, sentence=_cell(concern.__doc__), rows=rows)
 
 

@@ -18,7 +18,6 @@ from pydantic_settings import (
 )
 
 from cluster.settings.addresses import RAY_PORTS, RAY_WORKER_PORTS, AddressSettings, is_loopback
-from cluster.settings.bulk import BulkSettings
 from cluster.settings.database import DatabaseSettings
 from cluster.settings.documents import DocumentSettings
 from cluster.settings.endpoint import EndpointSettings
@@ -35,7 +34,7 @@ from cluster.settings.outbound import OutboundSettings, WebhookSettings
 from cluster.settings.replicas import ReplicaSettings
 from cluster.settings.secrets import SecretSettings
 from cluster.settings.values import MIB, Concern
-from cluster.settings.workers import WorkerSettings
+from cluster.settings.workers import BulkSettings, WorkerSettings
 
 __all__ = [
     "CONCERNS",

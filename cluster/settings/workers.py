@@ -1,4 +1,4 @@
-"""The workers: their number, and the slots for jobs in each one. A slot runs one job at a time."""
+"""The workers and their slots for jobs (a slot runs one job at a time), and the engines of bulk jobs."""
 
 from typing import Self
 
@@ -41,3 +41,14 @@ class WorkerSettings(Concern):
         if self.max_workers < self.min_workers:
             raise ValueError(f"max_workers={self.max_workers} is below min_workers={self.min_workers}")
         return self
+
+
+class BulkSettings(Concern):
+    """The engines of bulk jobs: their number and the size of their batches."""
+
+    bulk_engines: int = Field(default=0, ge=0)
+    """Number of engines of one bulk job. 0: one engine for each GPU, or one engine if there is no GPU."""
+
+    bulk_batch_tokens: int = Field(default=16_384, ge=512)
+    """Maximum number of tokens of a batch of a bulk job's engine. A CPU takes at most 2,048, because larger
+    batches are not faster on a CPU. Replicas use ``replica_batch_tokens``."""

@@ -8,27 +8,29 @@ from functools import partial
 from types import MappingProxyType
 
 from cluster.jobs.kinds import (
-    ARCHIVE_JOBS,
     BULK_INSERT_VECTORS,
-    COMPUTE_DAILY_ANALYTICS,
-    COMPUTE_HOURLY_STATS,
-    DELETE_OLD_PLATFORM_DATA,
     DELETE_ORGANISATION,
     DELETE_STORE,
     DELIVER_WEBHOOKS,
-    DISCARD_UNFINISHED,
     EMBED_BATCH,
-    EMPTY_OUTBOX,
     ERASE_CUSTOMER,
     ESTIMATE_QUALITY,
-    EXPIRE,
     IMPORT_EVENTS,
     INDEX_FILE,
     INGEST_FILES,
+    USAGE_REPORT,
+)
+from cluster.jobs.upkeep_kinds import (
+    ARCHIVE_JOBS,
+    COMPUTE_DAILY_ANALYTICS,
+    COMPUTE_HOURLY_STATS,
+    DELETE_OLD_PLATFORM_DATA,
+    DISCARD_UNFINISHED,
+    EMPTY_OUTBOX,
+    EXPIRE,
     MEASURE_STORAGE,
     RECONCILE_ANALYTICS,
     RENEW_WORDS,
-    USAGE_REPORT,
     USAGE_REPORTS,
 )
 from data_jobs.kinds.analytics.rollup_jobs import (

@@ -20,8 +20,11 @@ from typing import Any
 
 from psycopg import Connection
 
+from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import SYSTEM
-from cluster.jobs.kinds import (
+from cluster.jobs.schedules.cron import Timing
+from cluster.jobs.schedules.schedules import CatchUp, ScheduleOptions, create_schedule
+from cluster.jobs.upkeep_kinds import (
     ARCHIVE_JOBS,
     COMPUTE_DAILY_ANALYTICS,
     COMPUTE_HOURLY_STATS,
@@ -33,10 +36,7 @@ from cluster.jobs.kinds import (
     RECONCILE_ANALYTICS,
     RENEW_WORDS,
     USAGE_REPORTS,
-    JobKind,
 )
-from cluster.jobs.schedules.cron import Timing
-from cluster.jobs.schedules.schedules import CatchUp, ScheduleOptions, create_schedule
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from psycopg import Connection
 from cluster.errors import Conflict
 from cluster.jobs import queue
 from cluster.jobs.inputs import JobInput
+from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import PriorityClass
-from cluster.jobs.kinds import INGEST, KINDS, JobKind, kind_named
+from cluster.jobs.kinds import INGEST, KINDS, kind_named
 
 STATEMENTS = [
     file

@@ -20,7 +20,7 @@ from cluster.documents.organisation_deletion import request_deletion
 from cluster.jobs import queue
 from cluster.jobs.inputs import UsageReportInput
 from cluster.jobs.jobs import SYSTEM, Job, JobState, get_job
-from cluster.jobs.kinds import USAGE_REPORTS
+from cluster.jobs.upkeep_kinds import USAGE_REPORTS
 from cluster.settings import Settings
 from cluster.usage.events import UsageEvent, UsageSource, record_usage
 from cluster.usage_reports import lines
