@@ -41,6 +41,8 @@ def configure(settings: Settings) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    # Tracebacks do not show the values of variables, as structlog's default for consoles does. The values can
+    # be documents, and printing large values can block an event loop for a minute.
     render: list[Any] = (
         [
             structlog.dev.ConsoleRenderer(

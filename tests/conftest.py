@@ -56,6 +56,21 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+def log_plainly() -> None:
+    """Configure the log of the tests: structlog's own form, but tracebacks without the values of variables.
+
+    structlog's default prints the values. A single traceback of a worker then took a minute, in which the
+    event loop of the worker ran no job.
+    """
+    structlog.reset_defaults()
+    *shared, _ = structlog.get_config()["processors"]
+    render = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*shared, render])
+
+
+log_plainly()
+
+
 @pytest.fixture(autouse=True)
 def restored_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Undo a test's configuration of the log, so that it changes no other test's."""
@@ -65,7 +80,7 @@ def restored_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         structlog, "configure", lambda **how: configure(**{**how, "cache_logger_on_first_use": False})
     )
     yield
-    structlog.reset_defaults()
+    log_plainly()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import logging, structlog
 from cluster.logs import about, configure
@@ -13,8 +15,9 @@ with about(job="job_1", organisation="default", stage="parse"):
     structlog.get_logger("ours").warning("document_refused", document="doc_1")
     logging.getLogger("a.library").warning("of a %s", "library")
     try:
-        1 / 0
-    except ZeroDivisionError:
+        value = "a customer's " + "text"
+        value / 0
+    except TypeError:
         structlog.get_logger("ours").exception("stage_failed")
 structlog.get_logger("ours").debug("not asked for")
 structlog.get_logger("ours").warning("odd", path="/v1/\\ud800", number=2**70, of={{1: "\\udfff"}})
@@ -37,7 +40,7 @@ def test_json_lines_carry_the_fields_of_their_block() -> None:
         assert line["timestamp"].endswith("Z")
     assert (ours["event"], ours["document"], ours["level"]) == ("document_refused", "doc_1", "warning")
     assert (library["event"], library["logger"]) == ("of a library", "a.library")
-    assert "ZeroDivisionError" in failure["exception"]
+    assert "TypeError" in failure["exception"]
 
 
 def test_a_line_with_odd_values_is_written() -> None:
@@ -55,3 +58,11 @@ def test_the_console_format_is_for_people() -> None:
     first = lines("console")[0]
     assert "document_refused" in first
     assert not first.startswith("{")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_traceback_shows_no_values_of_variables(form: str) -> None:
+    # A value may be a document. To print the values of a worker took a minute, in which it ran no job.
+    printed = "\n".join(lines(form))
+    assert "TypeError" in printed
+    assert "customer's text" not in printed

@@ -110,6 +110,11 @@ def all_succeeded(log: list[Delivery]) -> bool:
     return bool(log) and {one.state for one in log} == {DeliveryState.SUCCEEDED}
 
 
+def states_of(connection: Connection[Any], jobs: list[str]) -> set[str]:
+    found = connection.execute("SELECT state FROM jobs WHERE id = ANY(%s)", [jobs]).fetchall()
+    return {state for (state,) in found}
+
+
 WORKER = """
 import asyncio
 from typing import Any
@@ -176,8 +181,7 @@ def test_batches_that_hold_every_slot_of_their_class_delay_no_event(
 
     low = sending.worker_slots_low + sending.worker_slots_shared
     with pool.connection() as other:
-        for _ in range(low + 1):
-            submit(other, owner.organisation, EMBED_BATCH, {})
+        jobs = [submit(other, owner.organisation, EMBED_BATCH, {}).id for _ in range(low + 1)]
     kinds = {"deliver_webhooks": DeliverWebhooks(Any), "embed_batch": long_batch}  # type: ignore[arg-type]
     with consuming(sending, pool, kinds=kinds):
         try:
@@ -187,6 +191,8 @@ def test_batches_that_hold_every_slot_of_their_class_delay_no_event(
             assert not batches.acquire(blocking=False)
         finally:
             done.set()
+        # The worker of another test would run a job that is left in the queue.
+        until(lambda: states_of(connection, jobs), lambda states: states == {"succeeded"})
 
 
 def test_a_worker_without_the_key_leaves_the_event_and_does_not_blame_the_endpoint(

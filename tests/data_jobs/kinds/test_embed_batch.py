@@ -328,9 +328,11 @@ def test_memory_does_not_grow_with_the_number_of_requests(
     for count in (1_000, 10_000, 10_000):
         batch = client.create([request(f"{number}") for number in range(count)])
         tracemalloc.start()
-        assert client.ended_batch(batch.id).completed == count
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+        try:
+            assert client.ended_batch(batch.id).completed == count
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
 
     # 40 MB of answers. What grows is the check of the custom_ids: 65 bytes a request. A peak includes what
     # other threads of this process allocate meanwhile.
