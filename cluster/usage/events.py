@@ -29,6 +29,8 @@ EMBEDDING, RERANKING = "embedding", "reranking"
 #: The kind of the events that record what a remote provider reported for one of our requests. The same tokens
 #: are also in the events of the kind ``EMBEDDING``, so a sum must include only one of these two kinds.
 PROVIDER_EMBEDDING = "provider_embedding"
+#: Tokens that a chat model reads and writes. They are two kinds because most servers give them two prices.
+CHAT_INPUT, CHAT_OUTPUT = "chat_input", "chat_output"
 #: Requests to the endpoint, pages that were parsed, and chunks that were written.
 REQUEST, PAGE, CHUNK = "request", "page", "chunk"
 #: Bytes and vectors that an organisation stores on a day in UTC.
@@ -38,6 +40,8 @@ UNITS = {
     EMBEDDING: "tokens",
     RERANKING: "tokens",
     PROVIDER_EMBEDDING: "tokens",
+    CHAT_INPUT: "tokens",
+    CHAT_OUTPUT: "tokens",
     REQUEST: "requests",
     PAGE: "pages",
     CHUNK: "chunks",

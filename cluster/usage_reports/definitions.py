@@ -33,6 +33,10 @@ DEFINITIONS: Mapping[str, WorkDefinition] = MappingProxyType(
             "Tokens that a remote provider reported for requests of the cluster. The same work is also "
             "counted as Embeddings; the cost is what the provider asks.",
         ),
+        "chat_input": WorkDefinition(
+            "Chat input", "Tokens of prompts that a chat model read, with their sources and history."
+        ),
+        "chat_output": WorkDefinition("Chat output", "Tokens of answers that a chat model wrote."),
         "request": WorkDefinition("Requests", "Requests to the HTTP interface."),
         "page": WorkDefinition("Pages", "Pages of documents that were read."),
         "chunk": WorkDefinition("Chunks", "Parts of documents that were written for search."),

@@ -20,7 +20,7 @@ from cluster.usage_reports.pdf_style import ACCENT, BODY, GRID, MUTED
 
 HEIGHT = 135
 #: Kinds of usage whose tokens are summed for the chart. Tokens of a provider are counted in ``embedding``.
-TOKEN_KINDS = frozenset({"embedding", "reranking"})
+TOKEN_KINDS = frozenset({"embedding", "reranking", "chat_input", "chat_output"})
 
 AmountOf = Callable[[ReportLine], Decimal | int | None]
 

@@ -2,8 +2,8 @@
 such as rates or budgets.
 
 Each request passes the gates once as work of the kind ``REQUEST`` (``edge.boundary``). The work of a model
-passes them again when its tokens are counted and before the model reads them (``served_model`` and
-``ranking``), so every route that embeds or reranks passes them. Batches and jobs do not pass here.
+passes them again when its tokens are counted and before the model reads them (``served_model``, ``ranking``),
+so every route that embeds, reranks or chats passes them. Batches and jobs do not pass here.
 
     async with admission.admit(organisation, model=name, kind=EMBEDDING, tokens=1_200) as admitted:
         vectors = ...
@@ -33,7 +33,7 @@ class CostlyWork:
     caller: Caller
     #: The organisation that pays for the work.
     organisation: str
-    #: ``REQUEST``, or a kind of usage (``EMBEDDING``, ``RERANKING``).
+    #: ``REQUEST``, or a kind of usage (``EMBEDDING``, ``RERANKING``, ``CHAT_INPUT``).
     kind: str
     #: Name of the model that does the work; None for work without a model.
     model: str | None
@@ -41,6 +41,10 @@ class CostlyWork:
     #: request.
     tokens: int
     source: UsageSource
+    #: Maximum number of tokens that a chat model will write; 0 for other work.
+    output_tokens: int = 0
+    #: Id of the platform's agent for which the work is done; None if it is done for no agent.
+    agent: str | None = None
 
 
 class Ticket(Protocol):
@@ -97,6 +101,8 @@ class Admission:
         model: str | None = None,
         tokens: int = 0,
         source: UsageSource = UsageSource.HTTP,
+        output_tokens: int = 0,
+        agent: str | None = None,
     ) -> "Admitted":
         """Return the context in which the work of the current caller runs. Entering the context passes the
         gates; the arguments are the fields of ``CostlyWork``.
@@ -117,6 +123,8 @@ class Admission:
                 model=model,
                 tokens=tokens,
                 source=source,
+                output_tokens=output_tokens,
+                agent=agent,
             ),
         )
 

@@ -31,7 +31,7 @@ from cluster.budgets.reservations import (
 from cluster.database import for_organisation
 from cluster.errors import BudgetExceeded, Retryable
 from cluster.organisations.caller import Caller, CallerKind
-from cluster.usage.events import EMBEDDING, REQUEST
+from cluster.usage.events import CHAT_OUTPUT, EMBEDDING, REQUEST
 from serve_app.embedding.admission import REQUEST as WHOLE_REQUEST
 from serve_app.embedding.admission import CostlyWork, Ticket
 
@@ -102,8 +102,11 @@ class BudgetGate:
             return None
         key = work.caller.id if work.caller.kind is CallerKind.KEY else None
         amounts = {(work.kind, work.model): work.tokens, (REQUEST, work.model): 1}
+        if work.output_tokens:
+            amounts[CHAT_OUTPUT, work.model] = work.output_tokens
         held = HeldReservation(work.organisation, uuid4().hex)
-        await self._reserve(held.organisation, Work(id=held.id, amounts=amounts, key=key), self._owner)
+        reserved = Work(id=held.id, amounts=amounts, key=key, agent=work.agent)
+        await self._reserve(held.organisation, reserved, self._owner)
         self._held.add(held)
         if self._renewing is None or self._renewing.done():
             self._renewing = asyncio.create_task(self._renew())

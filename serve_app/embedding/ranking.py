@@ -138,9 +138,17 @@ async def by_cross_encoder(
         model=name,
         tokens=await _most_tokens(models, query, texts, most),
         source=context.source,
+        agent=context.agent,
     ) as admitted:
         scored = await asyncio.wrap_future(models.reranker.submit(query, texts, most=most))
-        models.usage.add(context.organisation, context.source, name, tokens=scored.tokens, kind=RERANKING)
+        models.usage.add(
+            context.organisation,
+            context.source,
+            name,
+            tokens=scored.tokens,
+            kind=RERANKING,
+            agent=context.agent,
+        )
         admitted.done(tokens=scored.tokens)
     return scored
 

@@ -46,7 +46,7 @@ class RateGate:
             InvalidInput: the work has more tokens than are ever allowed in a minute.
             Throttled: a rate has no room now.
         """
-        unit, amount = (REQUESTS, 1) if work.kind == REQUEST else (TOKENS, work.tokens)
+        unit, amount = (REQUESTS, 1) if work.kind == REQUEST else (TOKENS, work.tokens + work.output_tokens)
         taken = [(owner, rate) for owner, rate in self._of(work.caller, unit) if amount]
         for owner, rate in taken:
             if amount > rate.limit:

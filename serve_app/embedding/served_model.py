@@ -43,6 +43,8 @@ class RequestContext:
     deadline_s: float = math.inf
     #: Source under which the tokens are recorded as usage.
     source: UsageSource = UsageSource.HTTP
+    #: Id of the platform's agent for which the request works; None if it works for no agent.
+    agent: str | None = None
     #: False if the caller admits the work and records the usage.
     records_usage: bool = True
     #: Reserves the tokens of a request of a batch, with the name of the model, before the model reads them.
@@ -216,14 +218,21 @@ class ServedModel:
             vectors = await self._vectors(flat, context, lane)
             return self._made(ids, parts, vectors, averages=averages)
         async with self._admission.admit(
-            context.organisation, kind=EMBEDDING, model=self.name, tokens=tokens, source=context.source
+            context.organisation,
+            kind=EMBEDDING,
+            model=self.name,
+            tokens=tokens,
+            source=context.source,
+            agent=context.agent,
         ) as admitted:
             self.waiting_requests += 1
             try:
                 vectors = await self._vectors(flat, context, lane)
             finally:
                 self.waiting_requests -= 1
-            self._usage.add(context.organisation, context.source, self.name, tokens=tokens)
+            self._usage.add(
+                context.organisation, context.source, self.name, tokens=tokens, agent=context.agent
+            )
             admitted.done(tokens=tokens)
         return self._made(ids, parts, vectors, averages=averages)
 

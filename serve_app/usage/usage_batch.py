@@ -5,7 +5,8 @@ ids of the events are made from the folder, the number and the group, so a batch
 once.
 
     batch = UsageBatch(folder, 7)
-    batch.add(int(time.time()), "acme", None, None, [(UsageSource.HTTP, "m", "embedding", 12)])
+    uses = [(UsageSource.HTTP, "m", "embedding", 12)]
+    batch.add(int(time.time()), "acme", None, None, uses, write=True)
     record_usage(connection, batch.events())
 """
 
@@ -60,13 +61,23 @@ class UsageBatch:
         """True if neither usage nor a reservation was added."""
         return self._sums is not None and not self._sums and not self.held
 
-    def add(self, at: int, organisation: str, key: str | None, uses: Sequence[Use], *, write: bool) -> None:
+    def add(
+        self,
+        at: int,
+        organisation: str,
+        key: str | None,
+        agent: str | None,
+        uses: Sequence[Use],
+        *,
+        write: bool,
+    ) -> None:
         """Add the work of one answered request.
 
         Args:
             at: time of the answer, in seconds since 1970.
             organisation: the organisation that sent the request.
             key: id of the API key; None if the request had no key of an organisation.
+            agent: id of the platform's agent; None if the work was done for no agent.
             uses: the work.
             write: False if the file must not grow.
 
@@ -74,13 +85,13 @@ class UsageBatch:
             OSError: the work was added, but it could not be written to the file.
         """
         assert self._sums is not None
-        add_to(self._sums, at, organisation, key, None, uses)
+        add_to(self._sums, at, organisation, key, agent, uses)
         if not self.in_file:
             return
         if not write:
             self.in_file = False
             return
-        line = usage_line(at, organisation, key, None, uses)
+        line = usage_line(at, organisation, key, agent, uses)
         try:
             if self._descriptor is None:
                 self._open()

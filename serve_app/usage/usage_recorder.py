@@ -49,12 +49,15 @@ class RequestUsage:
     def __init__(self, recorder: "UsageRecorder", organisation: str, key: str | None) -> None:
         self._recorder = recorder
         self._organisation, self._key = organisation, key
+        #: The agent of the request; None if the request works for no agent.
+        self._agent: str | None = None
         self._uses: list[Use] = []
         self._held: list[HeldReservation] = []
         self._recorded = False
 
-    def add(self, use: Use) -> None:
-        """Add work. Work that is added after the answer has begun is recorded at once."""
+    def add(self, use: Use, agent: str | None = None) -> None:
+        """Add work for the agent. Work that is added after the answer has begun is recorded at once."""
+        self._agent = agent or self._agent
         self._uses.append(use)
         if self._recorded:
             self._record()
@@ -94,7 +97,7 @@ class RequestUsage:
     def _record(self) -> None:
         uses, self._uses, self._recorded = self._uses, [], True
         held, self._held = self._held, []
-        self._recorder.record(self._organisation, self._key, uses, held)
+        self._recorder.record(self._organisation, self._key, uses, held, agent=self._agent)
 
 
 _REQUEST: ContextVar[RequestUsage | None] = ContextVar("request_usage", default=None)
@@ -140,16 +143,23 @@ class UsageRecorder:
             request.end()
 
     def add(
-        self, organisation: str, source: UsageSource, model: str, *, tokens: int, kind: str = EMBEDDING
+        self,
+        organisation: str,
+        source: UsageSource,
+        model: str,
+        *,
+        tokens: int,
+        kind: str = EMBEDDING,
+        agent: str | None = None,
     ) -> None:
-        """Add the tokens that a model read to the current request. If there is no request, record them at
-        once.
+        """Add the tokens that a model read or wrote to the current request. If there is no request, record
+        them at once.
         """
         request, use = _REQUEST.get(), (source, model, kind, tokens)
         if request is None:
-            self.record(organisation, current_key(), [use])
+            self.record(organisation, current_key(), [use], agent=agent)
         else:
-            request.add(use)
+            request.add(use, agent)
 
     def settle(self, held: HeldReservation, *, used: bool) -> None:
         """Return a reservation to the budgets in the transaction that writes the work of the current request.
@@ -170,6 +180,8 @@ class UsageRecorder:
         key: str | None,
         uses: Sequence[Use],
         held: Sequence[HeldReservation] = (),
+        *,
+        agent: str | None = None,
     ) -> None:
         """Record work in a file before this method returns.
 
@@ -178,6 +190,7 @@ class UsageRecorder:
             key: id of the API key; None if the request had no key of an organisation.
             uses: the work.
             held: the reservations of the work, which the transaction that writes the work returns.
+            agent: id of the platform's agent; None if the work was done for no agent.
         """
         with self._lock:
             newest = self._newest
@@ -186,7 +199,7 @@ class UsageRecorder:
             reason = None if fits else f"its files have {self._max_bytes:,} bytes (CLUSTER_USAGE_BYTES)"
             try:
                 if uses:
-                    newest.add(int(time.time()), organisation, key, uses, write=fits)
+                    newest.add(int(time.time()), organisation, key, agent, uses, write=fits)
             except OSError as exc:
                 reason = str(exc)
         if reason is not None:
