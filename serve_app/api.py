@@ -34,7 +34,7 @@ from serve_app.routes.compatible import cohere, tasks, tei
 from serve_app.routes.jobs import jobs, submission
 from serve_app.routes.jobs.job_events import EventFeed
 from serve_app.routes.organisations import audit_logs, budgets, keys, organisations
-from serve_app.routes.platform_data import agents, conversations, customers
+from serve_app.routes.platform_data import agents, conversations, customers, feedback
 from serve_app.routes.platform_data import events as platform_events
 from serve_app.routes.schedules import schedules
 from serve_app.routes.usage import organization, usage
@@ -69,6 +69,7 @@ PARTS: tuple[Any, ...] = (
     customers,
     agents,
     conversations,
+    feedback,
     stats,
     tasks,
     tei,

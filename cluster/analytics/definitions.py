@@ -76,6 +76,12 @@ RATES: Mapping[str, RateDefinition] = MappingProxyType(
             numerator=lambda one: one.ratings,
             denominator=lambda one: one.conversations,
         ),
+        "positive_feedback_rate": RateDefinition(
+            text="Messages with positive feedback, divided by the messages with feedback. The measure "
+            "feedbacks is the number n of messages with feedback.",
+            numerator=lambda one: one.positive_feedbacks,
+            denominator=lambda one: one.feedbacks,
+        ),
         "no_answer_rate": RateDefinition(
             text="Messages of customers after which no answer without an error followed in the conversation, "
             "divided by all messages of customers.",

@@ -65,6 +65,9 @@ class Measures:
     #: Ratings of 4 or 5.
     satisfied: int = 0
     rating_sum: int = 0
+    #: Messages with feedback, and those with positive feedback.
+    feedbacks: int = 0
+    positive_feedbacks: int = 0
 
 
 #: Names of the columns.

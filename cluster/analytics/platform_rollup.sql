@@ -30,7 +30,7 @@ WITH span AS MATERIALIZED (
     SELECT span.bucket, message.*
     FROM span CROSS JOIN LATERAL (
         SELECT agent, conversation, role = 'assistant' AS is_answer, input_tokens, output_tokens, cost, latency_ms,
-            time_to_first_token_ms, error_class, retrieval_hit
+            time_to_first_token_ms, error_class, retrieval_hit, feedback
         FROM messages AS message WHERE message.organisation = (SELECT %(organisation)s::text)
             AND message.occurred_at >= span.starts_at AND message.occurred_at < span.ends_at {of_agent_message}
         OFFSET 0
@@ -42,7 +42,8 @@ WITH span AS MATERIALIZED (
         percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY latency_ms) FILTER (WHERE is_answer) AS latency,
         percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY time_to_first_token_ms)
             FILTER (WHERE is_answer) AS first_token,
-        count(retrieval_hit) AS retrievals, count(*) FILTER (WHERE retrieval_hit) AS retrieval_hits
+        count(retrieval_hit) AS retrievals, count(*) FILTER (WHERE retrieval_hit) AS retrieval_hits,
+        count(feedback) AS feedbacks, count(*) FILTER (WHERE feedback = 'positive') AS positive_feedbacks
     FROM message GROUP BY GROUPING SETS ((bucket, agent), (bucket))
     HAVING GROUPING(agent) = 1 OR agent IS NOT NULL
 ), failure AS (
@@ -108,7 +109,8 @@ SELECT bucket, nullif(agent, '') AS agent, coalesce(events, 0) AS events, coales
     coalesce(handed_over, 0) AS handed_over, coalesce(turns, 0) AS turns, coalesce(unanswered, 0) AS unanswered,
     coalesce(duration_ms, 0) AS duration_ms, duration_p50_ms, coalesce(resolved, 0) AS resolved,
     coalesce(unresolved, 0) AS unresolved, coalesce(assumed_resolved, 0) AS assumed_resolved,
-    coalesce(ratings, 0) AS ratings, coalesce(satisfied, 0) AS satisfied, coalesce(rating_sum, 0) AS rating_sum
+    coalesce(ratings, 0) AS ratings, coalesce(satisfied, 0) AS satisfied, coalesce(rating_sum, 0) AS rating_sum,
+    coalesce(feedbacks, 0) AS feedbacks, coalesce(positive_feedbacks, 0) AS positive_feedbacks
 FROM (
     SELECT bucket, agent FROM of_events UNION SELECT bucket, agent FROM of_messages
     UNION SELECT bucket, agent FROM of_conversations

@@ -88,6 +88,9 @@ class Message:
     error_class: str | None
     retrieval_hit: bool | None
     sources: list[Any]
+    #: ``positive`` or ``negative``; None if there is no feedback on the message.
+    feedback: str | None
+    feedback_comment: str | None
     occurred_at: datetime
 
 

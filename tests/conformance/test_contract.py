@@ -87,6 +87,7 @@ def things_of_an_organisation(http: httpx.Client, store: str, file: str) -> dict
     about = {"conversation_id": "c", "role": "user", "agent_id": "a"}
     event = {"id": "1", "source": "/tests", "type": "message.created", "time": "2026-01-31T12:00:00Z"}
     events = [{**event, "subject": "customer", "data": about}]
+    events.append({**events[0], "id": "2", "data": {**about, "role": "assistant"}})
     assert http.post("/v1/events", json={"events": events}).json()["errors"] == []
     endpoint = {"url": "https://example.com/hook", "event_types": ["job.failed"]}
     arguments = {"file_id": file, "vector_store_id": store}
@@ -101,10 +102,18 @@ def things_of_an_organisation(http: httpx.Client, store: str, file: str) -> dict
             f"{kind}_id": http.get(f"/v1/{kind}s").json()["data"][0]["id"]
             for kind in ("customer", "agent", "conversation")
         },
+        "message_id": answer_of(http),
         "budget_id": http.post("/v1/budgets", json=budget).json()["id"],
         "event_id": "none",
         "key_id": "none",
     }
+
+
+def answer_of(http: httpx.Client) -> str:
+    """The id of the only message of an assistant."""
+    conversation = http.get("/v1/conversations").json()["data"][0]["id"]
+    messages = http.get(f"/v1/conversations/{conversation}/messages").json()["data"]
+    return next(message["id"] for message in messages if message["role"] == "assistant")
 
 
 @pytest.mark.timeout(600)

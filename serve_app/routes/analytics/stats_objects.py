@@ -91,6 +91,10 @@ class MeasuresObject(ResponseModel):
     """Number of ratings of 4 or 5."""
     rating_sum: int
     """Sum of the ratings."""
+    feedbacks: int
+    """Number of messages of the window with feedback."""
+    positive_feedbacks: int
+    """Number of these messages with positive feedback."""
 
     @classmethod
     def of(cls, measures: Measures, *, total: bool = False) -> Self:
@@ -117,6 +121,7 @@ class RatesObject(ResponseModel):
     assumed_resolution: float | None = Field(description=RATES["assumed_resolution"].text)
     csat: float | None = Field(description=RATES["csat"].text)
     csat_response_rate: float | None = Field(description=RATES["csat_response_rate"].text)
+    positive_feedback_rate: float | None = Field(description=RATES["positive_feedback_rate"].text)
     no_answer_rate: float | None = Field(description=RATES["no_answer_rate"].text)
     average_turns: float | None = Field(description=RATES["average_turns"].text)
     average_duration_ms: float | None = Field(description=RATES["average_duration_ms"].text)

@@ -196,6 +196,10 @@ class MessageObject(ResponseModel):
     """Whether a search found something for this answer; null if there was no search."""
     sources: list[Any]
     """The sources of the answer."""
+    feedback: str | None
+    """Feedback on the answer, `positive` or `negative`; null if there is none."""
+    feedback_comment: str | None
+    """The comment of the feedback; null if there is none."""
 
     @classmethod
     def of(cls, message: Message) -> Self:
@@ -216,6 +220,8 @@ class MessageObject(ResponseModel):
             error_class=message.error_class,
             retrieval_hit=message.retrieval_hit,
             sources=message.sources,
+            feedback=message.feedback,
+            feedback_comment=message.feedback_comment,
         )
 
 

@@ -9,14 +9,20 @@ def ask_about_the_platform(ask: Any) -> None:
     external = uuid4().hex
     data = {"conversation_id": external, "agent_id": external, "role": "user", "text": "Hello"}
     event = {"id": external, "source": "/documented", "type": "message.created", "subject": external}
-    ask("POST", "/v1/events", json=[{**event, "time": "2026-03-01T10:00:00Z", "data": data}, {}])
+    event |= {"time": "2026-03-01T10:00:00Z", "data": data}
+    answer = {**event, "id": f"{external}-2", "data": {**data, "role": "assistant"}}
+    ask("POST", "/v1/events", json=[event, answer, {}])
     ask("GET", "/v1/event_types")
     ids = {}
     for name in ("agent", "conversation", "customer"):
         found = ask("GET", f"/v1/{name}s", params={"external_id": external})
         ids[f"{name}_id"] = found["data"][0]["id"]
         ask("GET", f"/v1/{name}s/{{{name}_id}}", ids)
-    ask("GET", "/v1/conversations/{conversation_id}/messages", ids)
+    messages = ask("GET", "/v1/conversations/{conversation_id}/messages", ids)["data"]
+    ids["message_id"] = next(one["id"] for one in messages if one["role"] == "assistant")
+    ask("POST", "/v1/messages/{message_id}/feedback", ids, json={"rating": "positive", "comment": "Yes"})
+    ask("GET", "/v1/feedback")
+    ask("DELETE", "/v1/messages/{message_id}/feedback", ids)
     ask("POST", "/v1/agents", json={"external_id": external, "model": "m"})
     ask("PATCH", "/v1/agents/{agent_id}", ids, json={"model": None})
     ask("POST", "/v1/customers", json={"external_id": external, "name": "Grace"})

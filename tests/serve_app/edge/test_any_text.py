@@ -58,6 +58,7 @@ VALID_REQUESTS: dict[str, Any] = {
     "/v1/agents/{agent_id}": {"name": "odd", "model": "odd"},
     "/v1/customers": {"external_id": "odd", "name": "odd", "email": "odd", "properties": {"k": ["v"]}},
     "/v1/customers/{customer_id}": {"name": "odd", "email": "odd", "properties": {"k": ["v"]}},
+    "/v1/messages/{message_id}/feedback": {"rating": "positive", "comment": "odd"},
     "/v1/jobs/retry": {"kind": "none", "subject": "none", "error_code": "none"},
     "/v1/uploads": {"filename": "a.txt", "purpose": "assistants", "bytes": 9, "mime_type": "text/plain"},
     "/v1/uploads/{upload_id}/complete": {"part_ids": ["part"], "md5": "0"},
@@ -101,6 +102,7 @@ def path_with(path: str, id: str) -> str:
     """The path with this id in place of each parameter."""
     names = ("vector_store_id", "vector_store", "file_id", "upload_id", "deployment", "key_id")
     names += ("organisation_id", "webhook_endpoint_id", "schedule_id", "budget_id", "agent_id", "customer_id")
+    names += ("message_id",)
     for name in names:
         path = path.replace(f"{{{name}}}", IDS.get(name, id))
     return path

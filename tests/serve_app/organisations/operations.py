@@ -59,6 +59,7 @@ BODIES: dict[str, Any] = {
     "/v1/agents/{agent_id}": {"name": "taken"},
     "/v1/customers": {"external_id": "taken"},
     "/v1/customers/{customer_id}": {"name": "taken"},
+    "/v1/messages/{message_id}/feedback": {"rating": "positive"},
     "/v1/usage_reports": {"period": "current"},
     "/v1/jobs/retry": {"subject": "{file_id}"},
     "/v1/organisation/keys": {"name": "theirs", "stores": ["{vector_store_id}"]},
@@ -112,6 +113,7 @@ PLAIN_PARAMETERS = frozenset(
             for brackets in ("", "[]")
         ),
         "if-none-match",
+        "rating",
     }
 )
 #: The query that each operation needs.
@@ -134,6 +136,7 @@ CURSORS = {
     "/v1/customers": "customer_id",
     "/v1/conversations": "conversation_id",
     "/v1/conversations/{conversation_id}/messages": "message",
+    "/v1/feedback": "message_id",
     "/v1/organisation/keys": "key_id",
     "/v1/organisation/audit_logs": "audit",
     "/v1/budgets": "budget_id",
@@ -270,6 +273,7 @@ NOTHING = dict.fromkeys(
         "conversation_id",
         "agent_id",
         "message",
+        "message_id",
     ),
     "none",
 ) | {"model": MODEL}

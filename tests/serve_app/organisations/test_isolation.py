@@ -116,11 +116,15 @@ class Everything:
             "subject": f"customer of {self.organisation}",
             "data": said,
         }
-        assert post("/v1/events", json=[event_of_customer]).json()["accepted"] == 1
+        answered = {"id": "2", "time": "2026-01-31T12:00:01Z", "data": {**said, "role": "assistant"}}
+        events = [event_of_customer, event_of_customer | answered]
+        assert post("/v1/events", json=events).json()["accepted"] == 2
         messages = ("/v1/conversations/{conversation_id}/messages", "message")
         lists = [(f"/v1/{name}s", f"{name}_id") for name in ("customer", "agent", "conversation")]
         for path, name in [*lists, messages]:
             ids[name] = self.client.get(path.format_map(ids)).json()["data"][0]["id"]
+        ids["message_id"] = ids["message"]
+        post(f"/v1/messages/{ids['message']}/feedback", json={"rating": "negative", "comment": SECRET})
         ids["vector"] = "a"
         job = {"kind": "ingest_files", "input": {"vector_store_id": ids["vector_store_id"]}}
         ids["schedule_id"] = post("/v1/schedules", json={**job, "cron": "0 2 1 1 *"}).json()["id"]
