@@ -18,6 +18,7 @@ from pydantic_settings import (
 )
 
 from cluster.settings.addresses import RAY_PORTS, RAY_WORKER_PORTS, AddressSettings, is_loopback
+from cluster.settings.chat import ChatSettings
 from cluster.settings.database import DatabaseSettings
 from cluster.settings.documents import DocumentSettings
 from cluster.settings.endpoint import EndpointSettings
@@ -61,6 +62,7 @@ class Settings(
     OidcSettings,
     SecretSettings,
     ModelSettings,
+    ChatSettings,
     EngineSettings,
     ReplicaSettings,
     EndpointSettings,

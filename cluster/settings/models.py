@@ -1,41 +1,13 @@
 """The models that the cluster serves, and the folders with their weights."""
 
-import re
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from cluster.settings.values import AbsolutePath, Concern, ModelSource, Table
+from cluster.settings.values import AbsolutePath, Concern, KeyVariable, ModelSource, ProviderUrl, Table
 
 #: The options that give a model a Serve deployment of its own.
 PLACEMENT = frozenset({"gpus", "min_replicas", "max_replicas"})
-
-
-def _base_url(url: str) -> str:
-    """Return the URL without a slash at its end.
-
-    Raises:
-        ValueError: the URL is not http or https, or has a part that could contain a key.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be a URL with http or https, such as https://api.openai.com/v1")
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        raise ValueError("must have no user, password, query or fragment; name the key's variable in key_env")
-    return url.rstrip("/")
-
-
-def _variable(name: str) -> str:
-    # Names of variables are written in capitals, and a key almost never has capitals only. So this check
-    # finds a key that was written in place of a name. The error does not show the value, because it may be a
-    # key.
-    if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
-        raise ValueError(
-            "must be the name of the environment variable that holds the key, in capitals, such as "
-            "OPENAI_API_KEY, and never the key"
-        )
-    return name
 
 
 def _gpus(share: float) -> float:
@@ -54,10 +26,10 @@ class ModelOptions(BaseModel):
         frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
     )
 
-    base_url: Annotated[str, AfterValidator(_base_url)] | None = None
+    base_url: ProviderUrl | None = None
     """URL of a server with OpenAI's API, up to and including ``/v1``. Unset: the URL of OpenAI."""
 
-    key_env: Annotated[str, AfterValidator(_variable)] | None = None
+    key_env: KeyVariable | None = None
     """Name of the environment variable that holds the provider's key."""
 
     dimensions: int | None = Field(default=None, ge=1)

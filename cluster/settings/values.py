@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 from pydantic_settings import NoDecode
@@ -52,9 +53,41 @@ def origins(listed: object) -> object:
     return found
 
 
+def provider_url(url: str) -> str:
+    """Return the URL without a slash at its end.
+
+    Raises:
+        ValueError: the URL is not http or https, or has a part that could contain a key.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be a URL with http or https, such as https://api.openai.com/v1")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("must have no user, password, query or fragment; name the key's variable in key_env")
+    return url.rstrip("/")
+
+
+def key_variable(name: str) -> str:
+    """Return the name of an environment variable that holds a key.
+
+    Raises:
+        ValueError: the text is not a name in capitals. Names of variables are written in capitals, and a key
+            almost never has capitals only. So this check finds a key that was written in place of a name. The
+            error does not show the text, because it may be a key.
+    """
+    if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+        raise ValueError(
+            "must be the name of the environment variable that holds the key, in capitals, such as "
+            "OPENAI_API_KEY, and never the key"
+        )
+    return name
+
+
 AbsolutePath = Annotated[Path, AfterValidator(absolute)]
 FolderOrUrl = Annotated[str, AfterValidator(absolute_folder)]
 ModelSource = Annotated[str, BeforeValidator(model_source)]
+ProviderUrl = Annotated[str, AfterValidator(provider_url)]
+KeyVariable = Annotated[str, AfterValidator(key_variable)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(origins)]
 
 

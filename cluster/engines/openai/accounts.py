@@ -53,6 +53,16 @@ class Account:
     budget: SharedBudget | None
 
     @property
+    def setting(self) -> str:
+        """The setting that names the model."""
+        return "CLUSTER_MODELS"
+
+    @property
+    def task(self) -> str:
+        """The task for which the key needs a right."""
+        return "embed"
+
+    @property
     def secrets(self) -> list[str]:
         """The texts that must not be in any message."""
         return [self.key.reveal()] if self.key else []

@@ -11,11 +11,10 @@ import time
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Protocol
 
 import openai
 
-from cluster.engines.openai.accounts import Account
 from cluster.errors import (
     ClusterError,
     InvalidInput,
@@ -61,7 +60,31 @@ TRANSLATED: tuple[type[Exception], ...] = (
 )
 
 
-def translated(exc: Exception, account: Account) -> ClusterError:
+class ProviderAccess(Protocol):
+    """What the messages of errors say about a request: who answers it, and with which key it was sent."""
+
+    @property
+    def provider(self) -> str:
+        """Name of the provider."""
+
+    @property
+    def whose_key(self) -> str:
+        """Owner of the key, such as "the key of organisation acme"."""
+
+    @property
+    def secrets(self) -> list[str]:
+        """The texts that must not be in any message."""
+
+    @property
+    def setting(self) -> str:
+        """The setting that names the model, such as ``CLUSTER_MODELS``."""
+
+    @property
+    def task(self) -> str:
+        """The task for which the key needs a right, such as ``embed``."""
+
+
+def translated(exc: Exception, account: ProviderAccess) -> ClusterError:
     """Return our error for an error of the package, or for a time-out. The message of our error never
     contains the key.
     """
@@ -73,11 +96,16 @@ def translated(exc: Exception, account: Account) -> ClusterError:
     if isinstance(exc, openai.APIConnectionError):
         cause = type(exc.__cause__ or exc).__name__
         return ProviderUnavailable(f"{account.provider} cannot be reached, or broke the connection ({cause})")
+    if isinstance(exc, openai.APIError) and isinstance(exc.body, dict):
+        # An error inside a stream, whose HTTP status was 200. vLLM writes the status into ``code``.
+        code = exc.body.get("code")
+        status = code if isinstance(code, int) and 400 <= code < 600 else 500
+        return refusal(status, exc.body, account, headers={})
     return ProviderUnavailable(f"the request to {account.provider} failed ({type(exc).__name__})")
 
 
 def refusal(
-    status: int, error: Mapping[str, Any], account: Account, *, headers: Mapping[str, str]
+    status: int, error: Mapping[str, Any], account: ProviderAccess, *, headers: Mapping[str, str]
 ) -> ClusterError:
     """Return our error for an answer that is not a success.
 
@@ -96,8 +124,9 @@ def refusal(
     if status in REFUSED:
         remedy = {
             401: "set a valid key",
-            403: "give the key the right to embed, or use another key",
-            404: "correct the model's name or base_url in CLUSTER_MODELS, or give the key the right to it",
+            403: f"give the key the right to {account.task}, or use another key",
+            404: f"correct the model's name or base_url in {account.setting}, or give the key the right to "
+            "the model",
         }[status]
         return Misconfigured(f"{provider} refuses {account.whose_key} with HTTP {status} ({said}); {remedy}")
     wait_s = retry_after_s(headers)
@@ -110,14 +139,14 @@ def refusal(
     return Permanent(f"{provider} refuses the request with HTTP {status} ({said})")
 
 
-def _sentence(error: Mapping[str, Any], account: Account) -> str:
+def _sentence(error: Mapping[str, Any], account: ProviderAccess) -> str:
     """Return the provider's message, shortened and without the key. Some providers repeat the key in their
     message.
     """
     return without_keys(str(error.get("message") or error.get("code") or "no reason given"), account)
 
 
-def without_keys(sentence: str, account: Account) -> str:
+def without_keys(sentence: str, account: ProviderAccess) -> str:
     """Return a sentence of the provider without the key, shortened and on one line."""
     text = " ".join(sentence.split())
     for secret in account.secrets:

@@ -1,0 +1,150 @@
+"""Repeat failed requests to a chat server once, then ask the fallback. After the first token, repeat nothing.
+
+This is the only place that repeats requests to chat servers (docs/decisions/050-chat-models.md).
+
+    model = RetriedChatModel(server, fallback, observer)
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+import structlog
+
+from cluster.chat.contract import (
+    ChatDelta,
+    ChatInterrupted,
+    ChatMessage,
+    ChatObserver,
+    ChatRequest,
+    ChatUsage,
+)
+from cluster.errors import ClusterError, Misconfigured, ProviderUnavailable, Retryable
+from cluster.retrying import Backoff
+
+log = structlog.get_logger(__name__)
+
+#: The wait before the retry. A person waits for the answer, so the wait is short.
+BACKOFF = Backoff(first_s=0.3, longest_s=0.3, jitter=True)
+#: Maximum seconds that a server may ask to wait before the retry. After a longer request to wait, there is no
+#: retry, and the fallback answers at once.
+LONGEST_PAUSE_S = 2.0
+#: Maximum number of requests to one server for one answer.
+ATTEMPTS = 2
+
+
+class FirstTokenLate(ProviderUnavailable):
+    """No token arrived in time. A retry would double the wait, so there is none on the same server."""
+
+
+class OneServer(Protocol):
+    """A chat server. Each call of ``stream`` sends one request."""
+
+    name: str
+    context_tokens: int
+    max_output_tokens: int
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
+        """Send the request once, and yield the answer."""
+
+    def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        """Count the tokens of a prompt."""
+
+    def count_text(self, text: str) -> int:
+        """Count the tokens of a text."""
+
+    def usage_of(self, messages: Sequence[ChatMessage], answer: str) -> ChatUsage:
+        """Count the usage of an answer."""
+
+    async def close(self) -> None:
+        """Close the connections to the server."""
+
+
+class RetriedChatModel:
+    """Implements ``ChatModel`` for one server and its fallback.
+
+    Args:
+        server: answers, unless it fails.
+        fallback: answers if ``server`` fails before its first token; None: there is none.
+        observer: measures the attempts.
+    """
+
+    def __init__(
+        self, server: OneServer, fallback: OneServer | None = None, observer: ChatObserver | None = None
+    ) -> None:
+        self._server = server
+        self._fallback = fallback
+        self._observer = observer
+        self.name = server.name
+        self.context_tokens = server.context_tokens
+        self.max_output_tokens = server.max_output_tokens
+        self.count_tokens = server.count_tokens
+        self.count_text = server.count_text
+        self.usage_of = server.usage_of
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
+        """Yield the answer of the server or of the fallback; see ``ChatModel``."""
+        failures: list[ClusterError] = []
+        for server in (self._server, self._fallback):
+            if server is None or (failures and not _can_replace(server, request, failures[-1])):
+                break
+            for attempt in (1, ATTEMPTS):
+                async with aclosing(self._attempt(server, request, failures)) as deltas:
+                    async for delta in deltas:
+                        yield delta
+                        if delta.finish_reason is not None:
+                            return
+                wait_s = _wait_s(failures[-1])
+                if attempt == ATTEMPTS or wait_s is None:
+                    break
+                await asyncio.sleep(wait_s)
+        raise failures[0]
+
+    async def _attempt(
+        self, server: OneServer, request: ChatRequest, failures: list[ClusterError]
+    ) -> AsyncGenerator[ChatDelta, None]:
+        """Yield the answer of one attempt. A failure before the first token is added to ``failures``."""
+        sent: list[str] = []
+        began = first = time.monotonic()
+        try:
+            async with aclosing(server.stream(request)) as deltas:
+                async for delta in deltas:
+                    if delta.text and not sent:
+                        first = time.monotonic()
+                        if self._observer is not None:
+                            self._observer.first_token(server.name, first - began)
+                    sent.append(delta.text)
+                    if delta.usage is not None and self._observer is not None:
+                        tokens = delta.usage.completion_tokens
+                        self._observer.answered(server.name, tokens, time.monotonic() - first)
+                    yield delta
+        except ClusterError as exc:
+            if self._observer is not None:
+                self._observer.failed(server.name, type(exc).__name__)
+            text = "".join(sent)
+            log.warning("chat_failed", model=server.name, reason=str(exc), sent=len(text))
+            if text:
+                raise ChatInterrupted(
+                    f"the answer of the chat model {server.name} broke off: {exc}",
+                    sent=text,
+                    usage=server.usage_of(request.messages, text),
+                ) from exc
+            failures.append(exc)
+
+
+def _wait_s(failure: ClusterError) -> float | None:
+    """Return the seconds to wait before the retry on the same server; None: there is no retry."""
+    if not isinstance(failure, Retryable) or isinstance(failure, FirstTokenLate):
+        return None
+    wait_s = BACKOFF.wait_s(1, failure)
+    return wait_s if wait_s <= LONGEST_PAUSE_S else None
+
+
+def _can_replace(fallback: OneServer, request: ChatRequest, failure: ClusterError) -> bool:
+    """True if the fallback may succeed after this failure, and its context has room for the prompt."""
+    return (
+        isinstance(failure, Retryable | Misconfigured)
+        and fallback.count_tokens(request.messages) < fallback.context_tokens
+    )

@@ -1,0 +1,229 @@
+"""Send requests to a chat server with OpenAI's protocol, through the package openai. Each is sent once.
+
+``cluster.chat.models`` opens the servers, and ``cluster.chat.attempts`` repeats failed requests. This is the
+only file for chat that imports openai. It accepts what other servers do differently
+(docs/decisions/050-chat-models.md).
+
+    server = ChatServer("small", setting, key, counter)
+    async with aclosing(server.stream(request)) as deltas: ...
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+import openai
+from openai import AsyncOpenAI, AsyncStream, Timeout
+from openai.types import CompletionUsage
+from openai.types.chat import ChatCompletionChunk
+
+from cluster.chat.attempts import FirstTokenLate
+from cluster.chat.contract import ChatDelta, ChatFinishReason, ChatMessage, ChatRequest, ChatUsage
+from cluster.chat.prompt_tokens import PromptTokens
+from cluster.engines.openai.errors import translated
+from cluster.errors import ClusterError, InvalidInput, ProviderUnavailable
+from cluster.secrets import Secret
+from cluster.settings.chat import ChatModelSetting
+
+#: URL of OpenAI's own API.
+OPENAI_URL = "https://api.openai.com/v1"
+#: The key that is sent to a server that needs no key, because the client requires a key.
+NO_KEY = "none"
+#: Time limit for opening a connection, in seconds.
+CONNECT_TIMEOUT_S = 5.0
+#: Maximum seconds between two tokens of an answer.
+STALLED_S = 60.0
+#: Maximum seconds to wait for the usage after the last token.
+USAGE_TIMEOUT_S = 5.0
+#: Our finish reason for each finish reason of a server. Mistral names a full context ``model_length``. Every
+#: other reason, such as ``eos`` or ``tool_calls``, counts as ``stop``.
+FINISH_REASONS: Mapping[str, ChatFinishReason] = MappingProxyType(
+    {"length": "length", "model_length": "length", "content_filter": "content_filter"}
+)
+#: Finish reasons with which vLLM says that it did not finish the answer.
+BROKEN_OFF = frozenset({"abort", "error"})
+
+
+class ChatServer:
+    """One chat model at one server. Its coroutines run on one event loop.
+
+    Args:
+        name: name of the model in ``CLUSTER_CHAT_MODELS``.
+        setting: the server, and the model's name there.
+        key: the key of the server; empty: it needs none.
+        counter: counts tokens as the model does.
+    """
+
+    #: The setting and the task, for messages of errors (``ProviderAccess``).
+    setting, task = "CLUSTER_CHAT_MODELS", "chat"
+
+    def __init__(self, name: str, setting: ChatModelSetting, key: Secret, counter: PromptTokens) -> None:
+        self.name = name
+        self.context_tokens = setting.context_tokens
+        self.max_output_tokens = setting.max_output_tokens
+        self.provider = urlsplit(setting.base_url or "").hostname or "OpenAI"
+        self.whose_key = f"the key in {setting.key_env}" if setting.key_env else "the cluster (no key_env)"
+        self.secrets = [key.reveal()] if key else []
+        self.count_tokens = counter.messages
+        self.count_text = counter.text
+        self._options = setting
+        # The client's own retries are off, because ``attempts`` repeats failed requests.
+        self._client = AsyncOpenAI(
+            api_key=key.reveal() or NO_KEY,
+            base_url=setting.base_url or OPENAI_URL,
+            max_retries=0,
+            timeout=Timeout(None, connect=CONNECT_TIMEOUT_S),
+        )
+        # The client reads these two values from the environment. The values may belong to another key.
+        self._client.organization = self._client.project = None
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
+        """Send the request, and yield the answer; the last part has ``finish_reason`` and ``usage``.
+
+        Raises:
+            ClusterError: the errors of ``ChatModel.stream`` without ``ChatInterrupted``, also after the first
+                token.
+        """
+        loop = asyncio.get_running_loop()
+        waits_until = loop.time() + self._options.first_token_timeout_s
+        finish: str | None = None
+        usage: CompletionUsage | None = None
+        parts: list[str] = []
+        stream = await self._opened(request, waits_until)
+        try:
+            while True:
+                chunk = await self._next(stream, waits_until, parts, finish)
+                if chunk is None:
+                    break
+                usage = getattr(chunk, "usage", None) or usage
+                text, ended = _content(chunk)
+                finish = ended or finish
+                if text:
+                    parts.append(text)
+                    yield ChatDelta(text=text)
+                if finish is not None:
+                    waits_until = loop.time() + USAGE_TIMEOUT_S
+                elif text or parts:
+                    waits_until = loop.time() + STALLED_S
+        finally:
+            await stream.close()
+        if finish is None or finish in BROKEN_OFF:
+            raise ProviderUnavailable(f"{self.provider} ended its answer before the last token")
+        yield ChatDelta(
+            finish_reason=FINISH_REASONS.get(finish, "stop"),
+            usage=self._reported(usage) or self.usage_of(request.messages, "".join(parts)),
+        )
+
+    async def close(self) -> None:
+        """Close the connections to the server."""
+        await self._client.close()
+
+    def usage_of(self, messages: Sequence[ChatMessage], answer: str) -> ChatUsage:
+        """Count the usage of an answer for which the server reported none."""
+        return self._usage(self.count_tokens(messages), self.count_text(answer), counted_here=True)
+
+    async def _opened(self, request: ChatRequest, waits_until: float) -> AsyncStream[ChatCompletionChunk]:
+        try:
+            async with asyncio.timeout_at(waits_until):
+                stream: AsyncStream[ChatCompletionChunk] = await self._client.chat.completions.create(
+                    **self._body(request), stream=True
+                )
+                return stream
+        except TimeoutError:
+            raise self._late() from None
+        except openai.OpenAIError as exc:
+            raise self._error(exc) from None  # the client's error contains the API key
+
+    async def _next(
+        self,
+        stream: AsyncStream[ChatCompletionChunk],
+        waits_until: float,
+        parts: Sequence[str],
+        finish: str | None,
+    ) -> ChatCompletionChunk | None:
+        """Return the next chunk; None after the last chunk.
+
+        A server that has sent its finish reason has answered. So a fault after it, such as a connection that
+        stays open, ends the answer and is no error.
+        """
+        try:
+            async with asyncio.timeout_at(waits_until):
+                return await anext(stream, None)
+        except TimeoutError:
+            if finish is None:
+                reason = f"{self.provider} has sent no token for {STALLED_S:.0f} s"
+                raise (ProviderUnavailable(reason) if parts else self._late()) from None
+        except json.JSONDecodeError:
+            if finish is None:
+                raise ProviderUnavailable(f"{self.provider} sent a chunk that is not JSON") from None
+        except openai.OpenAIError as exc:
+            if finish is None:
+                raise self._error(exc) from None
+        return None
+
+    def _late(self) -> FirstTokenLate:
+        seconds = self._options.first_token_timeout_s
+        return FirstTokenLate(
+            f"{self.provider} sent no token within {seconds:g} s; if the model needs longer, raise "
+            f"first_token_timeout_s of {self.name} in CLUSTER_CHAT_MODELS"
+        )
+
+    def _error(self, exc: Exception) -> ClusterError:
+        error = translated(exc, self)
+        return InvalidInput(str(error), param="messages") if isinstance(error, InvalidInput) else error
+
+    def _body(self, request: ChatRequest) -> dict[str, Any]:
+        most = self.max_output_tokens
+        # OpenAI's newer models refuse ``max_tokens``, and Ollama ignores ``max_completion_tokens``.
+        limit = "max_completion_tokens" if self._options.base_url is None else "max_tokens"
+        body = {
+            "model": self._options.model,
+            "messages": [{"role": one.role, "content": one.content} for one in request.messages],
+            "stream_options": {"include_usage": True},
+            limit: min(request.max_tokens or most, most),
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "stop": list(request.stop) or None,
+            "seed": request.seed,
+            "frequency_penalty": request.frequency_penalty,
+            "presence_penalty": request.presence_penalty,
+        }
+        return {name: value for name, value in body.items() if value is not None}
+
+    def _reported(self, usage: CompletionUsage | None) -> ChatUsage | None:
+        """Return the usage that the server reports; None if it reports no numbers."""
+        prompt, answer = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
+        if not isinstance(prompt, int) or not isinstance(answer, int) or min(prompt, answer) < 0:
+            return None
+        return self._usage(prompt, answer, counted_here=False)
+
+    def _usage(self, prompt: int, answer: int, *, counted_here: bool) -> ChatUsage:
+        given = self._options.price_per_million_input_tokens, self._options.price_per_million_output_tokens
+        prices = [Decimal(str(price)) / 1_000_000 for price in given if price is not None]
+        return ChatUsage(
+            model=self.name,
+            prompt_tokens=prompt,
+            completion_tokens=answer,
+            counted_here=counted_here,
+            cost=prompt * prices[0] + answer * prices[1] if len(prices) == len(given) else None,
+        )
+
+
+def _content(chunk: ChatCompletionChunk) -> tuple[str, str | None]:
+    """Return the text of a chunk and its finish reason.
+
+    The package does not check chunks, so each part of a chunk may be missing or have another type. Thoughts
+    of a model (``reasoning``, ``reasoning_content``) are not a part of the answer.
+    """
+    choices = getattr(chunk, "choices", None)
+    if not isinstance(choices, list) or not choices:
+        return "", None
+    delta, finish = getattr(choices[0], "delta", None), getattr(choices[0], "finish_reason", None)
+    content = getattr(delta, "content", None) or getattr(delta, "refusal", None)
+    if isinstance(content, list):  # Mistral's reasoning models send a list of typed parts
+        content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else "", finish if isinstance(finish, str) and finish else None
