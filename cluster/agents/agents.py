@@ -1,0 +1,130 @@
+"""Saves and reads agents with their definitions.
+
+The answer flow calls ``load_agent`` for each request, and the jobs that evaluate agents call it, too.
+
+    save_agent(connection, "acme", definition, knowledge={})
+    agent = load_agent(connection, "acme", "helper")
+    agent.definition.system_prompt, agent.stores
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from cluster.agents.definition import AgentDefinition
+from cluster.database.queries import queries
+from cluster.errors import NotFound
+from cluster.platform_data.ids import row_id
+from cluster.records import digest
+from cluster.text.well_formed import json_bytes
+
+SQL = queries("cluster.agents", "agents.sql")
+#: Fields of a definition that have columns of their own in the table ``agents``.
+COLUMNS = frozenset({"external_id", "name", "model"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DefinedAgent:
+    """An agent that can answer."""
+
+    #: Id of the agent, ``agent_...``.
+    id: str
+    definition: AgentDefinition
+    #: Ids of the vector stores that the agent searches, each once. The stores that the definition names come
+    #: first, then the stores of the agent's files and texts. Empty for an agent without knowledge.
+    stores: tuple[str, ...]
+    #: Digest of the definition and of the contents of its knowledge.
+    config_hash: str
+    updated_at: datetime
+
+
+def load_agent(connection: Connection[Any], organisation: str, id_or_external_id: str) -> DefinedAgent:
+    """Return the agent with this id, or else the agent with this external id.
+
+    Raises:
+        NotFound: the organisation has no such agent, or the agent has no definition.
+    """
+    key = {"organisation": organisation, "agent": id_or_external_id}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(SQL["load"], key).fetchone()
+        if row is None:
+            raise NotFound(f"there is no agent {id_or_external_id!r}")
+        if row["definition"] is None:
+            raise NotFound(
+                f"agent {id_or_external_id!r} is only known from events and has no definition; "
+                "POST /v1/agents gives it one"
+            )
+        found = cursor.execute(SQL["stores"], {**key, "agent": row["id"]}).fetchall()
+    definition = definition_of(row)
+    named = [one.vector_store_id for one in definition.knowledge if one.vector_store_id is not None]
+    return DefinedAgent(
+        id=row["id"],
+        definition=definition,
+        stores=tuple(dict.fromkeys([*named, *(one["vector_store"] for one in found)])),
+        config_hash=row["config_hash"],
+        updated_at=row["updated_at"],
+    )
+
+
+def definition_of(row: dict[str, Any]) -> AgentDefinition:
+    """Make the definition from a row of the table ``agents``."""
+    columns = {name: row[name] for name in ("external_id", "name", "model")}
+    return AgentDefinition.model_validate({**row["definition"], **columns})
+
+
+def agent_id(organisation: str, external_id: str) -> str:
+    """Return the id of the agent with this external id. Events make the same id."""
+    return row_id("agent", organisation, external_id)
+
+
+def save_agent(
+    connection: Connection[Any],
+    organisation: str,
+    definition: AgentDefinition,
+    *,
+    knowledge: Mapping[str, str],
+) -> DefinedAgent:
+    """Add the agent, or replace its definition and its knowledge, in the caller's transaction.
+
+    Args:
+        definition: its knowledge names only files and vector stores.
+        knowledge: for the id of each source that the agent knows, the vector store that holds the source.
+    """
+    key = {"organisation": organisation, "agent": agent_id(organisation, definition.external_id)}
+    values = {
+        "external_id": definition.external_id,
+        "name": definition.name or definition.external_id,
+        "model": definition.model,
+        "definition": Jsonb(definition.model_dump(mode="json", exclude_unset=True, exclude=set(COLUMNS))),
+        "config_hash": config_hash(definition, knowledge),
+    }
+    connection.execute(SQL["save"], {**key, **values})
+    connection.execute(SQL["forget_knowledge"], key)
+    known = {"sources": list(knowledge), "stores": list(knowledge.values())}
+    connection.execute(SQL["know"], {**key, **known})
+    return load_agent(connection, organisation, key["agent"])
+
+
+def config_hash(definition: AgentDefinition, sources: Iterable[str]) -> str:
+    """Return a digest of the definition and of what the agent knows. Definitions that mean the same have the
+    same digest, even if they were written differently.
+
+    Args:
+        definition: the definition; of its knowledge, only the vector stores count.
+        sources: ids of the sources that the agent knows, which are made from the contents.
+    """
+    fields = definition.model_dump(mode="json", exclude={"knowledge"})
+    stores = {one.vector_store_id for one in definition.knowledge if one.vector_store_id is not None}
+    whole = {
+        **fields,
+        "name": definition.name or definition.external_id,
+        "metadata": sorted(definition.metadata.items()),
+        "stores": sorted(stores),
+        "sources": sorted(set(sources)),
+    }
+    return digest("agent", json_bytes(whole).decode(), size=16)

@@ -1,0 +1,25 @@
+-- name: load  an agent that only events name has no definition
+SELECT id, external_id, name, model, definition, config_hash, updated_at FROM agents
+WHERE organisation = %(organisation)s AND (id = %(agent)s OR external_id = %(agent)s) AND deleted_at IS NULL
+ORDER BY id = %(agent)s DESC
+LIMIT 1;
+
+-- name: stores
+SELECT DISTINCT vector_store FROM agent_knowledge
+WHERE organisation = %(organisation)s AND agent = %(agent)s
+ORDER BY vector_store;
+
+-- name: save
+INSERT INTO agents (organisation, id, external_id, name, model, definition, config_hash, updated_at)
+VALUES (%(organisation)s, %(agent)s, %(external_id)s, %(name)s, %(model)s, %(definition)s, %(config_hash)s, now())
+ON CONFLICT (organisation, id) DO UPDATE SET
+    name = excluded.name, model = excluded.model, definition = excluded.definition,
+    config_hash = excluded.config_hash, updated_at = excluded.updated_at, deleted_at = NULL;
+
+-- name: forget_knowledge
+DELETE FROM agent_knowledge WHERE organisation = %(organisation)s AND agent = %(agent)s;
+
+-- name: know
+INSERT INTO agent_knowledge (organisation, agent, source, vector_store)
+SELECT %(organisation)s, %(agent)s, source, vector_store
+FROM unnest(%(sources)s::text[], %(stores)s::text[]) AS known (source, vector_store);

@@ -1,0 +1,166 @@
+"""The definition of an agent: what it is called, how it speaks, what it knows and how it searches.
+
+The routes of agents, the bulk import and the answer flow use this model. Its JSON Schema is published by
+``GET /v1/agents/schema``.
+
+    definition = AgentDefinition.model_validate(
+        {"external_id": "helper", "instructions": "Be brief.", "knowledge": [{"file_id": "file-1"}]}
+    )
+    definition.system_prompt                        # "Be brief."
+"""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from cluster.jobs.inputs import StorableText
+from cluster.platform_data.event_data import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS
+from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
+
+#: Maximum number of characters of instructions, of a role, of a goal and of a backstory.
+MAX_INSTRUCTIONS_CHARACTERS = 100_000
+#: Maximum number of characters of a greeting and of the sentence of an agent that finds nothing.
+MAX_SENTENCE_CHARACTERS = 2_000
+#: Maximum number of characters of a text that an agent knows.
+MAX_KNOWLEDGE_CHARACTERS = 1_000_000
+#: Maximum number of entries in the knowledge of an agent.
+MAX_KNOWLEDGE = 1_000
+MAX_PATH_CHARACTERS = 4_096
+#: Number of passages that an agent reads for an answer, by default and at most.
+DEFAULT_PASSAGES, MAX_PASSAGES = 8, 50
+NO_ANSWER = "I found nothing about this in my documents."
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "must not be blank; leave it out if there is none")
+    return text
+
+
+_Id = Annotated[StorableText, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
+_Name = Annotated[StorableText, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+_Sentence = Annotated[StorableText, Field(max_length=MAX_SENTENCE_CHARACTERS), AfterValidator(_not_blank)]
+_Prompt = Annotated[StorableText, Field(max_length=MAX_INSTRUCTIONS_CHARACTERS), AfterValidator(_not_blank)]
+_Metadata = Annotated[
+    dict[
+        Annotated[StorableText, Field(min_length=1, max_length=MAX_ATTRIBUTE_NAME)],
+        Annotated[StorableText, Field(max_length=MAX_ATTRIBUTE_VALUE)],
+    ],
+    Field(max_length=MAX_ATTRIBUTES),
+]
+
+
+class AgentPart(BaseModel):
+    """Base class of an agent's definition and of its parts. ``null`` means the same as a missing field."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            return {name: value for name, value in given.items() if value is not None}
+        return given
+
+
+class AgentKnowledge(AgentPart):
+    """One thing that an agent knows: a file, a text or a vector store. Exactly one of `file`, `file_id`,
+    `text` and `vector_store_id` is given.
+    """
+
+    file: Annotated[StorableText, Field(min_length=1, max_length=MAX_PATH_CHARACTERS)] | None = None
+    """Path of a file, relative to the file of the agents. Only the command `create_agents` reads paths."""
+    file_id: _Id | None = None
+    """Id of an uploaded file."""
+    text: (
+        Annotated[StorableText, Field(max_length=MAX_KNOWLEDGE_CHARACTERS), AfterValidator(_not_blank)] | None
+    ) = None
+    """The text itself. It is stored as a file."""
+    name: _Name | None = None
+    """Name of the text in the sources of answers; only together with `text`."""
+    vector_store_id: _Id | None = None
+    """Id of a vector store of yours. The agent searches the whole store."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "AgentKnowledge":
+        kinds = ("file", "file_id", "text", "vector_store_id")
+        given = [kind for kind in kinds if getattr(self, kind) is not None]
+        if len(given) != 1:
+            found = "none of them" if not given else " and ".join(given)
+            raise PydanticCustomError(
+                "one_kind",
+                "must have exactly one of {kinds}, and has {found}",
+                {"kinds": ", ".join(kinds), "found": found},
+            )
+        if self.name is not None and self.text is None:
+            raise PydanticCustomError("name_of_text", "has a name without a text; remove the name")
+        return self
+
+
+class AgentRetrieval(AgentPart):
+    """How an agent searches its knowledge."""
+
+    k: Annotated[int, Field(ge=1, le=MAX_PASSAGES)] = DEFAULT_PASSAGES
+    """Maximum number of passages for an answer."""
+    threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
+    """Minimum score of a passage. If no passage reaches it, the agent says that it found nothing."""
+    rerank: bool = True
+    """If true, the cross-encoder orders the passages, provided that the cluster has one."""
+    no_answer: _Sentence = NO_ANSWER
+    """What the agent says if it found nothing."""
+
+
+class AgentSettings(AgentPart):
+    """The fields of an agent except its id. A file of agents can have defaults for them."""
+
+    name: _Name | None = None
+    """Name of the agent, for people; by default, the external id."""
+    model: _Name | None = None
+    """Name of the chat model; by default, the first chat model of the cluster."""
+    instructions: _Prompt | None = None
+    """What the agent is to do and how. Give either this, or `role`, `goal` and `backstory`."""
+    role: _Prompt | None = None
+    """The role of the agent, such as `Support engineer`."""
+    goal: _Prompt | None = None
+    """What the agent wants to achieve."""
+    backstory: _Prompt | None = None
+    """The background of the agent."""
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    """Temperature of the chat model; by default, the model's own."""
+    greeting: _Sentence | None = None
+    """The first sentence of a conversation, which your application can show."""
+    metadata: _Metadata = {}
+    """Up to 16 named texts, which are stored and returned unchanged."""
+    knowledge: Annotated[tuple[AgentKnowledge, ...], Field(max_length=MAX_KNOWLEDGE, strict=False)] = ()
+    """What the agent knows."""
+    retrieval: AgentRetrieval = AgentRetrieval()
+    """How the agent searches its knowledge."""
+    record_conversations: bool = True
+    """If false, the cluster does not store the conversations of the agent."""
+
+    @model_validator(mode="after")
+    def _one_prompt(self) -> "AgentSettings":
+        parts = [name for name in ("role", "goal", "backstory") if getattr(self, name) is not None]
+        if self.instructions is not None and parts:
+            raise PydanticCustomError(
+                "one_prompt",
+                "has instructions and {parts}; give only one of the two",
+                {"parts": ", ".join(parts)},
+            )
+        return self
+
+    @property
+    def system_prompt(self) -> str:
+        """The instructions; or the role, the goal and the backstory as text; empty if none is given."""
+        if self.instructions is not None:
+            return self.instructions
+        parts = (("Your role", self.role), ("Your goal", self.goal), ("Your background", self.backstory))
+        return "\n\n".join(f"{title}: {text}" for title, text in parts if text is not None)
+
+
+class AgentDefinition(AgentSettings):
+    """An agent: what it is called, how it speaks, what it knows and how it searches."""
+
+    external_id: _Id
+    """Your id of the agent. The cluster makes its own id from it, so an agent is never created twice."""
