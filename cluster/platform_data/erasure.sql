@@ -38,6 +38,9 @@ WHERE organisation = %(organisation)s AND customer = %(customer)s;
 UPDATE customers SET name = NULL, email = NULL, properties = '{}', described_at = NULL
 WHERE organisation = %(organisation)s AND id = %(customer)s;
 
+-- name: of_responses
+SELECT ctid FROM responses WHERE organisation = %(organisation)s AND customer = %(customer)s;
+
 -- name: of_messages
 SELECT ctid FROM messages WHERE organisation = %(organisation)s AND conversation IN (
     SELECT id FROM customer_erasures WHERE organisation = %(organisation)s AND customer = %(customer)s);
@@ -64,7 +67,7 @@ SELECT count(*) > %(most)s::bigint FROM (
 -- name: hash_joins  if the statistics of the tables do not know the organisation yet, a nested loop would compare each row with each conversation
 SET LOCAL enable_nestloop = off;
 
--- name: delete  {rows} is one of the four statements above; a limit of null is no limit
+-- name: delete  {rows} is one of the statements of_... above; a limit of null is no limit
 DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM ({rows}) AS found LIMIT %(limit)s));
 
 -- name: count

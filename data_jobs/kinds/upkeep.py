@@ -23,6 +23,7 @@ from cluster.documents.vector_stores.store_upkeep import expire_stores
 from cluster.jobs import attempts
 from cluster.jobs.archive import retention
 from cluster.organisations import idempotency
+from cluster.responses import expire_responses
 from cluster.settings import Settings
 from cluster.webhooks import outbox as webhooks
 from data_jobs.kinds.resources import Resources
@@ -56,14 +57,16 @@ class Upkeep:
 
 
 def expire(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
-    """Expire files, uploads, vector stores and answers to idempotent requests that have reached their expiry
-    time. Also end batches that no job will end, and webhook deliveries whose deadline has passed.
+    """Expire files, uploads, vector stores, stored responses and answers to idempotent requests that have
+    reached their expiry time. Also end batches that no job will end, and webhook deliveries whose deadline
+    has passed.
     """
-    expired = {"files": 0, "uploads": 0, "batches": 0, "deliveries": 0}
+    expired = {"files": 0, "uploads": 0, "batches": 0, "deliveries": 0, "responses": 0}
     with translated(), pool.connection() as connection:
         with connection.transaction():
             expire_stores(connection)
             idempotency.delete_old_answers(connection)
+            expired["responses"] = expire_responses(connection)
         more = True
         while more:
             with connection.transaction():

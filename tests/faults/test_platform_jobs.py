@@ -133,7 +133,13 @@ def test_an_erasure_leaves_no_row_and_counts_each_once(
         assert erase_customer(asking, owner, customer, max_rows=1) is None
         id = submit_erasure(asking, owner, customer).id
     job = after_kills(own, own_pool, owner, id, lambda: -rows(asking, owner), chance)
-    deleted = {"messages": MESSAGES, "customer_events": MESSAGES + 1, "conversations": 1, "customers": 1}
+    deleted = {
+        "responses": 0,
+        "messages": MESSAGES,
+        "customer_events": MESSAGES + 1,
+        "conversations": 1,
+        "customers": 1,
+    }
     assert (job.result or {})["deleted_rows"] == deleted
     assert (job.result or {})["remaining_rows"] == dict.fromkeys(TABLES, 0)
     assert rows(asking, owner) == 7  # of the other customer

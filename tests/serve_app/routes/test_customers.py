@@ -11,7 +11,7 @@ import pytest
 
 from cluster.platform_data.erasure import erase_customer
 
-ROWS = {"messages": 2, "customer_events": 4, "conversations": 1, "customers": 1}
+ROWS = {"responses": 0, "messages": 2, "customer_events": 4, "conversations": 1, "customers": 1}
 
 
 def story(customer: str) -> list[dict[str, Any]]:
