@@ -1,0 +1,139 @@
+"""The one flow of an answer: resolve the question, find sources, write the prompt, stream the chat model's
+text. Without a chat model, the answer consists of quoted passages.
+
+    async with aclosing(answer(request, find=find, chat=chat)) as events:
+        async for event in events: ...
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+from cluster.answers.citations import citations_in
+from cluster.answers.contract import (
+    AnswerEvent,
+    AnswerRequest,
+    Citation,
+    Done,
+    FindChunks,
+    Source,
+    Sources,
+    Text,
+)
+from cluster.answers.extractive import passages, quoted_sources
+from cluster.answers.prompt import write_prompt
+from cluster.answers.questions import question_of, search_question
+from cluster.chat import ChatFinishReason, ChatModel, ChatRequest, ChatUsage
+from cluster.retrieval import RetrievalOptions, RetrievedChunk
+
+
+async def answer(
+    request: AnswerRequest, *, find: FindChunks | None, chat: ChatModel | None
+) -> AsyncGenerator[AnswerEvent, None]:
+    """Yield the events of the answer. Close the iterator to cancel the request to the chat server.
+
+    If the agent's documents have no source above the threshold, the agent says its sentence for this case,
+    and the chat model is not asked.
+
+    Args:
+        find: searches the agent's stores; None: the agent has no documents, and the chat model answers from
+            its instructions alone.
+        chat: the agent's chat model; None: the answer quotes the best passages.
+
+    Raises:
+        InvalidInput: the last message is not a question, or the prompt is too long.
+        ClusterError: the search or the chat server failed. After the first ``Text`` the answer is incomplete.
+    """
+    query = question_of(request.history)
+    sources: list[Source] = []
+    if find is not None:
+        query = await search_question(request.history, chat)
+        retrieved = await find(query, _options(request))
+        sources = [_source(number, chunk) for number, chunk in enumerate(retrieved.chunks, start=1)]
+    if not sources and (find is not None or chat is None):
+        yield Sources(sources=[], query=query)
+        yield Text(text=request.rules.no_answer)
+        yield Done(finish_reason="stop", usage=None, citations=[], generated=False)
+        return
+    events = _quote(sources, query) if chat is None else _generate(request, sources, query, chat)
+    async with aclosing(events):
+        async for event in events:
+            yield event
+
+
+async def _generate(
+    request: AnswerRequest, sources: Sequence[Source], query: str, chat: ChatModel
+) -> AsyncGenerator[AnswerEvent, None]:
+    # In a thread, because the tokens of a long history take milliseconds to count.
+    prompt = await asyncio.to_thread(write_prompt, request, sources, chat)
+    yield Sources(sources=prompt.sources, query=query)
+    temperature = request.rules.temperature if request.temperature is None else request.temperature
+    asked = ChatRequest(
+        messages=prompt.messages,
+        temperature=temperature,
+        max_tokens=prompt.max_tokens,
+        top_p=request.top_p,
+        stop=request.stop,
+        seed=request.seed,
+        frequency_penalty=request.frequency_penalty,
+        presence_penalty=request.presence_penalty,
+    )
+    text = ""
+    reason: ChatFinishReason = "stop"
+    usage: ChatUsage | None = None
+    async with aclosing(chat.stream(asked)) as deltas:
+        async for delta in deltas:
+            reason, usage = delta.finish_reason or reason, delta.usage or usage
+            if delta.text:
+                text += delta.text
+                yield Text(text=delta.text)
+    yield Done(
+        finish_reason=reason,
+        usage=usage,
+        citations=citations_in(text, prompt.sources),
+        generated=True,
+    )
+
+
+async def _quote(sources: Sequence[Source], query: str) -> AsyncGenerator[AnswerEvent, None]:
+    quoted = [
+        replace(source, number=number) for number, source in enumerate(quoted_sources(sources), start=1)
+    ]
+    yield Sources(sources=quoted, query=query)
+    citations: list[Citation] = []
+    written = 0
+    for passage in passages(quoted, query):
+        if passage.cited is not None:
+            source, start = passage.cited
+            begin = written + start
+            citations.append(Citation(source=source, start=begin, end=begin + len(f"[{source.number}]")))
+        written += len(passage.text)
+        yield Text(text=passage.text)
+    yield Done(finish_reason="stop", usage=None, citations=citations, generated=False)
+
+
+def _options(request: AnswerRequest) -> RetrievalOptions:
+    rules = request.rules
+    return RetrievalOptions(
+        max_chunks=rules.max_sources,
+        score_threshold=rules.threshold,
+        filters=request.filters,
+        ranker=rules.ranker,
+    )
+
+
+def _source(number: int, chunk: RetrievedChunk) -> Source:
+    return Source(
+        number=number,
+        file=chunk.file,
+        filename=chunk.filename,
+        chunk=chunk.id,
+        page=chunk.page,
+        start=chunk.start,
+        end=chunk.end,
+        quote=chunk.snippet,
+        text=chunk.text,
+        score=chunk.score,
+        attributes=chunk.attributes,
+    )

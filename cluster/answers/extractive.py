@@ -1,0 +1,47 @@
+"""Write an answer without a chat model: the best passages of the sources, quoted, numbered and labelled.
+
+``answer`` calls this module if the agent has no chat model.
+
+    for part in passages(sources, "Where do swifts sleep?"):
+        send(part.text)
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cluster.answers.contract import Source
+from cluster.retrieval.snippets import QueryWords, snippet
+
+#: Maximum number of passages of an answer.
+MAX_PASSAGES = 3
+#: Maximum number of characters of a passage.
+PASSAGE_CHARACTERS = 480
+#: The first line, which says how the answer was made.
+LABEL = "These passages of the documents fit the question best (quoted, because no chat model is set):"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Passage:
+    """A part of the answer's text."""
+
+    text: str
+    #: The source that the part quotes, and the position of its citation in the part; None for the label.
+    cited: tuple[Source, int] | None = None
+
+
+def quoted_sources(sources: Sequence[Source]) -> Sequence[Source]:
+    """Return the sources that the answer quotes: the best, each text once."""
+    distinct = {source.text: source for source in reversed(sources)}
+    return sorted(distinct.values(), key=lambda source: source.number)[:MAX_PASSAGES]
+
+
+def passages(sources: Sequence[Source], question: str) -> Iterator[Passage]:
+    """Yield the label, and then the passage of each source."""
+    yield Passage(text=LABEL)
+    words = QueryWords(question)
+    for source in sources:
+        quote = " ".join(snippet(source.text, words, length=PASSAGE_CHARACTERS).split())
+        page = "" if source.page is None else f", page {source.page}"
+        opening = f'\n\n"{quote}" '
+        text = f"{opening}[{source.number}] {source.filename or source.file}{page}"
+        yield Passage(text=text, cited=(source, len(opening)))
