@@ -217,24 +217,25 @@ class ServedModel:
                 await context.reserve(self.name, tokens)
             vectors = await self._vectors(flat, context, lane)
             return self._made(ids, parts, vectors, averages=averages)
+        vectors = await self._admitted_vectors(flat, context, lane, tokens)
+        return self._made(ids, parts, vectors, averages=averages)
+
+    async def _admitted_vectors(
+        self, ids: list[Ids], context: RequestContext, lane: Lane, tokens: int
+    ) -> NDArray[np.float32]:
+        """Compute the vectors when the gates have admitted the tokens, and record the tokens as usage."""
+        owner, source = context.organisation, context.source
         async with self._admission.admit(
-            context.organisation,
-            kind=EMBEDDING,
-            model=self.name,
-            tokens=tokens,
-            source=context.source,
-            agent=context.agent,
+            owner, kind=EMBEDDING, model=self.name, tokens=tokens, source=source, agent=context.agent
         ) as admitted:
             self.waiting_requests += 1
             try:
-                vectors = await self._vectors(flat, context, lane)
+                vectors = await self._vectors(ids, context, lane)
             finally:
                 self.waiting_requests -= 1
-            self._usage.add(
-                context.organisation, context.source, self.name, tokens=tokens, agent=context.agent
-            )
+            self._usage.add(owner, source, self.name, tokens=tokens, agent=context.agent)
             admitted.done(tokens=tokens)
-        return self._made(ids, parts, vectors, averages=averages)
+        return vectors
 
     async def _vectors(self, ids: list[Ids], context: RequestContext, lane: Lane) -> NDArray[np.float32]:
         return await self.batcher.embed(
