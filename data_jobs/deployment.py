@@ -47,8 +47,9 @@ from cluster.logs import configure
 from cluster.settings import Settings
 from cluster.vector_index.collections import collection_name
 from data_jobs.kinds.registry import open_kinds
-from data_jobs.kinds.resources import Ids, Resources
+from data_jobs.kinds.resources import Resources
 from data_jobs.stages import process_resources
+from data_jobs.worker.chunk_embedder import Ids
 from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.parser_pool import Parsers
 

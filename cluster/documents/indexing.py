@@ -28,9 +28,9 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import translated
 from cluster.documents import outbox
-from cluster.documents.chunks import chunk_store
+from cluster.documents.chunks import chunk_search, chunk_store
+from cluster.documents.chunks.chunk_ranking import Hit, Question
 from cluster.documents.chunks.chunk_rows import ROWS_PER_TRANSACTION, ChunkRecord, accepted, batches
-from cluster.documents.chunks.chunk_search import Hit, Question, search
 from cluster.documents.chunks.chunk_words import renew_words
 from cluster.errors import ClusterError, InvalidInput, Permanent
 from cluster.vector_index import PGVECTOR
@@ -288,7 +288,7 @@ class ChunkIndex:
         mode: Mode = "ann",
     ) -> list[list[Hit]]:
         """Return the hits for each question, all from one state of the store; see ``chunk_search.search``."""
-        return search(
+        return chunk_search.search(
             self._pool,
             self.vectors,
             organisation,

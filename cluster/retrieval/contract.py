@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
+from cluster.documents.vector_stores.store_versions import StoreVersion
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import InvalidInput
 from cluster.vector_index import Mode
@@ -94,6 +95,8 @@ class RetrievedChunk:
 
     #: Id of the chunk.
     id: str
+    #: Id of the vector store that contains the chunk.
+    store: str
     #: Id of the attached file; for a document of a bulk ingest, the id of the document.
     file: str
     #: Name of the file; empty if the document has none.
@@ -124,8 +127,11 @@ class Retrieved:
 
     #: The best chunk first. Each chunk occurs once.
     chunks: Sequence[RetrievedChunk]
-    #: Number of questions that were cut because the model cannot read such long texts.
+    #: Number of questions that were cut because a model cannot read such long texts.
     truncated_questions: int
+    #: For each searched store, by id: the version of the store before the search. While all stores keep these
+    #: versions, an equal search has the same result, except in an external index.
+    versions: Mapping[str, StoreVersion]
 
 
 class EmbedQuestions(Protocol):

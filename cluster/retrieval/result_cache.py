@@ -6,7 +6,7 @@ under that version. A version changes in the transaction that changes the store,
 a write was answered never gets a result from before the write.
 
     cache = ResultCache(64 * MIB)
-    key = key_of(questions, embedded, options)
+    key = key_of(questions, [embedded], options)
     cache.put(found, key, chunks)
     cache.get(found, key)                           # the chunks, until the store changes
 """
@@ -114,11 +114,28 @@ class ResultCache:
             del self._stores[place]
 
 
-def key_of(questions: Sequence[str], embedded: QueryVectors, options: RetrievalOptions) -> bytes:
-    """Return 32 bytes that identify a search of a store (BLAKE2b, RFC 7693): vectors, texts and options."""
-    asked = repr((list(questions), options, embedded.fingerprint, embedded.vectors.shape))
+def key_of(
+    questions: Sequence[str],
+    embedded: Sequence[QueryVectors],
+    options: RetrievalOptions,
+    *,
+    others: Sequence[VersionedStore] = (),
+) -> bytes:
+    """Return 32 bytes that identify a search (BLAKE2b, RFC 7693): vectors, texts, options and other stores.
+
+    Args:
+        questions: the texts of the search.
+        embedded: the vectors of the questions, of each model.
+        options: the options of the search.
+        others: the stores that are searched together with the store of the entry, with their versions. So a
+            result of an older version of such a store is never found again.
+    """
+    models = [(one.fingerprint, one.vectors.shape) for one in embedded]
+    stores = [(one.store.id, one.version) for one in others]
+    asked = repr((list(questions), options, models, stores))
     digest = blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=32)
-    digest.update(embedded.vectors.tobytes())
+    for one in embedded:
+        digest.update(one.vectors.tobytes())
     return digest.digest()
 
 
@@ -128,7 +145,7 @@ def _place(found: VersionedStore) -> StoreKey:
 
 def _cost(chunk: RetrievedChunk) -> int:
     """Return the memory of a chunk in bytes, estimated."""
-    names = (chunk.id, chunk.file, chunk.filename, *chunk.keywords)
+    names = (chunk.id, chunk.store, chunk.file, chunk.filename, *chunk.keywords)
     texts = (chunk.text, chunk.question, chunk.snippet)
     attributes = sum(ATTRIBUTE_BYTES + sys.getsizeof(value) for value in chunk.attributes.values())
     return CHUNK_BYTES + attributes + sum(map(sys.getsizeof, (*names, *texts)))

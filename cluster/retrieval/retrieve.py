@@ -1,24 +1,26 @@
-"""Retrieval: finds the chunks of a vector store that answer questions best, each with its file and its page.
+"""Retrieval: finds the chunks of vector stores that answer questions best, each with its file and its page.
 
-The search route calls ``retrieve``. Workers can call it too, because it needs no HTTP request and no Ray.
+``serve_app.retrieval`` and ``data_jobs.retrieval`` call ``retrieve``, which needs no HTTP request and no Ray.
 
     retrieved = await retrieve(
-        "acme", "handbook", ["Who may stop the pump?"], RetrievalOptions(max_chunks=5),
+        "acme", ["handbook"], ["Who may stop the pump?"], RetrievalOptions(max_chunks=5),
         in_database=service.in_database, embed=embed,
     )
     retrieved.chunks[0].page       # 12
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from psycopg_pool import ConnectionPool
 
 from cluster.database import single_statements, translated
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
-from cluster.documents.chunks.chunk_search import Hit, Question
+from cluster.documents.chunks.chunk_ranking import Hit, Question, StoreSearch
+from cluster.documents.chunks.chunk_search import search_stores
 from cluster.documents.given_vectors.given_numbers import unit_vector
+from cluster.documents.indexing import ChunkIndex
 from cluster.documents.vector_stores.store_versions import VersionedStore, find_versioned_store
 from cluster.documents.vector_stores.stores import VectorStore, touch_store
 from cluster.errors import Conflict, InvalidInput
@@ -39,6 +41,11 @@ from cluster.vector_index.attributes import FILE, owner_attributes, system_attri
 from cluster.vector_index.filters import parse_filter
 
 MAX_QUESTIONS = 32
+#: Maximum number of stores of one search.
+MAX_STORES = 32
+#: Maximum number of questions times the number of stores. Each question in each store costs the database some
+#: milliseconds.
+MAX_SEARCHES = 128
 #: The word rankings and the snippets read only this many characters of a question, about as many as a model
 #: reads of a text, because each further word costs a look-up.
 WORDS_CHARACTERS = 2_048
@@ -58,7 +65,7 @@ Answer = tuple[Hit, str]
 
 async def retrieve(
     organisation: str,
-    store: str,
+    stores: Sequence[str],
     questions: Sequence[str],
     options: RetrievalOptions,
     *,
@@ -68,63 +75,81 @@ async def retrieve(
     vector: Sequence[float] | None = None,
     cache: ResultCache | None = None,
 ) -> Retrieved:
-    """Return the chunks of the store that answer the questions best.
+    """Return the chunks of the stores that answer the questions best.
 
-    All questions see one state of the store. If a document is being replaced, the search finds its old
-    version or its new version, never a mixture. The search counts as activity of the store.
+    All questions see one state of the stores. If a document is being replaced, the search finds its old
+    version or its new version, never a mixture. The search counts as activity of the stores.
+
+    Stores of one model give the same chunks and scores as one store with all their chunks. Vectors of
+    different models cannot be compared, so each model's ranking is one more ranking in the fusion.
 
     Args:
         organisation: id of the organisation; only its stores are searched.
-        store: id or name of the vector store.
+        stores: ids or names of 1 to 32 vector stores. A store that is named twice is searched once.
         questions: 1 to 32 texts, none of them blank. If ``vector`` is given: at most one text, which is not
             embedded; it is used for the search by words, the cross-encoder and the snippets.
         options: select the chunks to return.
         in_database: runs the work that calls the database.
-        embed: computes the vectors of the questions.
+        embed: computes the vectors of the questions; called once for each model.
         rerank: the cross-encoder; required if ``options.ranker`` is ``Ranker.CROSS_ENCODER``.
         vector: the vector to search with; None: ``embed`` computes a vector for each question.
         cache: results of earlier searches; None: every search is run.
 
     Raises:
-        InvalidInput: the questions, the filters or the ranker are not valid.
-        NotFound: the organisation has no such store.
-        Conflict: the store holds vectors of another model than ``embed`` uses.
+        InvalidInput: the questions, the stores, the filters or the ranker are not valid.
+        NotFound: the organisation does not have one of the stores.
+        Conflict: a store holds vectors of another model than ``embed`` uses.
         Unavailable: the database does not answer.
     """
-    questions = _valid(questions, options, vector)
+    questions = _valid(stores, questions, options, vector)
     if options.ranker is Ranker.CROSS_ENCODER and rerank is None:
         raise InvalidInput("no cross-encoder is configured; set CLUSTER_RERANKER_PATH", param="ranker")
-    found = await in_database(lambda pool, _: _find(pool, organisation, store))
-    embedded = await embed(found.store, questions) if vector is None else _given(found.store, vector)
-    _require_same_model(found.store, embedded)
-    key = key_of(questions, embedded, options)
-    chunks = None if cache is None else cache.get(found, key)
-    if chunks is None:
-        ask = _Asked(found=found, questions=questions, embedded=embedded, options=options)
-        chunks, lasting = await _run(ask, in_database, rerank)
-        if cache is not None and lasting:
-            cache.put(found, key, chunks)
-    return Retrieved(chunks=chunks, truncated_questions=embedded.truncated)
+    found = await in_database(lambda pool, _: _find(pool, organisation, stores))
+    used = [one.store for one in found]
+    embedded = await _embed(embed, used, questions) if vector is None else _given(used, vector)
+    asked = _Asked(found=found, questions=questions, embedded=embedded, options=options)
+    return Retrieved(
+        chunks=await _answer(asked, in_database, rerank, cache),
+        truncated_questions=max(one.truncated for one in embedded.values()),
+        versions={one.store.id: one.version for one in found},
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Asked:
-    """Holds the arguments of a search whose result is not in the cache."""
+    """Holds the arguments of a search."""
 
-    found: VersionedStore
+    found: Sequence[VersionedStore]
     questions: Sequence[str]
-    embedded: QueryVectors
+    #: The vectors of the questions, by the id of the fingerprint of a store's model.
+    embedded: Mapping[str, QueryVectors]
     options: RetrievalOptions
+
+
+async def _answer(
+    asked: _Asked, in_database: RunInDatabase, rerank: RerankTexts | None, cache: ResultCache | None
+) -> Sequence[RetrievedChunk]:
+    """Return the chunks from the cache; if the cache lacks them, search and cache the result."""
+    if cache is None:
+        return (await _run(asked, in_database, rerank))[0]
+    first, *others = asked.found
+    key = key_of(asked.questions, list(asked.embedded.values()), asked.options, others=others)
+    chunks = cache.get(first, key)
+    if chunks is None:
+        chunks, lasting = await _run(asked, in_database, rerank)
+        if lasting:
+            cache.put(first, key, chunks)
+    return chunks
 
 
 async def _run(
     asked: _Asked, in_database: RunInDatabase, rerank: RerankTexts | None
 ) -> tuple[list[RetrievedChunk], bool]:
-    """Search the store, rerank the hits if the options ask for it, and keep the best hits. Return the chunks,
-    and True if the result stays correct until the store changes.
+    """Search the stores, rerank the hits if the options ask for it, and keep the best hits. Return the
+    chunks, and True if the result stays correct until a store changes.
     """
     options = asked.options
-    found, lasting = await in_database(lambda _, indexes: _search(indexes, asked))
+    found, lasting = await in_database(lambda pool, indexes: _search(pool, indexes, asked))
     if options.ranker is Ranker.CROSS_ENCODER and rerank is not None:
         found = await asyncio.gather(
             *(_rerank(rerank, *answers) for answers in zip(asked.questions, found, strict=True))
@@ -139,12 +164,26 @@ async def _run(
 
 
 def _valid(
-    questions: Sequence[str], options: RetrievalOptions, vector: Sequence[float] | None
+    stores: Sequence[str],
+    questions: Sequence[str],
+    options: RetrievalOptions,
+    vector: Sequence[float] | None,
 ) -> Sequence[str]:
-    """Check the questions and the filters before the questions are embedded. Return the questions.
+    """Check the number of stores, the questions and the filters before the questions are embedded. Return the
+    questions.
 
     If the search has a vector and no question, return one empty question.
     """
+    if not 1 <= len(stores) <= MAX_STORES:
+        raise InvalidInput(
+            f"{len(stores)} vector stores are named; a search takes 1 to {MAX_STORES}", param="vector_stores"
+        )
+    if len(stores) * len(questions) > MAX_SEARCHES:
+        raise InvalidInput(
+            f"{len(questions)} queries in {len(stores)} vector stores are {len(stores) * len(questions)} "
+            f"searches; one request may cause {MAX_SEARCHES}. Send fewer queries, or name fewer stores",
+            param="query",
+        )
     if vector is not None and len(questions) > 1:
         raise InvalidInput(
             f"query has {len(questions)} texts; beside a vector it may be one text", param="query"
@@ -162,18 +201,46 @@ def _valid(
     return questions
 
 
-def _given(store: VectorStore, vector: Sequence[float]) -> QueryVectors:
-    """Check that the request's vector is as long as the store's vectors, and return it scaled to length 1."""
-    vectors = unit_vector(vector, store.fingerprint.dim)[None]
-    return QueryVectors(vectors=vectors, fingerprint=store.fingerprint.id)
+async def _embed(
+    embed: EmbedQuestions, stores: Sequence[VectorStore], questions: Sequence[str]
+) -> dict[str, QueryVectors]:
+    """Embed the questions once for each model of the stores."""
+    first_of_model = {store.fingerprint.id: store for store in reversed(stores)}
+    if len(first_of_model) == 1:
+        embedded = [await embed(stores[0], questions)]  # a task for one call would only cost time
+    else:
+        embedded = await asyncio.gather(*(embed(store, questions) for store in first_of_model.values()))
+    for store, vectors in zip(first_of_model.values(), embedded, strict=True):
+        _require_same_model(store, vectors)
+    return dict(zip(first_of_model, embedded, strict=True))
 
 
-def _find(pool: ConnectionPool, organisation: str, id_or_name: str) -> VersionedStore:
-    """Find the store with its version, and record that it is in use."""
+def _given(stores: Sequence[VectorStore], vector: Sequence[float]) -> dict[str, QueryVectors]:
+    """Check that the request's vector is as long as the vectors of the stores, and return it scaled to length
+    1.
+    """
+    fingerprint = stores[0].fingerprint
+    other = next((store for store in stores if store.fingerprint.id != fingerprint.id), None)
+    if other is not None:
+        raise InvalidInput(
+            f"a vector belongs to one model, but vector store {stores[0].id!r} holds vectors of "
+            f"{fingerprint.id} and {other.id!r} of {other.fingerprint.id}; search these stores one by one",
+            param="vector",
+        )
+    vectors = unit_vector(vector, fingerprint.dim)[None]
+    return {fingerprint.id: QueryVectors(vectors=vectors, fingerprint=fingerprint.id)}
+
+
+def _find(pool: ConnectionPool, organisation: str, names: Sequence[str]) -> list[VersionedStore]:
+    """Find the stores with their versions, and record that the stores are in use."""
+    found: dict[str, VersionedStore] = {}
     with translated(), single_statements(pool) as connection:
-        found = find_versioned_store(connection, organisation, id_or_name)
-        touch_store(connection, found.store)
-    return found
+        for id_or_name in dict.fromkeys(names):
+            one = find_versioned_store(connection, organisation, id_or_name)
+            if one.store.id not in found:
+                touch_store(connection, one.store)
+                found[one.store.id] = one
+    return list(found.values())
 
 
 def _require_same_model(store: VectorStore, embedded: QueryVectors) -> None:
@@ -184,28 +251,39 @@ def _require_same_model(store: VectorStore, embedded: QueryVectors) -> None:
         )
 
 
-def _search(indexes: ChunkIndexes, asked: _Asked) -> tuple[list[list[Hit]], bool]:
-    """Search the store. Return the hits of each question, and True if the hits stay correct until the store
+def _search(pool: ConnectionPool, indexes: ChunkIndexes, asked: _Asked) -> tuple[list[list[Hit]], bool]:
+    """Search the stores. Return the hits of each question, and True if the hits stay correct until a store
     changes.
     """
-    store, options = asked.found.store, asked.options
-    index = indexes.of(store)
-    lasting = index.external is None or asked.found.unchanged_s >= EXTERNAL_UNCHANGED_S
+    lasting = all(
+        indexes.of(one.store).external is None or one.unchanged_s >= EXTERNAL_UNCHANGED_S
+        for one in asked.found
+    )
+    return search_stores(
+        pool, [_store_search(indexes.of(one.store), one.store, asked) for one in asked.found]
+    ), lasting
+
+
+def _store_search(index: ChunkIndex, store: VectorStore, asked: _Asked) -> StoreSearch:
+    options = asked.options
     by_vector_alone = options.ranker is Ranker.VECTORS or list(asked.questions) == [NO_QUESTION]
     reranks = options.ranker is Ranker.CROSS_ENCODER
-    hits = index.search_all(
-        store.organisation,
-        store.id,
-        [
+    return StoreSearch(
+        index=index.vectors,
+        organisation=store.organisation,
+        store=store.id,
+        collection=index.collection(store.collection),
+        questions=[
             Question(text=None if by_vector_alone else _beginning(question), vector=vector)
-            for question, vector in zip(asked.questions, asked.embedded.vectors, strict=True)
+            for question, vector in zip(
+                asked.questions, asked.embedded[store.fingerprint.id].vectors, strict=True
+            )
         ],
-        collection=store.collection,
         k=max(RERANKED_CHUNKS, options.max_chunks) if reranks else options.max_chunks,
-        filter=options.filters,
+        filter=None if options.filters is None else parse_filter(options.filters),
         mode=options.mode,
+        space=store.fingerprint.id,
     )
-    return hits, lasting
 
 
 async def _rerank(rerank: RerankTexts, question: str, hits: list[Hit]) -> list[Hit]:
@@ -217,12 +295,13 @@ async def _rerank(rerank: RerankTexts, question: str, hits: list[Hit]) -> list[H
 
 def _merge(questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
     """Merge all hits, best first. A chunk that answers several questions occurs once, with its best score."""
-    best: dict[str, Answer] = {}
+    best: dict[tuple[str, str], Answer] = {}
     for question, hits in zip(questions, found, strict=True):
         for hit in hits:
-            if hit.id not in best or hit.score > best[hit.id][0].score:
-                best[hit.id] = hit, question
-    return sorted(best.values(), key=lambda answer: (-answer[0].score, answer[0].id))
+            key = hit.id, hit.store
+            if key not in best or hit.score > best[key][0].score:
+                best[key] = hit, question
+    return sorted(best.values(), key=lambda answer: (-answer[0].score, answer[0].id, answer[0].store))
 
 
 def _chunks(answers: Sequence[Answer]) -> list[RetrievedChunk]:
@@ -234,6 +313,7 @@ def _chunk(hit: Hit, question: str, words: QueryWords) -> RetrievedChunk:
     own = system_attributes(hit.attributes)
     return RetrievedChunk(
         id=hit.id,
+        store=hit.store,
         file=own.get(FILE, hit.document),
         filename=own.get("filename", ""),
         text=hit.text,

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.engines.contract import Fingerprint
-from data_jobs.kinds.resources import Ids, Resources
+from data_jobs.kinds.resources import Resources
 from data_jobs.stages import process_resources
+from data_jobs.worker.chunk_embedder import Ids
 from data_jobs.worker.job_attempt import JobAttempt
 
 #: Maximum number of chunks in one call to the model. This number is large enough to fill a batch of the

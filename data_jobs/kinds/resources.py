@@ -6,38 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cluster.blobs import BlobStore
 from cluster.budgets.reservations import BatchHolder
 from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.errors import ClusterError
+from data_jobs.worker.chunk_embedder import ChunkEmbedder
 from data_jobs.worker.parser_pool import Parsers
-
-Ids = list[NDArray[np.int32]]
-
-
-class ChunkEmbedder(Protocol):
-    """Computes vectors for token ids. The model may run in another process."""
-
-    async def __call__(
-        self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool
-    ) -> NDArray[np.float32]:
-        """Return the vectors of n inputs: (n, dim) float32.
-
-        Args:
-            ids: token ids of each input, without special tokens.
-            fingerprint: id of the fingerprint that the model must have.
-            organisation: id of the calling organisation. The capacity of the model is shared fairly between
-                organisations.
-            urgent: True if a person waits for the answer.
-
-        Raises:
-            Conflict: the model has another fingerprint.
-            Retryable: the model cannot answer now.
-        """
 
 
 class RequestAnswerer(Protocol):

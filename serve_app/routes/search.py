@@ -4,31 +4,19 @@ By default, three rankings are fused: by meaning (vectors), by words, and by phr
 the chunk is first in each ranking. With ``ranker: "none"``, only the vectors are used, and the score is the
 cosine similarity of the vectors of the question and the chunk. If ``ranker`` is the name of the cross-encoder
 (``CLUSTER_RERANKER_PATH``), the cross-encoder scores the best chunks again, each together with the question.
-This module reads the request and writes the response; ``cluster.retrieval`` searches.
+This module reads the request and writes the response; ``serve_app.retrieval`` searches.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 from fastapi import Response
-from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import InvalidInput
-from cluster.retrieval import (
-    EmbedQuestions,
-    QueryVectors,
-    Ranker,
-    RerankTexts,
-    RetrievalOptions,
-    Retrieved,
-    RetrievedChunk,
-    retrieve,
-)
+from cluster.retrieval import RetrievalOptions, Retrieved, RetrievedChunk
 from cluster.usage.events import UsageSource
 from cluster.vector_index import Mode
 from cluster.vector_index.collections import MAX_DIMENSIONS
@@ -37,11 +25,8 @@ from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import RequestModel, Text, Whole
 from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
-from serve_app.embedding.prompts import prompt_of
-from serve_app.embedding.ranking import by_cross_encoder
-from serve_app.embedding.served_model import RequestContext
 from serve_app.messages import must
-from serve_app.service import Service
+from serve_app.retrieval import Retriever
 
 FILTERS_OF_OTHERS = frozenset({"filter", "where", "metadata_filter", "attribute_filter"})
 
@@ -186,49 +171,16 @@ async def search(
     if body.query is None and body.vector is None:
         raise InvalidInput("query is missing; send a query, a vector, or both", param="query")
     queries = [body.query] if isinstance(body.query, str) else body.query or []
-    cross_encoder = None if service.models.reranker is None else service.models.reranker.name
+    retriever = Retriever(service)
     options = RetrievalOptions(
         max_chunks=body.max_num_results,
         score_threshold=body.ranking_options.score_threshold,
         filters=body.filters,
         mode=body.mode,
-        ranker=Ranker.named(
-            body.ranking_options.ranker, cross_encoder=cross_encoder, param="ranking_options.ranker"
-        ),
+        ranker=retriever.ranker(body.ranking_options.ranker, param="ranking_options.ranker"),
     )
     context = replace(context, source=UsageSource.SEARCH)
-    retrieved = await retrieve(
-        context.organisation,
-        vector_store,
-        queries,
-        options,
-        in_database=service.in_database,
-        embed=_embed(service, context),
-        rerank=None if cross_encoder is None else _rerank(service, context),
-        vector=body.vector,
-        cache=service.search_cache,
-    )
+    retrieved = await retriever.retrieve(context, [vector_store], queries, options, vector=body.vector)
     if retrieved.truncated_questions:
         response.headers["x-truncated-inputs"] = str(retrieved.truncated_questions)
     return SearchResults.of(queries, retrieved)
-
-
-def _embed(service: Service, context: RequestContext) -> EmbedQuestions:
-    async def embed(store: VectorStore, questions: Sequence[str]) -> QueryVectors:
-        model = service.models.of_store(store.fingerprint)
-        prompt = prompt_of(model, input_type="query")
-        made = await model.embed_texts(questions, context, prompt=prompt)
-        return QueryVectors(
-            vectors=made.vectors,
-            fingerprint=model.engine.fingerprint.id,
-            truncated=sum(map(bool, made.truncated)),
-        )
-
-    return embed
-
-
-def _rerank(service: Service, context: RequestContext) -> RerankTexts:
-    async def rerank(question: str, texts: Sequence[str]) -> NDArray[np.float32]:
-        return (await by_cross_encoder(service.models, question, texts, context)).scores
-
-    return rerank

@@ -25,7 +25,8 @@ from cluster.jobs.jobs import Job, get_job
 from cluster.organisations.organisations import StorageLimits
 from cluster.settings import Settings
 from data_jobs.kinds.registry import open_kinds
-from data_jobs.kinds.resources import ChunkEmbedder, Ids, RequestAnswerer, Resources
+from data_jobs.kinds.resources import RequestAnswerer, Resources
+from data_jobs.worker.chunk_embedder import ChunkEmbedder, Ids
 from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.job_attempt import JobFunction
 from data_jobs.worker.parser_pool import Parsers

@@ -35,7 +35,8 @@ from cluster.settings import Settings
 from cluster.vector_index.pinecone import limits
 from data_jobs.kinds import answer_requests
 from data_jobs.kinds.registry import open_kinds
-from data_jobs.kinds.resources import Ids, Resources
+from data_jobs.kinds.resources import Resources
+from data_jobs.worker.chunk_embedder import Ids
 from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.job_attempt import JobAttempt, JobFunction
 from data_jobs.worker.parser_pool import Parsers

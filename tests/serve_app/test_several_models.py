@@ -19,7 +19,7 @@ from psycopg_pool import ConnectionPool
 from cluster.settings import Settings
 from cluster.settings.models import ModelSetting
 from cluster.settings.values import Table
-from data_jobs.kinds.resources import Ids
+from data_jobs.worker.chunk_embedder import Ids
 from serve_app.deployment import Embedder
 from tests.cluster.engines.openai.remote_models import KEY, KEY_ENV, remote_settings
 from tests.data_jobs.running_consumer import consuming, until

@@ -248,8 +248,8 @@ def found(store: VectorStore, changes: int) -> VersionedStore:
 
 def retrieved(text: str) -> RetrievedChunk:
     return RetrievedChunk(
-        id=text[:9], file="f", filename="", text=text, score=1, question="q", page=None, start=None, end=None,
-        snippet="", keywords=[], attributes={},
+        id=text[:9], store="vs", file="f", filename="", text=text, score=1, question="q", page=None,
+        start=None, end=None, snippet="", keywords=[], attributes={},
     )  # fmt: skip
 
 
@@ -284,7 +284,9 @@ def test_without_memory_nothing_is_kept(store: VectorStore) -> None:
 
 def test_two_vectors_of_the_same_words_have_two_keys() -> None:
     one, other = (
-        key_of(["q"], QueryVectors(vectors=np.array([[x]], np.float32), fingerprint="f"), RetrievalOptions())
+        key_of(
+            ["q"], [QueryVectors(vectors=np.array([[x]], np.float32), fingerprint="f")], RetrievalOptions()
+        )
         for x in (1, 2)
     )
     assert one != other

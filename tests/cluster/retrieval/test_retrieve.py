@@ -65,7 +65,7 @@ class Asker:
         return asyncio.run(
             retrieve(
                 organisation or self.store.organisation,
-                store or self.store.id,
+                [store or self.store.id],
                 questions,
                 options,
                 in_database=self._in_database,

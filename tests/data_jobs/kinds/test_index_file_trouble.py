@@ -20,8 +20,9 @@ from cluster.jobs.jobs import JobState
 from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
 from data_jobs.kinds.index_file import IndexFile
-from data_jobs.kinds.resources import ChunkEmbedder, Ids, Resources
+from data_jobs.kinds.resources import Resources
 from data_jobs.stages.parsing.parser import Parser
+from data_jobs.worker.chunk_embedder import ChunkEmbedder, Ids
 from data_jobs.worker.parser_pool import Parsers
 from tests import folder_index
 from tests.data_jobs.running_consumer import LocalAnswerer, LocalClient, LocalEmbedder, consuming

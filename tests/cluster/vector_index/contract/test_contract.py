@@ -12,7 +12,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.documents.chunks import chunk_changes, chunk_store
 from cluster.documents.chunks.bulk_load import bulk_load
-from cluster.documents.chunks.chunk_search import Question
+from cluster.documents.chunks.chunk_ranking import Question
 from cluster.documents.indexing import ChunkIndex
 from cluster.errors import Conflict, InvalidInput, NotFound, Permanent, Retryable
 from cluster.vector_index import Written

@@ -1,0 +1,33 @@
+"""Define how jobs call an embedding model. The model may run in another process.
+
+``data_jobs.deployment`` calls the model through its Serve handle.
+"""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Token ids of each input, without special tokens.
+Ids = list[NDArray[np.int32]]
+
+
+class ChunkEmbedder(Protocol):
+    """Computes vectors for token ids. The model may run in another process."""
+
+    async def __call__(
+        self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool
+    ) -> NDArray[np.float32]:
+        """Return the vectors of n inputs: (n, dim) float32.
+
+        Args:
+            ids: token ids of each input, without special tokens.
+            fingerprint: id of the fingerprint that the model must have.
+            organisation: id of the calling organisation. The capacity of the model is shared fairly between
+                organisations.
+            urgent: True if a person waits for the answer.
+
+        Raises:
+            Conflict: the model has another fingerprint.
+            Retryable: the model cannot answer now.
+        """
