@@ -30,15 +30,6 @@ from cluster.documents.vector_stores.stores import get_store, require_live
 from cluster.errors import InvalidInput, NotFound
 from cluster.formats import PARQUET
 from cluster.jobs import queue
-from cluster.jobs.inputs import (
-    BulkInsertVectorsInput,
-    EmbedBatchInput,
-    ImportEventsInput,
-    IndexFileInput,
-    IngestFilesInput,
-    UsageReportInput,
-)
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import SYSTEM, Job, get_job
 from cluster.jobs.kinds import (
     BULK_INSERT_VECTORS,
@@ -51,6 +42,15 @@ from cluster.jobs.kinds import (
     USAGE_REPORT,
     kind_named,
 )
+from cluster.jobs.kinds.inputs import (
+    BulkInsertVectorsInput,
+    EmbedBatchInput,
+    ImportEventsInput,
+    IndexFileInput,
+    IngestFilesInput,
+    UsageReportInput,
+)
+from cluster.jobs.kinds.job_kind import JobKind
 from cluster.jobs.schedules.due import Accept, DueJob, submit_as_it_is
 from cluster.jobs.view import JobFilter, list_jobs
 from cluster.organisations.organisations import StorageLimits

@@ -33,9 +33,9 @@ from cluster.documents.files import LIFETIMES_S, create_file, require_blob
 from cluster.errors import InvalidInput, Permanent, Unavailable
 from cluster.file_beginning import SNIFFED_BYTES
 from cluster.formats import recognise
-from cluster.jobs.inputs import DEFAULT_FAILED_ROWS, ImportEventsInput
 from cluster.jobs.jobs import Job, JobState, get_job
 from cluster.jobs.kinds import IMPORT_EVENTS
+from cluster.jobs.kinds.inputs import DEFAULT_FAILED_ROWS, ImportEventsInput
 from cluster.organisations.organisations import StorageLimits
 from cluster.organisations.rows import get_organisation
 from cluster.settings import Settings

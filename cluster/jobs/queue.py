@@ -26,7 +26,6 @@ from psycopg.types.json import Jsonb
 
 from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.jobs import queue_tables
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.job_quota import require_room
 from cluster.jobs.jobs import (
     CANCELLED,
@@ -40,6 +39,7 @@ from cluster.jobs.jobs import (
     with_columns,
 )
 from cluster.jobs.kinds import kind_named
+from cluster.jobs.kinds.job_kind import JobKind
 from cluster.organisations.caller import current_key
 
 SQL = with_columns("queue.sql")

@@ -8,9 +8,9 @@ from typing import Any
 from psycopg import Connection
 
 from cluster.jobs import queue
-from cluster.jobs.inputs import UsageReportInput
 from cluster.jobs.jobs import Job, get_job
 from cluster.jobs.kinds import USAGE_REPORT
+from cluster.jobs.kinds.inputs import UsageReportInput
 from cluster.usage_reports.reports import COMPLETED, UsageReport, set_job
 from cluster.usage_reports.requests import request_report
 

@@ -20,7 +20,7 @@ from cluster.jobs.kinds import (
     INGEST_FILES,
     USAGE_REPORT,
 )
-from cluster.jobs.upkeep_kinds import (
+from cluster.jobs.kinds.upkeep_kinds import (
     ARCHIVE_JOBS,
     COMPUTE_DAILY_ANALYTICS,
     COMPUTE_HOURLY_STATS,

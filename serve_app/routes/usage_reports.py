@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from fastapi import Query
 from starlette.responses import Response
 
-from cluster.jobs.inputs import UsageReportInput
+from cluster.jobs.kinds.inputs import UsageReportInput
 from cluster.usage_reports.exact import plain
 from cluster.usage_reports.reports import UsageReport, get_report, list_reports
 from cluster.usage_reports.stored_files import read_file

@@ -17,8 +17,8 @@ from cluster.blobs import open_blob_store
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.errors import Throttled
 from cluster.jobs import queue
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import read_backlog
+from cluster.jobs.kinds.job_kind import JobKind
 from cluster.settings import Settings
 from data_jobs.deployment import ServedEmbedder, build, by_queue, options
 from data_jobs.kinds.resources import Resources

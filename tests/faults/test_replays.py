@@ -15,8 +15,8 @@ import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.jobs import queue
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import Job, JobState, PriorityClass, get_job
+from cluster.jobs.kinds.job_kind import JobKind
 from cluster.jobs.schedules.cron import Timing
 from cluster.jobs.schedules.schedules import CatchUp, ScheduleOptions, create_schedule
 from cluster.settings import Settings

@@ -22,8 +22,8 @@ from psycopg.types.json import Jsonb
 from cluster.database.paging import ListPage, ListStatements, PageRequest, read_page
 from cluster.database.queries import queries
 from cluster.errors import NotFound, Throttled
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import PriorityClass
+from cluster.jobs.kinds.job_kind import JobKind
 from cluster.jobs.queue import DEFAULT_PRIORITY
 from cluster.jobs.schedules.cron import Timing
 from cluster.jobs.schedules.run_window import RunWindow

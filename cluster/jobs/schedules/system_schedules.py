@@ -20,11 +20,9 @@ from typing import Any
 
 from psycopg import Connection
 
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import SYSTEM
-from cluster.jobs.schedules.cron import Timing
-from cluster.jobs.schedules.schedules import CatchUp, ScheduleOptions, create_schedule
-from cluster.jobs.upkeep_kinds import (
+from cluster.jobs.kinds.job_kind import JobKind
+from cluster.jobs.kinds.upkeep_kinds import (
     ARCHIVE_JOBS,
     COMPUTE_DAILY_ANALYTICS,
     COMPUTE_HOURLY_STATS,
@@ -37,6 +35,8 @@ from cluster.jobs.upkeep_kinds import (
     RENEW_WORDS,
     USAGE_REPORTS,
 )
+from cluster.jobs.schedules.cron import Timing
+from cluster.jobs.schedules.schedules import CatchUp, ScheduleOptions, create_schedule
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from psycopg import Connection
 from pydantic import BaseModel, ValidationError
 
 from cluster.documents.vector_stores.stores import get_store, require_live
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import Job
 from cluster.jobs.kinds import ESTIMATE_QUALITY, INDEX_FILE, INGEST_FILES
+from cluster.jobs.kinds.job_kind import JobKind
 from cluster.organisations.caller import require_model
 from cluster.organisations.organisations import StorageLimits
 from cluster.submissions import AskedJob, accept

@@ -13,9 +13,9 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from cluster.errors import InvalidInput
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import PriorityClass
 from cluster.jobs.kinds import INDEX_FILE, KINDS
+from cluster.jobs.kinds.job_kind import JobKind
 from cluster.jobs.schedules.windowed_jobs import earliest, mark
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors

@@ -13,8 +13,8 @@ from psycopg import Connection
 from starlette.responses import Response
 
 from cluster.errors import NotPermitted
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.kinds import KINDS
+from cluster.jobs.kinds.job_kind import JobKind
 from cluster.jobs.schedules import schedules
 from cluster.jobs.schedules.due import run_now
 from cluster.jobs.schedules.runs import list_runs

@@ -9,10 +9,10 @@ from psycopg import Connection
 
 from cluster.errors import Conflict
 from cluster.jobs import queue
-from cluster.jobs.inputs import JobInput
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import PriorityClass
 from cluster.jobs.kinds import INGEST, KINDS, kind_named
+from cluster.jobs.kinds.inputs import JobInput
+from cluster.jobs.kinds.job_kind import JobKind
 
 STATEMENTS = [
     file

@@ -11,8 +11,8 @@ from psycopg_pool import ConnectionPool
 
 from cluster.errors import Conflict, InvalidInput, LeaseLost, NotFound
 from cluster.jobs import attempts, progress, queue
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import Job, JobState, PriorityClass, get_job
+from cluster.jobs.kinds.job_kind import JobKind
 from tests.cluster.jobs.turns import TEST, begin, take
 
 MEDIUM = PriorityClass.MEDIUM

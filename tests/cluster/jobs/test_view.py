@@ -13,8 +13,8 @@ from psycopg_pool import ConnectionPool
 from cluster.database.paging import PageRequest
 from cluster.errors import InvalidInput, LeaseLost, NotFound
 from cluster.jobs import attempts, progress, queue
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import Job, JobState, PriorityClass
+from cluster.jobs.kinds.job_kind import JobKind
 from cluster.jobs.view import (
     EVENTS_PER_READ,
     JobFilter,

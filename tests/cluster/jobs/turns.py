@@ -7,8 +7,8 @@ from psycopg.rows import dict_row
 
 from cluster.database.paging import PageRequest
 from cluster.jobs import attempts
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import Job
+from cluster.jobs.kinds.job_kind import JobKind
 from cluster.jobs.queue_tables import priority_class_of
 from cluster.jobs.view import JobFilter, list_jobs
 

@@ -8,8 +8,8 @@ import pytest
 from psycopg import Connection, Rollback
 from psycopg.errors import ForeignKeyViolation
 
+from cluster.jobs.kinds.upkeep_kinds import EXPIRE
 from cluster.jobs.queue import submit
-from cluster.jobs.upkeep_kinds import EXPIRE
 from cluster.organisations.caller import Caller, CallerKind, acting_as
 from cluster.usage.events import RERANKING, UsageEvent, UsageSource, event_id, record_usage
 

@@ -15,9 +15,9 @@ from cluster.documents.vector_stores.store_files import FileStatus, get_store_fi
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.jobs import attempts, queue
 from cluster.jobs.attempts import begin_command, end_lost, finish
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import Job
 from cluster.jobs.kinds import COPY_STORE, IMPORT_EVENTS, INDEX_FILE, INGEST
+from cluster.jobs.kinds.job_kind import JobKind
 from cluster.jobs.queue import JobRequest
 from cluster.webhooks.deliveries import list_deliveries, record_event
 from cluster.webhooks.endpoints import EndpointChanges, change_endpoint

@@ -9,7 +9,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database.paging import FIRST_PAGE
 from cluster.errors import Conflict
-from cluster.jobs.job_kind import JobKind
+from cluster.jobs.kinds.job_kind import JobKind
 from cluster.jobs.queue import submit
 from cluster.settings import Settings
 from cluster.webhooks import outbox

@@ -22,9 +22,9 @@ from cluster.database import bundled
 from cluster.documents.files import create_file, get_file
 from cluster.errors import InvalidInput
 from cluster.jobs import queue
-from cluster.jobs.inputs import ImportEventsInput
 from cluster.jobs.jobs import Job, JobState, get_job
 from cluster.jobs.kinds import IMPORT_EVENTS
+from cluster.jobs.kinds.inputs import ImportEventsInput
 from cluster.organisations.organisations import StorageLimits
 from cluster.platform_data.erasure import erase_customer
 from cluster.platform_data.ids import row_id

@@ -18,9 +18,9 @@ from cluster.database import open_pool
 from cluster.database.row_access import OWNER
 from cluster.documents.organisation_deletion import request_deletion
 from cluster.jobs import queue
-from cluster.jobs.inputs import UsageReportInput
 from cluster.jobs.jobs import SYSTEM, Job, JobState, get_job
-from cluster.jobs.upkeep_kinds import USAGE_REPORTS
+from cluster.jobs.kinds.inputs import UsageReportInput
+from cluster.jobs.kinds.upkeep_kinds import USAGE_REPORTS
 from cluster.settings import Settings
 from cluster.usage.events import UsageEvent, UsageSource, record_usage
 from cluster.usage_reports import lines

@@ -13,8 +13,8 @@ from psycopg_pool import ConnectionPool
 
 from cluster.errors import InvalidInput, ProviderUnavailable, Retryable, Throttled, Unavailable
 from cluster.jobs import attempts, queue
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import CANCELLED_BECAUSE, Job, JobState, PriorityClass, get_job
+from cluster.jobs.kinds.job_kind import JobKind
 from cluster.jobs.view import view_job
 from cluster.settings import Settings
 from data_jobs.worker.consumer import Consumer

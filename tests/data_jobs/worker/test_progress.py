@@ -17,8 +17,8 @@ from psycopg_pool import ConnectionPool
 
 from cluster.errors import Throttled, Unavailable
 from cluster.jobs import attempts, queue
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import Job, get_job
+from cluster.jobs.kinds.job_kind import JobKind
 from cluster.retrying import Backoff
 from cluster.settings import Settings
 from data_jobs.kinds.index_file import SHARES

@@ -26,8 +26,8 @@ from cluster.database.row_access import OWNER
 from cluster.doctor import examine
 from cluster.errors import Resource, Shortage
 from cluster.jobs import attempts, queue
-from cluster.jobs.job_kind import JobKind
 from cluster.jobs.jobs import JobState
+from cluster.jobs.kinds.job_kind import JobKind
 from cluster.jobs.view import JobView, view_job
 from cluster.settings import Settings
 from data_jobs.worker.job_attempt import JobAttempt, JobFunction

@@ -4,8 +4,8 @@ others.
     submit(connection, SYSTEM, EXPIRE, {})
 """
 
-from cluster.jobs.job_kind import UPKEEP_TIMEOUT_S, JobKind
 from cluster.jobs.jobs import PriorityClass
+from cluster.jobs.kinds.job_kind import UPKEEP_TIMEOUT_S, JobKind
 
 
 def _upkeep(name: str, *result: str) -> JobKind:

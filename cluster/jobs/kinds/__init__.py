@@ -10,7 +10,8 @@ second table. To add a kind, write its file in that folder, and add a row to bot
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from cluster.jobs.inputs import (
+from cluster.jobs.jobs import PriorityClass
+from cluster.jobs.kinds.inputs import (
     BulkInsertVectorsInput,
     EmbedBatchInput,
     EstimateQualityInput,
@@ -19,9 +20,8 @@ from cluster.jobs.inputs import (
     IngestFilesInput,
     UsageReportInput,
 )
-from cluster.jobs.job_kind import UPKEEP_TIMEOUT_S, JobKind
-from cluster.jobs.jobs import PriorityClass
-from cluster.jobs.upkeep_kinds import (
+from cluster.jobs.kinds.job_kind import UPKEEP_TIMEOUT_S, JobKind
+from cluster.jobs.kinds.upkeep_kinds import (
     ARCHIVE_JOBS,
     COMPUTE_DAILY_ANALYTICS,
     COMPUTE_HOURLY_STATS,
