@@ -56,7 +56,7 @@ def add_customer(
     """Add the customer if there is none, make the changes, and return the customer.
 
     Args:
-        changes: ``name``, ``email`` and ``properties``.
+        changes: ``name``, ``email``, ``properties`` and ``profiling``.
 
     Raises:
         Conflict: a job erases the customer.
@@ -78,7 +78,7 @@ def change_customer(connection: Connection[Any], organisation: str, id: str, cha
         Conflict: a job erases the customer.
     """
     _require_not_erased_now(connection, organisation, id)
-    values = dict.fromkeys(("name", "email", "properties")) | dict(changes)
+    values = dict.fromkeys(("name", "email", "properties", "profiling")) | dict(changes)
     properties = values["properties"]
     values["properties"] = None if properties is None else Jsonb(properties)
     key = {"organisation": organisation, "id": id, "given": list(changes)}

@@ -18,6 +18,8 @@ UPDATE customers SET
     name = CASE WHEN 'name' = ANY (%(given)s::text[]) THEN %(name)s::text ELSE name END,
     email = CASE WHEN 'email' = ANY (%(given)s::text[]) THEN %(email)s::text ELSE email END,
     properties = CASE WHEN 'properties' = ANY (%(given)s::text[]) THEN coalesce(%(properties)s::jsonb, '{}') ELSE properties END,
+    profiling = CASE WHEN 'profiling' = ANY (%(given)s::text[]) THEN %(profiling)s::boolean ELSE profiling END,
+    profiling_at = CASE WHEN 'profiling' = ANY (%(given)s::text[]) THEN clock_timestamp() ELSE profiling_at END,
     described_at = greatest(described_at, clock_timestamp())
 WHERE organisation = %(organisation)s AND id = %(id)s;
 

@@ -23,7 +23,7 @@ from cluster.organisations.audit import record
 
 SQL = queries("cluster.platform_data", "erasure.sql")
 #: The tables with rows of customers. A table comes before the tables to which it refers.
-TABLES = ("responses", "messages", "customer_events", "conversations", "customers")
+TABLES = ("responses", "messages", "customer_events", "conversations", "customer_profiles", "customers")
 #: Maximum number of rows that one request deletes. While the request deletes, requests that send events wait.
 MAX_ROWS = 10_000
 #: Maximum number of conversations of a customer that a request erases. With more, even the count can be slow.
@@ -44,7 +44,8 @@ class Erasure:
 def erase_customer(
     connection: Connection[Any], organisation: str, customer: str, *, max_rows: int = MAX_ROWS
 ) -> Erasure | None:
-    """Delete the customer with all conversations, messages and events. A second call deletes nothing more.
+    """Delete the customer with the profile, all conversations, messages and events. A second call deletes
+    nothing more.
 
     Returns:
         The outcome. None if the customer has more than ``max_rows`` rows: the customer is then marked, and
@@ -67,6 +68,7 @@ def erase_customer(
     if many or sum(_counts(connection, values, 2 * max_rows + 2).values()) > max_rows:
         connection.execute(SQL["mark"], values)
         connection.execute(SQL["hide"], values)
+        connection.execute(SQL["delete_profile"], values)
         record(connection, organisation, "customer.erasure_requested", target=customer)
         return None
     deleted = {table: _delete(connection, values, table, None) for table in TABLES}

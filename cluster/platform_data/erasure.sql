@@ -38,6 +38,9 @@ WHERE organisation = %(organisation)s AND customer = %(customer)s;
 UPDATE customers SET name = NULL, email = NULL, properties = '{}', described_at = NULL
 WHERE organisation = %(organisation)s AND id = %(customer)s;
 
+-- name: delete_profile
+DELETE FROM customer_profiles WHERE organisation = %(organisation)s AND customer = %(customer)s;
+
 -- name: of_responses
 SELECT ctid FROM responses WHERE organisation = %(organisation)s AND customer = %(customer)s;
 
@@ -56,6 +59,9 @@ SELECT ctid FROM conversations WHERE organisation = %(organisation)s AND custome
 UNION ALL
 SELECT ctid FROM conversations WHERE organisation = %(organisation)s AND id IN (
     SELECT id FROM customer_erasures WHERE organisation = %(organisation)s AND customer = %(customer)s);
+
+-- name: of_customer_profiles
+SELECT ctid FROM customer_profiles WHERE organisation = %(organisation)s AND customer = %(customer)s;
 
 -- name: of_customers
 SELECT ctid FROM customers WHERE organisation = %(organisation)s AND id = %(customer)s;

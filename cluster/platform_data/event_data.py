@@ -131,6 +131,20 @@ class CustomerSeen(EventData):
     """Email address of the customer."""
     properties: dict[str, Any] = {}
     """Further properties of the customer."""
+    profiling: bool | None = None
+    """True if the customer agrees to be profiled, false if the customer refuses. A profile that exists is
+    deleted at once if the customer refuses."""
+
+
+class PurchaseCompleted(EventData):
+    """A customer has bought something."""
+
+    amount: Cost | None = None
+    """Price of the purchase as a number or as text, with at most 12 digits after the point."""
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
+    """Currency of the amount in ISO 4217, such as `EUR`."""
+    items: Annotated[int, Field(ge=0, le=MAX_INTEGER)] | None = None
+    """Number of things that the customer bought."""
 
 
 class RequestCompleted(Measured):

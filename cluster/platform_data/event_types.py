@@ -18,6 +18,7 @@ from cluster.platform_data.event_data import (
     ErrorRaised,
     EventData,
     MessageCreated,
+    PurchaseCompleted,
     RequestCompleted,
 )
 
@@ -30,6 +31,7 @@ EVENT_TYPES: Mapping[str, type[EventData]] = MappingProxyType(
         "customer.seen": CustomerSeen,
         "error.raised": ErrorRaised,
         "message.created": MessageCreated,
+        "purchase.completed": PurchaseCompleted,
         "request.completed": RequestCompleted,
     }
 )

@@ -50,17 +50,22 @@ WITH given AS MATERIALIZED (
     ORDER BY agent
     ON CONFLICT (organisation, id) DO NOTHING
 ), of_customers AS MATERIALIZED (
-    SELECT *, type = 'customer.seen' AND properties ?| ARRAY['name', 'email', 'properties'] AS describes
+    SELECT *, type = 'customer.seen' AND properties ?| ARRAY['name', 'email', 'properties'] AS describes,
+        type = 'customer.seen' AND properties ? 'profiling' AS consents
     FROM fresh WHERE customer IS NOT NULL
 ), new_customers AS (
     INSERT INTO customers AS known (organisation, id, external_id, name, email, properties, described_at,
-        first_seen_at, last_seen_at)
+        profiling, profiling_at, first_seen_at, last_seen_at)
     SELECT %(organisation)s, customer, customer_external, described ->> 'name', described ->> 'email',
-        coalesce(described -> 'properties', '{}'), described_at, first_seen_at, last_seen_at
+        coalesce(described -> 'properties', '{}'), described_at, profiling, profiling_at,
+        first_seen_at, last_seen_at
     FROM (
         SELECT customer, customer_external, min(occurred_at) AS first_seen_at, max(occurred_at) AS last_seen_at,
             max(occurred_at) FILTER (WHERE describes) AS described_at,
-            (array_agg(properties ORDER BY occurred_at DESC, source, id) FILTER (WHERE describes))[1] AS described
+            (array_agg(properties ORDER BY occurred_at DESC, source, id) FILTER (WHERE describes))[1] AS described,
+            max(occurred_at) FILTER (WHERE consents) AS profiling_at,
+            (array_agg((properties ->> 'profiling')::boolean ORDER BY occurred_at DESC, source, id) FILTER (WHERE consents))[1]
+                AS profiling
         FROM of_customers
         GROUP BY customer, customer_external
     ) AS customer_of_event
@@ -68,6 +73,9 @@ WITH given AS MATERIALIZED (
     ON CONFLICT (organisation, id) DO UPDATE SET
         first_seen_at = least(known.first_seen_at, excluded.first_seen_at),
         last_seen_at = greatest(known.last_seen_at, excluded.last_seen_at),
+        profiling = CASE WHEN known.profiling_at IS NULL OR excluded.profiling_at > known.profiling_at
+            THEN coalesce(excluded.profiling, known.profiling) ELSE known.profiling END,
+        profiling_at = greatest(known.profiling_at, excluded.profiling_at),
         (name, email, properties, described_at) = (
             SELECT name, email, properties, described_at FROM (VALUES
                 (excluded.name, excluded.email, excluded.properties, excluded.described_at),

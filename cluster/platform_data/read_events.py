@@ -32,6 +32,8 @@ SPECVERSION = "1.0"
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 #: The fields of an event's data that have columns of their own.
 IDS = frozenset(EventData.model_fields)
+#: Events that must name their customer.
+OF_CUSTOMERS = frozenset({"customer.seen", "purchase.completed"})
 #: The columns of a message that have the names of fields of its event.
 MESSAGE_COLUMNS = frozenset(MessageCreated.model_fields) - IDS
 
@@ -118,7 +120,7 @@ def _event(organisation: str, index: int, row: Any, latest: datetime) -> Platfor
         **_references(organisation, data, subject),
         **_details(organisation, source, id, data, given),
     }
-    if type == "customer.seen" and values["customer"] is None:
+    if type in OF_CUSTOMERS and values["customer"] is None:
         raise _Wrong("subject", "must name the customer, or data.customer_id must name it")
     return PlatformEvent(index=index, source=source, id=id, values=values)
 

@@ -44,6 +44,8 @@ class Customer:
     name: str | None
     email: str | None
     properties: dict[str, Any]
+    #: True if the customer agrees to be profiled, False if the customer refuses; None if neither is known.
+    profiling: bool | None
     #: Times of the customer's earliest and latest event.
     first_seen_at: datetime
     last_seen_at: datetime

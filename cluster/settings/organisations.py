@@ -45,6 +45,10 @@ class OrganisationSettings(Concern):
     """Number of days for which events, messages and conversations are kept. Older ones are deleted at night,
     if their roll-ups are complete; the roll-ups stay. 0: keep all."""
 
+    profiles_need_consent: bool = False
+    """True: only customers whose field ``profiling`` is true get a profile. False: all customers except those
+    whose field ``profiling`` is false."""
+
     organisation_bytes: int = Field(default=0, ge=0)
     """Maximum number of bytes of all files of an organisation. A further upload is refused with 429. 0: no
     limit."""

@@ -13,6 +13,7 @@ from cluster.jobs.kinds import (
     DELETE_STORE,
     DELIVER_WEBHOOKS,
     EMBED_BATCH,
+    ENRICH_CUSTOMER_PROFILE,
     ERASE_CUSTOMER,
     ESTIMATE_QUALITY,
     IMPORT_EVENTS,
@@ -49,6 +50,7 @@ from data_jobs.kinds.estimate_quality import EstimateQuality
 from data_jobs.kinds.import_events import ImportEvents
 from data_jobs.kinds.index_file import IndexFile
 from data_jobs.kinds.ingest_files import IngestFiles
+from data_jobs.kinds.profiles.enrich_customer_profile import EnrichCustomerProfile
 from data_jobs.kinds.resources import Resources
 from data_jobs.kinds.upkeep import (
     Upkeep,
@@ -75,6 +77,7 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
         EMBED_BATCH.name: EmbedBatch,
         DELIVER_WEBHOOKS.name: DeliverWebhooks,
         ESTIMATE_QUALITY.name: EstimateQuality,
+        ENRICH_CUSTOMER_PROFILE.name: EnrichCustomerProfile,
         USAGE_REPORT.name: MakeUsageReport,
         USAGE_REPORTS.name: MakeUsageReports,
         EMPTY_OUTBOX.name: partial(Upkeep, empty_outbox),

@@ -14,6 +14,7 @@ from cluster.jobs.jobs import PriorityClass
 from cluster.jobs.kinds.inputs import (
     BulkInsertVectorsInput,
     EmbedBatchInput,
+    EnrichCustomerProfileInput,
     EstimateQualityInput,
     ImportEventsInput,
     IndexFileInput,
@@ -189,6 +190,17 @@ ESTIMATE_QUALITY = JobKind(
         "definitions",
     ),
 )
+ENRICH_CUSTOMER_PROFILE = JobKind(
+    name="enrich_customer_profile",
+    input=EnrichCustomerProfileInput,
+    priority_class=PriorityClass.LOW,
+    # An attempt continues after the last customers whose values are stored.
+    attempts=5,
+    stage_timeout_s=UPKEEP_TIMEOUT_S,
+    unit="customers",
+    result=("parts", "deleted"),
+    by_schedule=True,
+)
 USAGE_REPORT = JobKind(
     name="usage_report",
     input=UsageReportInput,
@@ -243,6 +255,7 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
             DISCARD_UNFINISHED,
             MEASURE_STORAGE,
             ESTIMATE_QUALITY,
+            ENRICH_CUSTOMER_PROFILE,
             USAGE_REPORT,
             USAGE_REPORTS,
             COMPUTE_HOURLY_STATS,

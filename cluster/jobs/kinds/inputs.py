@@ -6,7 +6,7 @@ model, and ``GET /v1/jobs/kinds`` publishes the model's JSON schema.
     IndexFileInput.model_validate({"vector_store_id": "vs_1", "file_id": "file-1"})
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -148,3 +148,24 @@ class EstimateQualityInput(JobInput):
     """Id of an agent; by default, all agents."""
     sample: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     """Maximum number of messages that each figure is estimated from."""
+
+
+class EnrichCustomerProfileInput(JobInput):
+    """Computes the profiles of one customer, of the members of a segment, or of all customers.
+
+    Customers who refuse to be profiled are left out.
+    """
+
+    customer_id: StorableText | None = None
+    """Id of the only customer; by default, all customers."""
+    segment_id: StorableText | None = None
+    """Id of a segment; the job computes the profiles of the customers who are in the segment when the job
+    reaches them."""
+
+    @model_validator(mode="after")
+    def _one_selection(self) -> Self:
+        if self.customer_id is not None and self.segment_id is not None:
+            raise PydanticCustomError(
+                "one_selection", "give customer_id or segment_id, not both; a job selects by one of them"
+            )
+        return self

@@ -21,6 +21,7 @@ from typing import Any
 from psycopg import Connection
 
 from cluster.jobs.jobs import SYSTEM
+from cluster.jobs.kinds import ENRICH_CUSTOMER_PROFILE
 from cluster.jobs.kinds.job_kind import JobKind
 from cluster.jobs.kinds.upkeep_kinds import (
     ARCHIVE_JOBS,
@@ -73,6 +74,9 @@ SYSTEM_SCHEDULES: tuple[SystemSchedule, ...] = (
     SystemSchedule("sched_compute_daily_analytics", COMPUTE_DAILY_ANALYTICS, "0 2 * * *"),
     SystemSchedule("sched_reconcile_analytics", RECONCILE_ANALYTICS, "30 2 * * *"),
     SystemSchedule("sched_delete_old_platform_data", DELETE_OLD_PLATFORM_DATA, "30 3 * * *"),
+    SystemSchedule(
+        "sched_enrich_customer_profile", ENRICH_CUSTOMER_PROFILE, "40 4 * * *", all_organisations=True
+    ),
 )
 
 

@@ -40,7 +40,7 @@ class NewAgentRequest(AgentChangesRequest):
 class CustomerChangesRequest(RequestModel):
     """The fields of a customer that a request can set. Fields that are not given keep their values."""
 
-    NULL_CLEARS = frozenset({"name", "email", "properties"})
+    NULL_CLEARS = frozenset({"name", "email", "properties", "profiling"})
 
     name: ShortText | None = None
     """Name of the customer; `null` removes it."""
@@ -48,6 +48,9 @@ class CustomerChangesRequest(RequestModel):
     """Email address of the customer; `null` removes it."""
     properties: dict[str, Any] | None = None
     """Further properties of the customer, which replace all earlier ones; `null` removes them."""
+    profiling: bool | None = None
+    """`true` if the customer agrees to be profiled. `false` if the customer refuses: the profile is then
+    deleted at once. `null` if neither is known."""
 
     @field_validator("properties")
     @classmethod
@@ -61,7 +64,7 @@ class CustomerChangesRequest(RequestModel):
 
     def changes(self) -> dict[str, Any]:
         """Return the given fields with their values."""
-        names = ("name", "email", "properties")
+        names = ("name", "email", "properties", "profiling")
         return {name: getattr(self, name) for name in names if name in self.model_fields_set}
 
 

@@ -56,6 +56,8 @@ class CustomerObject(ResponseModel):
     """Email address of the customer; null if no event named it."""
     properties: dict[str, Any]
     """Further properties of the customer."""
+    profiling: bool | None
+    """True if the customer agrees to be profiled, false if the customer refuses; null if neither is known."""
     first_seen_at: int
     """Time of the customer's earliest event."""
     last_seen_at: int
@@ -71,6 +73,7 @@ class CustomerObject(ResponseModel):
             name=customer.name,
             email=customer.email,
             properties=customer.properties,
+            profiling=customer.profiling,
             first_seen_at=unix(customer.first_seen_at),
             last_seen_at=unix(customer.last_seen_at),
         )

@@ -14,6 +14,7 @@ OWNED = (
     "cluster/documents",
     "cluster/jobs",
     "cluster/organisations",
+    "cluster/profiles",
     "cluster/responses",
     "cluster/usage",
     "cluster/usage_reports",

@@ -9,9 +9,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from cluster.platform_data.erasure import erase_customer
+from cluster.platform_data.erasure import TABLES, erase_customer
 
-ROWS = {"responses": 0, "messages": 2, "customer_events": 4, "conversations": 1, "customers": 1}
+ROWS = dict.fromkeys(TABLES, 0) | {"messages": 2, "customer_events": 4, "conversations": 1, "customers": 1}
 
 
 def story(customer: str) -> list[dict[str, Any]]:

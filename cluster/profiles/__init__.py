@@ -1,0 +1,1 @@
+"""Profiles of customers: behaviour, probability of the next purchase, segments, and what messages say."""

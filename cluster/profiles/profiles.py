@@ -1,0 +1,105 @@
+"""Writes and reads profiles. A profile has parts, such as ``behaviour``, and each part has named values.
+
+Each part is computed by code of its own (``data_jobs/kinds/profiles``), which calls ``write_part``. A value
+has its number of cases and the ids of its evidence; a part has its version and the time of its computation.
+
+    share_with_erasures(connection, "acme")
+    write_part(connection, selection, PartVersion(part="behaviour", version="1"), rows)
+    get_profile(connection, "acme", "cust_...").parts["behaviour"]
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from psycopg import Connection
+from psycopg.rows import dict_row
+
+from cluster.database.queries import queries
+from cluster.errors import NotFound
+from cluster.platform_data.ingestion import share_with_erasures
+from cluster.profiles.selection import Selection
+
+SQL = queries("cluster.profiles", "profiles.sql")
+#: Maximum number of ids that a value names as its evidence. They are the latest ones.
+MAX_EVIDENCE = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProfileValue:
+    """One value of a profile."""
+
+    #: A number, a text, a boolean, or a JSON object or list; None if ``n`` is too small for a value. Only
+    #: numbers, texts and booleans can be used in the filters of segments.
+    value: Any
+    #: Number of cases from which the value is computed.
+    n: int
+    #: Ids of the latest events, messages or conversations from which the value is computed, at most
+    #: ``MAX_EVIDENCE``.
+    evidence: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartVersion:
+    """Names a part of profiles, and the version of the code or the model that computes it."""
+
+    part: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CustomerProfileRow:
+    """What the database holds about one customer's profile."""
+
+    customer: str
+    #: The numbers, texts and booleans of all parts, by name.
+    attributes: Mapping[str, Any]
+    #: For each part, by name: ``version``, ``as_of``, ``computed_at`` and ``values``.
+    parts: Mapping[str, Any]
+    computed_at: datetime
+
+
+def write_part(
+    connection: Connection[Any],
+    selection: Selection,
+    part: PartVersion,
+    rows: Mapping[str, Mapping[str, ProfileValue]],
+) -> int:
+    """Replace one part of the profiles of some customers, in the caller's transaction. Return the number of
+    written profiles.
+
+    Customers who refuse, are being erased or no longer exist get no profile. The other parts of the profiles
+    do not change. Until the transaction ends, an erasure of the organisation waits, and so do events that
+    change these customers.
+
+    Args:
+        rows: for each customer, by id, the values of the part by name. Names are unique over all parts.
+    """
+    share_with_erasures(connection, selection.organisation)
+    given = [{"customer": customer, "details": details} for customer, details in rows.items()]
+    values = {
+        "organisation": selection.organisation,
+        "unsaid": not selection.need_consent,
+        "part": part.part,
+        "version": part.version,
+        "as_of": selection.as_of,
+        "rows": orjson.dumps(given).decode(),
+    }
+    return connection.execute(SQL["write"], values).rowcount
+
+
+def get_profile(connection: Connection[Any], organisation: str, customer: str) -> CustomerProfileRow:
+    """Return the profile of a customer.
+
+    Raises:
+        NotFound: the customer has no profile.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        row = cursor.execute(SQL["get"], {"organisation": organisation, "customer": customer}).fetchone()
+    if row is None:
+        raise NotFound(
+            f"customer {customer!r} has no profile; a job of the kind enrich_customer_profile computes it"
+        )
+    return CustomerProfileRow(**row)

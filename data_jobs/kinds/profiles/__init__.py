@@ -1,0 +1,1 @@
+"""The job that computes profiles of customers, with one file for each part of a profile."""

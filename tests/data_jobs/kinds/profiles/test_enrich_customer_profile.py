@@ -1,0 +1,137 @@
+"""The job computes the profiles of the selected customers, and of nobody who refuses."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+from cluster.jobs import queue
+from cluster.jobs.jobs import Job, JobState
+from cluster.jobs.kinds import ENRICH_CUSTOMER_PROFILE
+from cluster.platform_data.directory import change_customer
+from cluster.platform_data.erasure import erase_customer
+from cluster.profiles.profiles import PartVersion, ProfileValue, get_profile, write_part
+from cluster.settings import Settings
+from data_jobs.kinds.profiles import profile_part
+from data_jobs.kinds.profiles.enrich_customer_profile import EnrichCustomerProfile
+from tests.cluster.profiles.platform import cust, event, profiles, selection, send
+from tests.data_jobs.kinds.test_import_events import ended
+from tests.data_jobs.running_consumer import consuming
+
+OTHER = PartVersion(part="other", version="1")
+
+
+@pytest.fixture(scope="module")
+def worker(settings: Settings, pool: ConnectionPool) -> Iterator[None]:
+    made = EnrichCustomerProfile(Any)  # type: ignore[arg-type]
+    with consuming(settings, pool, kinds={ENRICH_CUSTOMER_PROFILE.name: made}):
+        yield
+
+
+def enriched(pool: ConnectionPool, organisation: str, **input: str) -> Job:
+    with pool.connection() as connection:
+        id = queue.submit(connection, organisation, ENRICH_CUSTOMER_PROFILE, dict(input)).id
+    return ended(pool, organisation, id)
+
+
+@pytest.mark.usefixtures("worker")
+def test_all_customers_get_a_profile_page_by_page(
+    pool: ConnectionPool,
+    connection: Connection[Any],
+    organisation: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(profile_part, "CUSTOMERS_AT_ONCE", 2)
+    names = "abcd"
+    send(connection, organisation, [event(name, 10, "purchase.completed", amount=5) for name in names])
+    with connection.transaction():
+        value = {"colour": ProfileValue(value="red", n=1)}
+        write_part(connection, selection(organisation), OTHER, {cust(organisation, "a"): value})
+    job = enriched(pool, organisation)
+    assert (job.state, job.result) == (
+        JobState.SUCCEEDED,
+        {"parts": {"behaviour": {"customers": 4}}, "deleted": 0},
+    ), job.error
+    found = profiles(pool, organisation)
+    assert set(found) == {cust(organisation, name) for name in names}
+    assert {attributes["frequency"] for attributes in found.values()} == {1}
+    profile = get_profile(connection, organisation, cust(organisation, "a"))
+    assert (profile.attributes["colour"], profile.attributes["monetary_total"]) == ("red", 5.0)
+    assert profile.parts["behaviour"]["values"]["frequency"]["n"] == 1
+    assert set(profile.parts) == {"other", "behaviour"}
+
+
+@pytest.mark.usefixtures("worker")
+def test_one_customer_is_computed_alone(
+    pool: ConnectionPool, connection: Connection[Any], organisation: str
+) -> None:
+    send(connection, organisation, [event(name, 1, "customer.seen") for name in "ab"])
+    job = enriched(pool, organisation, customer_id=cust(organisation, "b"))
+    assert job.state == JobState.SUCCEEDED, job.error
+    assert set(profiles(pool, organisation)) == {cust(organisation, "b")}
+    missing = enriched(pool, organisation, customer_id="cust_none")
+    assert (missing.state, missing.error_code) == (JobState.CANCELLED, "gone")
+
+
+@pytest.mark.usefixtures("worker")
+def test_who_refuses_has_no_profile_from_then_on(
+    pool: ConnectionPool, connection: Connection[Any], organisation: str
+) -> None:
+    send(connection, organisation, [event(name, 10, "customer.seen") for name in "abc"])
+    assert enriched(pool, organisation).state == JobState.SUCCEEDED
+    by_request, by_event = cust(organisation, "a"), cust(organisation, "b")
+    change_customer(connection, organisation, by_request, {"profiling": False})
+    send(connection, organisation, [event("b", 5, "customer.seen", profiling=False)])
+    assert set(profiles(pool, organisation)) == {cust(organisation, "c")}
+    # An event from before the refusal changes nothing.
+    send(connection, organisation, [event("b", 6, "customer.seen", profiling=True)])
+    assert enriched(pool, organisation).state == JobState.SUCCEEDED
+    assert set(profiles(pool, organisation)) == {cust(organisation, "c")}
+    refused = enriched(pool, organisation, customer_id=by_event)
+    assert (refused.state, refused.error_code) == (JobState.CANCELLED, "no_consent")
+    with connection.transaction():
+        assert write_part(connection, selection(organisation), OTHER, {by_event: {}}) == 0
+
+
+def test_with_needed_consent_only_those_who_agreed_are_written(
+    connection: Connection[Any], organisation: str
+) -> None:
+    send(connection, organisation, [event("yes", 5, "customer.seen", profiling=True)])
+    send(connection, organisation, [event("unsaid", 5, "customer.seen")])
+    rows = {cust(organisation, name): {"n": ProfileValue(value=1, n=1)} for name in ("yes", "unsaid")}
+    with connection.transaction():
+        assert write_part(connection, selection(organisation, need_consent=True), OTHER, rows) == 1
+        assert write_part(connection, selection(organisation), OTHER, rows) == 2
+
+
+@pytest.mark.usefixtures("worker")
+def test_an_erased_customer_leaves_no_profile(
+    pool: ConnectionPool, connection: Connection[Any], organisation: str
+) -> None:
+    send(connection, organisation, [event(name, 10, "customer.seen") for name in "ab"])
+    assert enriched(pool, organisation).state == JobState.SUCCEEDED
+    erased, marked = cust(organisation, "a"), cust(organisation, "b")
+    with connection.transaction():
+        erasure = erase_customer(connection, organisation, erased)
+    assert erasure is not None
+    assert (erasure.deleted["customer_profiles"], erasure.remaining["customer_profiles"]) == (1, 0)
+    with connection.transaction():
+        assert erase_customer(connection, organisation, marked, max_rows=0) is None
+    assert profiles(pool, organisation) == {}
+    assert enriched(pool, organisation).state == JobState.SUCCEEDED
+    assert profiles(pool, organisation) == {}
+
+
+def test_a_repeated_part_replaces_its_values_only(connection: Connection[Any], organisation: str) -> None:
+    send(connection, organisation, [event("a", 1, "customer.seen")])
+    id, chosen = cust(organisation, "a"), selection(organisation)
+    one, two = (ProfileValue(value=number, n=1) for number in (1, 2))
+    with connection.transaction():
+        write_part(connection, chosen, OTHER, {id: {"x": one, "y": one}})
+        write_part(connection, chosen, PartVersion(part="third", version="1"), {id: {"z": one}})
+        write_part(connection, chosen, PartVersion(part="other", version="2"), {id: {"x": two}})
+    profile = get_profile(connection, organisation, id)
+    assert profile.attributes == {"x": 2, "z": 1}
+    assert profile.parts["other"]["version"] == "2"
