@@ -128,6 +128,7 @@ def _source(number: int, chunk: RetrievedChunk) -> Source:
         number=number,
         file=chunk.file,
         filename=chunk.filename,
+        store=chunk.store,
         chunk=chunk.id,
         page=chunk.page,
         start=chunk.start,

@@ -67,6 +67,8 @@ class Source:
     #: Id of the attached file; for a document of a bulk ingest, the id of the document.
     file: str
     filename: str
+    #: Id of the vector store that contains the chunk.
+    store: str
     #: Id of the chunk.
     chunk: str
     #: Page of the document, from 1; None if the document has no pages.

@@ -23,6 +23,7 @@ REQUEST = AnswerRequest(rules=RULES, history=[QUESTION], filters={"type": "eq", 
 def chunk(id: str, text: str, page: int = 1) -> RetrievedChunk:
     return RetrievedChunk(
         id=id,
+        store="vs_1",
         file=f"file-{id}",
         filename="birds.pdf",
         text=text,
@@ -46,7 +47,7 @@ class Finder:
 
     async def __call__(self, question: str, options: RetrievalOptions, /) -> Retrieved:
         self.asked.append((question, options))
-        return Retrieved(chunks=self.chunks, truncated_questions=0)
+        return Retrieved(chunks=self.chunks, truncated_questions=0, versions={})
 
 
 def events_of(request: AnswerRequest, find: Finder | None) -> list[AnswerEvent]:

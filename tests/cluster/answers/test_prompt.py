@@ -34,6 +34,7 @@ def source(number: int, text: str = "Swifts sleep on the wing.", filename: str =
         number=number,
         file=f"file-{number}",
         filename=filename,
+        store="vs_1",
         chunk=f"chunk-{number}",
         page=number,
         start=0,
