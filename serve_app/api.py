@@ -4,7 +4,8 @@ application.
 uvicorn.run(build_api(Service(settings)))
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -91,7 +92,14 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     Args:
         stopping: returns True if the process only has to finish open requests; ``/readyz`` then answers 503.
     """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await service.chat.close()  # on the event loop that opened the connections
+
     app = FastAPI(
+        lifespan=lifespan,
         title="embedding-cluster",
         summary="Embeddings and search in OpenAI's shapes",
         docs_url="/docs",

@@ -29,14 +29,18 @@ from cluster.keys.known_keys import KnownKeys
 from cluster.logs import configure
 from cluster.settings import Settings
 from serve_app.api import build_api
+from serve_app.chat.chat_metrics import ChatMetrics
 from serve_app.draining import stopping
 from serve_app.embedding.batching import Lane
+from serve_app.embedding.budget_metrics import BudgetMetrics
 from serve_app.embedding.heartbeat import Heartbeat
 from serve_app.embedding.metrics import Metrics, ObservedModel
+from serve_app.embedding.rate_metrics import RateMetrics
 from serve_app.embedding.served_model import open_batcher
 from serve_app.open_address import only_this_machine
 from serve_app.routes.batch_requests import answer_requests
 from serve_app.service import Service
+from serve_app.usage.usage_metrics import UsageMetrics
 
 #: Seconds that Serve waits for a health check. A check of a model that hangs fails earlier, with an error
 #: that names the reason (``heartbeat``). After three failures in a row, Serve replaces the replica.
@@ -75,10 +79,13 @@ class Embedder:
             self._service.search_cache.stats,
             self._service.known_provider_load,
             self._service.known_schedule_lag,
-            self._service.usage.stats,
-            self._service.rates,
             partial(self._service.read_now, difference_count),
-            self._service.budgets,
+            [
+                UsageMetrics(self._service.usage.stats),
+                RateMetrics(self._service.rates),
+                BudgetMetrics(self._service.budgets),
+                ChatMetrics(self._service.chat_stats, self._service.chat.names),
+            ],
         )
         self._metrics.start()
 

@@ -17,6 +17,7 @@ from psycopg import Connection
 
 from cluster.blobs import open_blob_store
 from cluster.budgets.reservations import HeldReservation, release_held
+from cluster.chat import ChatModels
 from cluster.database import connect, for_all_organisations
 from cluster.database.shortages import announced
 from cluster.documents.chunks.chunk_indexes import require_index
@@ -31,6 +32,7 @@ from cluster.rate_limits.leased_rates import LeasedRates
 from cluster.retrieval import ResultCache
 from cluster.settings import Settings, is_loopback
 from cluster.usage.events import UsageEvent, record_usage
+from serve_app.chat.chat_stats import ChatStats
 from serve_app.database_access import DatabaseAccess
 from serve_app.embedding.admission import Admission
 from serve_app.embedding.budget_gate import BudgetGate
@@ -86,6 +88,9 @@ class Service(DatabaseAccess):
         )
         #: Results of searches; used on the event loop only.
         self.search_cache = ResultCache(settings.search_cache_bytes)
+        self.chat_stats = ChatStats()
+        #: The chat models; false if there is none. Used on the event loop only.
+        self.chat = ChatModels(settings, observer=self.chat_stats)
         self.decode = open_openai_tokens(settings)
         self.blobs = open_blob_store(settings)
         self._blob_threads = ThreadPoolExecutor(BLOB_THREADS, "blobs")

@@ -30,7 +30,7 @@ class ChatModels:
         observer: measures the requests.
 
     Raises:
-        Misconfigured: the variable with a key is not set, or the file of a tokeniser cannot be read.
+        Misconfigured: the file of a tokeniser cannot be read.
     """
 
     def __init__(
@@ -52,7 +52,8 @@ class ChatModels:
         variables = os.environ if secrets is None else secrets
         for name, setting in settings.chat_models.items():
             counter = open_counter(setting.tokenizer_path, settings.openai_tokens_file)
-            self._servers[name] = ChatServer(name, setting, _key(name, setting.key_env, variables), counter)
+            key = Secret(variables.get(setting.key_env or "", "").strip())
+            self._servers[name] = ChatServer(name, setting, key, counter)
         for name, setting in settings.chat_models.items():
             fallback = self._servers[setting.fallback] if setting.fallback else None
             self._models[name] = RetriedChatModel(self._servers[name], fallback, observer)
@@ -85,14 +86,3 @@ class ChatModels:
         """Close the connections to all servers."""
         for server in self._servers.values():
             await server.close()
-
-
-def _key(name: str, variable: str | None, variables: Mapping[str, str]) -> Secret:
-    if variable is None:
-        return Secret("")
-    if key := variables.get(variable, "").strip():
-        return Secret(key)
-    raise Misconfigured(
-        f"the environment variable {variable} is not set, and the chat model {name} takes its key from it; "
-        "set the variable on every node"
-    )

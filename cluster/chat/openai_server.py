@@ -25,7 +25,7 @@ from cluster.chat.attempts import FirstTokenLate
 from cluster.chat.contract import ChatDelta, ChatFinishReason, ChatMessage, ChatRequest, ChatUsage
 from cluster.chat.prompt_tokens import PromptTokens
 from cluster.engines.openai.errors import translated
-from cluster.errors import ClusterError, InvalidInput, ProviderUnavailable
+from cluster.errors import ClusterError, InvalidInput, Misconfigured, ProviderUnavailable
 from cluster.secrets import Secret
 from cluster.settings.chat import ChatModelSetting
 
@@ -88,6 +88,11 @@ class ChatServer:
             ClusterError: the errors of ``ChatModel.stream`` without ``ChatInterrupted``, also after the first
                 token.
         """
+        if (variable := self._options.key_env) and not self.secrets:
+            raise Misconfigured(
+                f"the environment variable {variable} is not set, and the chat model {self.name} "
+                "takes its key from it; set the variable on every node"
+            )
         loop = asyncio.get_running_loop()
         waits_until = loop.time() + self._options.first_token_timeout_s
         finish: str | None = None

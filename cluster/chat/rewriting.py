@@ -5,12 +5,12 @@ Agents' answers and searches with ``rewrite_query`` call this.
     await rewrite(model, history, "And where do they nest?")     # "Where do herons nest?"
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 import structlog
 
-from cluster.chat.contract import ChatMessage, ChatModel, ChatRequest
+from cluster.chat.contract import ChatMessage, ChatModel, ChatRequest, ChatUsage
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,13 @@ INSTRUCTIONS = (
 )
 
 
-async def rewrite(model: ChatModel, history: Sequence[ChatMessage], question: str) -> str:
+async def rewrite(
+    model: ChatModel,
+    history: Sequence[ChatMessage],
+    question: str,
+    *,
+    used: Callable[[ChatUsage], None] | None = None,
+) -> str:
     """Return the question as a search query that can be understood without the history.
 
     If the chat model answers with no text, or with more than ``QUESTION_TOKENS``, the result is the question
@@ -39,6 +45,7 @@ async def rewrite(model: ChatModel, history: Sequence[ChatMessage], question: st
         model: rewrites.
         history: the messages before the question, oldest first. Messages of the role ``system`` are not sent.
         question: the last message of the user.
+        used: called with the tokens of the rewriting.
 
     Raises:
         ClusterError: the errors of ``ChatModel.stream``.
@@ -59,6 +66,8 @@ async def rewrite(model: ChatModel, history: Sequence[ChatMessage], question: st
         async for delta in deltas:
             parts.append(delta.text)
             cut = delta.finish_reason == "length"
+            if delta.usage is not None and used is not None:
+                used(delta.usage)
     found = " ".join("".join(parts).split()).strip("\"'")
     if cut or not found:
         log.warning("question_not_rewritten", model=model.name, cut=cut)

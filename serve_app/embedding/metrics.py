@@ -12,9 +12,9 @@ The replica starts this thread. An application outside Ray has no such thread.
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from ray.serve.metrics import Counter, Gauge
@@ -24,12 +24,6 @@ from cluster.rate_limits import ProviderLoad
 from cluster.retrieval.result_cache import ResultCacheStats
 from serve_app.embedding.batching import Stats
 from serve_app.embedding.batching.stats import COUNTERS
-from serve_app.embedding.budget_gate import BudgetGate
-from serve_app.embedding.budget_metrics import BudgetMetrics
-from serve_app.embedding.rate_gate import RateGate
-from serve_app.embedding.rate_metrics import RateMetrics
-from serve_app.usage.usage_metrics import UsageMetrics
-from serve_app.usage.usage_sender import UsageStats
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +52,13 @@ class ObservedModel:
     at: float = field(default_factory=time.monotonic)
 
 
+class MetricsPart(Protocol):
+    """Metrics of one part of a replica, such as its budgets."""
+
+    def publish(self) -> None:
+        """Pass the gauges and the increments of the counters since the last call to Ray."""
+
+
 class Metrics:
     """Publishes the counters of every model of one replica, the current shortages, and the load of remote
     providers.
@@ -68,11 +69,9 @@ class Metrics:
         searches: counters of the replica's cache of search results; None if the replica answers no searches.
         provider_load: returns the load of remote providers; None if it is not known.
         schedule_lag: returns the seconds by which the most overdue schedule is late; None if it is not known.
-        usage: state of the usage that waits for the database; None if the replica records no usage.
-        rates: the gate that keeps the rates of callers; None if the replica has no callers.
         rollup_differences: returns the number of windows whose roll-ups differ from their facts; None if it
             is not known.
-        budgets: the gate that refuses work beyond budgets; None if the replica has no callers.
+        parts: metrics of further parts of the replica.
     """
 
     def __init__(
@@ -82,14 +81,10 @@ class Metrics:
         searches: ResultCacheStats | None = None,
         provider_load: Callable[[], ProviderLoad | None] = lambda: None,
         schedule_lag: Callable[[], float | None] = lambda: None,
-        usage: UsageStats | None = None,
-        rates: RateGate | None = None,
         rollup_differences: Callable[[], float | None] = lambda: None,
-        budgets: BudgetGate | None = None,
+        parts: Sequence[MetricsPart] = (),
     ) -> None:
-        self._budgets = None if budgets is None else BudgetMetrics(budgets)
-        self._usage = None if usage is None else UsageMetrics(usage)
-        self._rates = None if rates is None else RateMetrics(rates)
+        self._parts = parts
         self._models, self._shortages = models, shortages
         self._provider_load = provider_load
         self._schedule_lag, self._rollup_differences = schedule_lag, rollup_differences
@@ -146,14 +141,10 @@ class Metrics:
             self._cluster["provider_waiting_calls"].set(load.waiting_calls)
         if (lag := self._schedule_lag()) is not None:
             self._cluster["schedule_lag_seconds"].set(lag)
-        if self._usage is not None:
-            self._usage.publish()
-        if self._rates is not None:
-            self._rates.publish()
         if (differences := self._rollup_differences()) is not None:
             self._cluster["rollup_differences"].set(differences)
-        if self._budgets is not None:
-            self._budgets.publish()
+        for part in self._parts:
+            part.publish()
         for name, model in self._models.items():
             self._publish(name, model)
 

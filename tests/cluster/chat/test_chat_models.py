@@ -16,6 +16,7 @@ from cluster.chat import (
     ChatModel,
     ChatModels,
     ChatRequest,
+    ChatUsage,
     rewrite,
 )
 from cluster.errors import (
@@ -263,10 +264,10 @@ async def test_a_model_that_does_not_exist_and_a_missing_key_are_said(models: Op
         ChatModels(Settings()).named(None)
     with pytest.raises(NotFound, match="This cluster has main, backup"):
         models().named("gpt-9")
-    setting = {"model": "m", "context_tokens": 4_096, "key_env": "CHAT_KEY"}
-    settings = Settings(chat_models={"m": setting})  # type: ignore[arg-type,dict-item]
-    with pytest.raises(Misconfigured, match="CHAT_KEY is not set"):
-        ChatModels(settings, {})
+    with pytest.raises(Misconfigured, match="OTHER_KEY is not set"):
+        await answer(models(key_env="OTHER_KEY").named("main"))
+    text, _ = await answer(models(key_env="OTHER_KEY", fallback="backup").named("main"))
+    assert text == "The backup answers."
 
 
 async def test_a_follow_up_question_is_rewritten_with_the_chat_as_data(
@@ -278,7 +279,9 @@ async def test_a_follow_up_question_is_rewritten_with_the_chat_as_data(
         ChatMessage("user", "What eats a heron?"),
         ChatMessage("assistant", "Foxes do."),
     ]
-    found = await rewrite(models().named(None), history, "And where does it nest?")
+    used: list[ChatUsage] = []
+    found = await rewrite(models().named(None), history, "And where does it nest?", used=used.append)
+    assert [one.completion_tokens for one in used] == [4]
     assert found == "Where do herons nest?"
     system, asked = chat.calls[0].body["messages"]
     assert "Foxes do." in asked["content"]

@@ -1,0 +1,1 @@
+"""Measures the requests of a replica to chat servers (``cluster.chat``)."""
