@@ -155,12 +155,22 @@ def corpus() -> Path:
     return folder
 
 
+#: The test module that made an organisation, by the id of the organisation.
+MADE_BY: dict[str, str] = {}
+
+
 def new_organisation(pool: ConnectionPool) -> str:
     """Id of a new organisation, which no other test uses."""
     id = f"org-{uuid4().hex[:12]}"
     with pool.connection() as connection:
         ensure_organisation(connection, id)
+    MADE_BY[id] = current_module()
     return id
+
+
+def current_module() -> str:
+    """The path of the test module that runs."""
+    return os.environ.get("PYTEST_CURRENT_TEST", "").partition("::")[0]
 
 
 def kill_postmaster(settings: Settings, how: signal.Signals = signal.SIGKILL) -> None:

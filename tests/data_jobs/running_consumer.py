@@ -32,6 +32,7 @@ from data_jobs.worker.job_attempt import JobFunction
 from data_jobs.worker.parser_pool import Parsers
 from serve_app.routes.batch_requests import answer_requests
 from serve_app.service import Service
+from tests.conftest import MADE_BY, current_module
 
 TIMEOUT_S = 60.0
 
@@ -85,7 +86,11 @@ def consuming(
     embed: ChunkEmbedder | None = None,
     answer: RequestAnswerer | None = None,
 ) -> Iterator[Consumer]:
-    """Run a consumer on a thread of its own inside the block, with one engine or with ``embed``."""
+    """Run a consumer on a thread of its own inside the block, with one engine or with ``embed``.
+
+    Jobs that the tests of other modules left are cancelled first, so that they take no slots.
+    """
+    cancel_left_jobs(pool)
     local = LocalAnswerer(settings)
     embed = embed or (None if engine is None else LocalEmbedder(engine))
     made: list[Consumer] = []
@@ -123,6 +128,18 @@ def consuming(
     finally:
         loops[0].call_soon_threadsafe(made[0].stop)
         thread.join(60)
+
+
+def cancel_left_jobs(pool: ConnectionPool) -> None:
+    """Cancel the jobs of the organisations that other test modules made."""
+    left = [organisation for organisation, module in MADE_BY.items() if module != current_module()]
+    with pool.connection() as connection:
+        connection.execute(
+            "UPDATE jobs SET state = 'cancelled', cancel_asked = true, finished_at = now(), retry_at = NULL,"
+            " error = 'the tests of its module have ended', error_code = 'cancelled'"
+            " WHERE organisation = ANY(%s) AND state IN ('queued', 'running')",
+            [left],
+        )
 
 
 @dataclass(frozen=True)
