@@ -7,7 +7,7 @@ This is the only place that repeats requests to chat servers (docs/decisions/050
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -33,6 +33,10 @@ BACKOFF = Backoff(first_s=0.3, longest_s=0.3, jitter=True)
 LONGEST_PAUSE_S = 2.0
 #: Maximum number of requests to one server for one answer.
 ATTEMPTS = 2
+#: After so many answers in a row for which the server failed, the fallback is asked first for ``REST_S``
+#: seconds. Otherwise each answer would wait for a server that does not answer. Then one request tries the
+#: server again.
+FAILURES_BEFORE_REST, REST_S = 3, 10.0
 
 
 class FirstTokenLate(ProviderUnavailable):
@@ -58,6 +62,9 @@ class OneServer(Protocol):
     def usage_of(self, messages: Sequence[ChatMessage], answer: str) -> ChatUsage:
         """Count the usage of an answer."""
 
+    async def check(self) -> None:
+        """Ask the server for its models, which costs nothing."""
+
     async def close(self) -> None:
         """Close the connections to the server."""
 
@@ -77,6 +84,8 @@ class RetriedChatModel:
         self._server = server
         self._fallback = fallback
         self._observer = observer
+        #: Number of answers in a row for which the server failed, and the end of its rest (time.monotonic).
+        self._failed, self._rests_until = 0, 0.0
         self.name = server.name
         self.context_tokens = server.context_tokens
         self.max_output_tokens = server.max_output_tokens
@@ -87,12 +96,14 @@ class RetriedChatModel:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
         """Yield the answer of the server or of the fallback; see ``ChatModel``."""
         failures: list[ClusterError] = []
-        for server in (self._server, self._fallback):
-            if server is None or (failures and not _can_replace(server, request, failures[-1])):
+        for server in self._in_order(request):
+            if failures and not _is_replaceable(failures[-1]):
                 break
             for attempt in (1, ATTEMPTS):
                 async with aclosing(self._attempt(server, request, failures)) as deltas:
                     async for delta in deltas:
+                        if server is self._server:
+                            self._failed = 0
                         yield delta
                         if delta.finish_reason is not None:
                             return
@@ -100,7 +111,25 @@ class RetriedChatModel:
                 if attempt == ATTEMPTS or wait_s is None:
                     break
                 await asyncio.sleep(wait_s)
+            if server is self._server and _is_replaceable(failures[-1]):
+                self._failed += 1
+                self._rests_until = time.monotonic() + REST_S
         raise failures[0]
+
+    def _in_order(self, request: ChatRequest) -> Iterator[OneServer]:
+        """Yield the server and the fallback, in the order in which they are asked.
+
+        A fallback whose context has no room for the prompt is left out.
+        """
+        rests = self._failed >= FAILURES_BEFORE_REST and time.monotonic() < self._rests_until
+        if not rests:
+            self._rests_until = time.monotonic() + REST_S  # only one request tries the server after its rest
+            yield self._server
+        fallback = self._fallback
+        if fallback is not None and fallback.count_tokens(request.messages) < fallback.context_tokens:
+            yield fallback
+        if rests:
+            yield self._server
 
     async def _attempt(
         self, server: OneServer, request: ChatRequest, failures: list[ClusterError]
@@ -142,9 +171,6 @@ def _wait_s(failure: ClusterError) -> float | None:
     return wait_s if wait_s <= LONGEST_PAUSE_S else None
 
 
-def _can_replace(fallback: OneServer, request: ChatRequest, failure: ClusterError) -> bool:
-    """True if the fallback may succeed after this failure, and its context has room for the prompt."""
-    return (
-        isinstance(failure, Retryable | Misconfigured)
-        and fallback.count_tokens(request.messages) < fallback.context_tokens
-    )
+def _is_replaceable(failure: ClusterError) -> bool:
+    """True if another server may succeed after this failure."""
+    return isinstance(failure, Retryable | Misconfigured)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from cluster.chat.attempts import OneServer, RetriedChatModel
 from cluster.chat.contract import ChatModel, ChatObserver
-from cluster.errors import Misconfigured, NotFound
+from cluster.errors import ClusterError, Misconfigured, NotFound
 from cluster.secrets import Secret
 from cluster.settings import Settings
 
@@ -81,6 +81,16 @@ class ChatModels:
                 f"The chat model {found!r} does not exist. This cluster has {', '.join(self._models)}."
             )
         return self._models[found]
+
+    async def check(self) -> dict[str, ClusterError]:
+        """Ask each server for its models. Return the error of each model whose server does not answer."""
+        found = {}
+        for name, server in self._servers.items():
+            try:
+                await server.check()
+            except ClusterError as exc:
+                found[name] = exc
+        return found
 
     async def close(self) -> None:
         """Close the connections to all servers."""

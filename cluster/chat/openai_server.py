@@ -35,6 +35,8 @@ OPENAI_URL = "https://api.openai.com/v1"
 NO_KEY = "none"
 #: Time limit for opening a connection, in seconds.
 CONNECT_TIMEOUT_S = 5.0
+#: Time limit of a request that only checks the server, in seconds.
+CHECK_TIMEOUT_S = 5.0
 #: Maximum seconds between two tokens of an answer.
 STALLED_S = 60.0
 #: Maximum seconds to wait for the usage after the last token.
@@ -88,11 +90,7 @@ class ChatServer:
             ClusterError: the errors of ``ChatModel.stream`` without ``ChatInterrupted``, also after the first
                 token.
         """
-        if (variable := self._options.key_env) and not self.secrets:
-            raise Misconfigured(
-                f"the environment variable {variable} is not set, and the chat model {self.name} "
-                "takes its key from it; set the variable on every node"
-            )
+        self._require_key()
         loop = asyncio.get_running_loop()
         waits_until = loop.time() + self._options.first_token_timeout_s
         finish: str | None = None
@@ -123,6 +121,21 @@ class ChatServer:
             usage=self._reported(usage) or self.usage_of(request.messages, "".join(parts)),
         )
 
+    async def check(self) -> None:
+        """Ask the server for its models. A server without such a route counts as a server that answers.
+
+        Raises:
+            ClusterError: the errors of ``ChatModel.stream`` before the first token.
+        """
+        self._require_key()
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                await self._client.models.list()
+        except openai.NotFoundError:
+            return
+        except (TimeoutError, openai.OpenAIError) as exc:
+            raise self._error(exc) from None
+
     async def close(self) -> None:
         """Close the connections to the server."""
         await self._client.close()
@@ -130,6 +143,13 @@ class ChatServer:
     def usage_of(self, messages: Sequence[ChatMessage], answer: str) -> ChatUsage:
         """Count the usage of an answer for which the server reported none."""
         return self._usage(self.count_tokens(messages), self.count_text(answer), counted_here=True)
+
+    def _require_key(self) -> None:
+        if (variable := self._options.key_env) and not self.secrets:
+            raise Misconfigured(
+                f"the environment variable {variable} is not set, and the chat model {self.name} "
+                "takes its key from it; set the variable on every node"
+            )
 
     async def _opened(self, request: ChatRequest, waits_until: float) -> AsyncStream[ChatCompletionChunk]:
         try:

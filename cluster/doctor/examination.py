@@ -49,6 +49,8 @@ def examine(settings: Settings, *, mend: bool = False) -> HealthReport:
     """
     database, blobs = parts.database(settings), parts.blobs(settings)
     others = [parts.ray(settings), parts.engine(settings)]
+    if settings.chat_models:
+        others.append(parts.chat(settings))
     if not database.fine:
         return HealthReport(
             parts=[database, blobs, *others], findings=[]

@@ -3,6 +3,7 @@
 Each check uses a part in the same way as the rest of the code, starts nothing, and leaves nothing changed.
 """
 
+import asyncio
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,7 @@ import psycopg
 from psycopg import Connection
 
 from cluster.blobs import open_blob_store
+from cluster.chat import ChatModels
 from cluster.database import bundled, translated
 from cluster.database.migrate import CONNECT_TIMEOUT_S, ENCODING, MIN_PGVECTOR, migrations
 from cluster.database.queries import queries
@@ -154,6 +156,30 @@ def engine(settings: Settings) -> PartCheck:
             remedy="correct CLUSTER_RERANKER_PATH",
         )
     return _fine(name, "; ".join(f"{model} has the revision {one.revision}" for model, one in models.items()))
+
+
+def chat(settings: Settings) -> PartCheck:
+    """Check that every chat model has its key and its tokeniser, and that its server answers."""
+    name = "chat"
+    try:
+        failures = asyncio.run(_chat_failures(settings))
+    except ClusterError as exc:
+        return _wrong(name, str(exc), remedy="correct CLUSTER_CHAT_MODELS")
+    if failures:
+        return _wrong(
+            name,
+            "; ".join(f"{model}: {error}" for model, error in failures.items()),
+            remedy="start the chat servers, or correct CLUSTER_CHAT_MODELS",
+        )
+    return _fine(name, f"the servers of {', '.join(settings.chat_models)} answer")
+
+
+async def _chat_failures(settings: Settings) -> dict[str, ClusterError]:
+    models = ChatModels(settings)
+    try:
+        return await models.check()
+    finally:
+        await models.close()
 
 
 def queues(settings: Settings, connection: Connection[Any]) -> PartCheck:

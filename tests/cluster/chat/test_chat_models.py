@@ -133,6 +133,23 @@ async def test_a_fault_that_no_retry_can_cure_goes_to_the_fallback_at_once(
     assert time.monotonic() - began < 2.0
 
 
+async def test_a_server_that_fails_again_and_again_is_asked_once_in_a_while(
+    models: OpenModels, chat: ChatServerSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.chat.attempts.REST_S", 0.3)
+    chat.always = ChatFault.WRONG_KEY
+    model = models(fallback="backup").named("main")
+    for _ in range(6):
+        assert (await answer(model))[0] == "The backup answers."
+    assert len(chat.calls) == 3  # then it rests
+    await asyncio.sleep(0.3)
+    await asyncio.gather(*(answer(model) for _ in range(4)))
+    assert len(chat.calls) == 4  # one request tries it
+    chat.always = None
+    await asyncio.sleep(0.3)
+    assert [(await answer(model))[0] for _ in range(3)] == [ANSWER] * 3
+
+
 async def test_a_fallback_without_room_for_the_prompt_is_not_asked(
     models: OpenModels, chat: ChatServerSimulator, backup: ChatServerSimulator
 ) -> None:
