@@ -75,7 +75,7 @@ class ChatSettings(Concern):
         dict[str, ChatModelSetting], AfterValidator(_fallbacks_exist), AfterValidator(Table)
     ] = Table()
     """Chat models, as JSON: name to an object with ``model``, ``context_tokens`` and the options of the page
-    about answers. Empty: there is no chat model, and agents answer with passages from their documents."""
+    about chat models. Empty: there is no chat model, and agents answer with passages from their documents."""
 
     chat_model: str | None = None
     """Name of the chat model of agents that name none. Unset: the first chat model of the table."""

