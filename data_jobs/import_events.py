@@ -11,14 +11,11 @@ the cluster names them); 1, the job failed or was cancelled, or the command was 
 """
 
 import argparse
-import os
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import orjson
 from psycopg import Connection
@@ -33,19 +30,18 @@ from cluster.documents.files import LIFETIMES_S, create_file, require_blob
 from cluster.errors import InvalidInput, Permanent, Unavailable
 from cluster.file_beginning import SNIFFED_BYTES
 from cluster.formats import recognise
-from cluster.jobs.jobs import Job, JobState, get_job
+from cluster.jobs.jobs import JobState
 from cluster.jobs.kinds import IMPORT_EVENTS
 from cluster.jobs.kinds.inputs import DEFAULT_FAILED_ROWS, ImportEventsInput
 from cluster.organisations.organisations import StorageLimits
 from cluster.organisations.rows import get_organisation
 from cluster.settings import Settings
 from cluster.submissions import AskedJob, accept, validated_arguments
-from data_jobs.local_files import require_regular
+from data_jobs.local_files import open_regular
+from data_jobs.watching import ended_job
 
 EXIT_SOME_FAILED = 3
 COPY_BYTES = 1024 * 1024
-#: Seconds between two looks at the job, and between two lines of progress.
-POLL_S, PROGRESS_INTERVAL_S = 0.2, 5.0
 #: Purpose of the file that the command stores.
 PURPOSE = "user_data"
 
@@ -72,7 +68,7 @@ def _import(settings: Settings, options: argparse.Namespace, console: Console) -
             return EXIT_USAGE
         console.print(f"job {id} imports the events", markup=False)
         try:
-            job = _ended(pool, organisation, id, console)
+            job = ended_job(pool, organisation, id, console)
         except KeyboardInterrupt:
             console.print(f"interrupted; the job {id} continues, and POST /v1/jobs/{id}/cancel ends it")
             return EXIT_FAILED
@@ -105,7 +101,7 @@ def _submitted(
 def _stored(settings: Settings, organisation: str, path: Path) -> tuple[Blob, str]:
     """Copy the file into the blob store. Return the blob and the media type of the file."""
     try:
-        with _open(path) as file:
+        with open_regular(str(path)) as file:
             media_type = recognise(file.read(SNIFFED_BYTES), name=path.name).media_type
             file.seek(0)
             with open_blob_store(settings).writer(organisation) as writer:
@@ -114,12 +110,6 @@ def _stored(settings: Settings, organisation: str, path: Path) -> tuple[Blob, st
                 return writer.commit(), media_type
     except OSError as exc:
         raise InvalidInput(f"{path} cannot be read: {exc.strerror or exc}") from exc
-
-
-def _open(path: Path) -> BinaryIO:
-    """Open a regular file. Opening a pipe would wait for its writer, so other files are refused first."""
-    require_regular(path.stat())
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
 
 def _file(
@@ -142,21 +132,6 @@ def _file(
         expires_after_s=LIFETIMES_S["batch"],
         default_limits=StorageLimits.of(settings),
     ).id
-
-
-def _ended(pool: ConnectionPool, organisation: str, id: str, console: Console) -> Job:
-    """Show the progress of the job until it ends, and return the ended job."""
-    shown = time.monotonic()
-    while True:
-        with translated(), pool.connection() as connection:
-            job = get_job(connection, organisation, id)
-        if job.state.ended:
-            return job
-        if time.monotonic() - shown >= PROGRESS_INTERVAL_S:
-            shown = time.monotonic()
-            total = "" if job.total is None else f" of {job.total:,}"
-            console.print(f"{job.state}: {job.done:,}{total} rows", markup=False)
-        time.sleep(POLL_S)
 
 
 def _parser() -> argparse.ArgumentParser:

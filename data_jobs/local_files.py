@@ -10,6 +10,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 READ_BYTES = 1024 * 1024
 FILE_KINDS = {
@@ -105,6 +106,16 @@ def read_file(path: str, *, max_bytes: int) -> bytes:
         return b"".join(pieces)
     finally:
         os.close(handle)
+
+
+def open_regular(path: str) -> BinaryIO:
+    """Open a regular file. Opening a pipe would wait for its writer, so other files are refused first.
+
+    Raises:
+        OSError: the file cannot be opened, or is not a regular file.
+    """
+    require_regular(os.stat(path))
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
 
 def require_regular(found: os.stat_result) -> None:

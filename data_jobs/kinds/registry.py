@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from cluster.jobs.kinds import (
     BULK_INSERT_VECTORS,
+    CREATE_AGENTS,
     DELETE_ORGANISATION,
     DELETE_STORE,
     DELIVER_WEBHOOKS,
@@ -34,6 +35,7 @@ from cluster.jobs.kinds.upkeep_kinds import (
     RENEW_WORDS,
     USAGE_REPORTS,
 )
+from data_jobs.kinds.agents.create_agents import CreateAgents
 from data_jobs.kinds.analytics.rollup_jobs import (
     compute_daily_analytics,
     compute_hourly_stats,
@@ -72,6 +74,7 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
         DELETE_ORGANISATION.name: DeleteOrganisation,
         ERASE_CUSTOMER.name: EraseCustomer,
         INGEST_FILES.name: IngestFiles,
+        CREATE_AGENTS.name: CreateAgents,
         BULK_INSERT_VECTORS.name: BulkInsertVectors,
         IMPORT_EVENTS.name: ImportEvents,
         EMBED_BATCH.name: EmbedBatch,

@@ -108,6 +108,28 @@ INGEST = JobKind(
     ),
 )
 
+CREATE_AGENTS = JobKind(
+    name="create_agents",
+    # Many attempts, because each attempt continues with what is left.
+    attempts=10,
+    stage_timeout_s=UPKEEP_TIMEOUT_S,
+    unit="agents",
+    result=(
+        "mode",
+        "agents",
+        "created",
+        "updated",
+        "unchanged",
+        "failed",
+        "files",
+        "files_completed",
+        "files_failed",
+        "tokens_embedded",
+        "failures",
+    ),
+    retryable=False,
+    remedy="send the agents again; those that were created already are unchanged",
+)
 INGEST_FILES = JobKind(
     name="ingest_files",
     input=IngestFilesInput,
@@ -242,6 +264,7 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
             EMBED_BATCH,
             INGEST,
             INGEST_FILES,
+            CREATE_AGENTS,
             COPY_STORE,
             EXPORT_STORE,
             IMPORT_STORE,

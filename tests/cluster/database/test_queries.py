@@ -9,6 +9,7 @@ from tests.conftest import ROOT
 
 #: Packages with statements on data of organisations.
 OWNED = (
+    "cluster/agents",
     "cluster/analytics",
     "cluster/budgets",
     "cluster/documents",
@@ -26,6 +27,7 @@ FILES = sorted(file for package in OWNED for file in (ROOT / package).rglob("*.s
 OF_ALL = {
     "attempts.sql": {"take_turn"},
     "change_counters.sql": {"uncounted", "count", "count_one_change"},
+    "knowledge.sql": {"present"},  # wraps a statement that names it
     "missing_indexes.sql": {"indexed_here"},
     "organisation_deletion.sql": {"columns", "references"},  # of the catalogue of Postgres
     "organisations.sql": {"insert", "get", "update", "newest", "oldest", "places"},  # on organisations by id

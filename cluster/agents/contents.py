@@ -1,0 +1,124 @@
+"""Reads what agents are to know: files of this machine, uploaded files, and texts.
+
+The bytes of new files go into the blob store before any row names them. So a killed import leaves at most
+blobs without rows, which ``cluster.doctor`` finds.
+
+    contents = Contents(open_blob_store(settings), "acme", folder=Path("."), max_bytes=1 << 20)
+    content = contents.of(AgentKnowledge(text="The pump is red."))
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from cluster.agents.definition import AgentKnowledge
+from cluster.blobs import Blob, BlobStore
+from cluster.documents.file_names import shown_name
+from cluster.errors import InvalidInput
+from cluster.file_beginning import SNIFFED_BYTES
+from cluster.formats import DOCUMENT_PURPOSES, READABLE, recognise
+
+COPY_BYTES = 1024 * 1024
+#: Purpose of the files that are made for agents.
+PURPOSE = DOCUMENT_PURPOSES[0]
+#: Name of a text without a name.
+TEXT_NAME = "text.txt"
+#: Opens a file of this machine. Only the command of agents passes such a function.
+OpenFile = Callable[[str], BinaryIO]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewContent:
+    """A content of which a file is to be made; its blob is stored."""
+
+    blob: Blob
+    filename: str
+    media_type: str
+
+
+class Contents:
+    """Stores the blobs of new contents, each path once.
+
+    Args:
+        blobs: the blob store.
+        organisation: id of the organisation.
+        open_file: opens a path; None: paths are refused.
+        max_bytes: maximum size of a file.
+    """
+
+    def __init__(
+        self, blobs: BlobStore, organisation: str, *, open_file: OpenFile | None, max_bytes: int
+    ) -> None:
+        self._blobs, self._organisation = blobs, organisation
+        self._open_file, self._max_bytes = open_file, max_bytes
+        self._of_paths: dict[str, NewContent | InvalidInput] = {}
+
+    def check(self, path: str) -> None:
+        """Check that the file can become knowledge.
+
+        Raises:
+            InvalidInput: the file cannot be read, is too large, or has no format with text.
+        """
+        with self._opened(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > self._max_bytes:
+                raise InvalidInput(f"the file has {size:,} bytes; the limit is {self._max_bytes:,}")
+            _media_type(file.read(SNIFFED_BYTES), path)
+
+    def of_file(self, path: str) -> NewContent:
+        """Store the blob of a file of this machine.
+
+        Raises:
+            InvalidInput: as ``check``.
+        """
+        known = self._of_paths.get(path)
+        if isinstance(known, NewContent):
+            return known
+        self.check(path)
+        with self._opened(path) as file:
+            start = file.read(SNIFFED_BYTES)
+            with self._blobs.writer(self._organisation) as writer:
+                part = start
+                while part:
+                    writer.write(part)
+                    part = file.read(COPY_BYTES)
+                blob = writer.commit()
+        content = NewContent(
+            blob=blob, filename=shown_name(Path(path).name), media_type=_media_type(start, path)
+        )
+        self._of_paths[path] = content
+        return content
+
+    def of_text(self, knowledge: AgentKnowledge) -> NewContent:
+        """Store the blob of a text."""
+        assert knowledge.text is not None
+        data = knowledge.text.encode()
+        name = shown_name(knowledge.name or TEXT_NAME)
+        with self._blobs.writer(self._organisation) as writer:
+            writer.write(data)
+            return NewContent(blob=writer.commit(), filename=name, media_type=_text_type(data, name))
+
+    def _opened(self, path: str) -> BinaryIO:
+        if self._open_file is None:
+            raise InvalidInput(
+                "only the command create_agents reads paths; upload the file, and give its file_id"
+            )
+        try:
+            return self._open_file(path)
+        except OSError as exc:
+            raise InvalidInput(f"the file {path!r} cannot be read: {exc.strerror or exc}") from exc
+
+
+def _media_type(start: bytes, path: str) -> str:
+    found = recognise(start, name=path, purpose=PURPOSE)
+    if found not in READABLE:
+        formats = ", ".join(row.name for row in READABLE)
+        raise InvalidInput(f"the file {path!r} is {found.media_type}; knowledge is read from {formats}")
+    return found.media_type
+
+
+def _text_type(data: bytes, name: str) -> str:
+    found = recognise(data[:SNIFFED_BYTES], name=name, purpose=PURPOSE)
+    return found.media_type if found in READABLE else "text/plain"

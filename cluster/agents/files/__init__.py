@@ -1,0 +1,1 @@
+"""Reads files of agents, and finds all faults in them at once."""

@@ -1,0 +1,194 @@
+"""Reads a file of agents and checks it: all faults are found at once, each with its line and its path.
+
+The command ``create_agents`` and the routes of agents call these functions.
+
+    checked = check(read_agents(data, name="agents.yaml"))
+    checked.faults, checked.agents
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import ValidationError
+
+from cluster.agents.definition import AgentDefinition, AgentKnowledge, AgentSettings
+from cluster.agents.files.agent_rows import (
+    MAX_AGENTS,
+    MAX_FILE_BYTES,
+    AgentFault,
+    AgentRows,
+    Located,
+    shown_path,
+)
+from cluster.agents.files.line_rows import read_csv, read_json_lines
+from cluster.agents.files.yaml_rows import WrongFile, read_json, read_yaml
+
+#: For each suffix of a file's name, the function that reads such a file.
+FORMATS: Mapping[str, Callable[[str], AgentRows]] = MappingProxyType(
+    {
+        ".yaml": read_yaml,
+        ".yml": read_yaml,
+        ".json": read_json,
+        ".jsonl": read_json_lines,
+        ".csv": read_csv,
+    }
+)
+#: The fields that describe what the agent is to do. An agent with one of these takes none from the defaults.
+PROMPT = ("instructions", "role", "goal", "backstory")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedAgent:
+    """An agent whose definition has no fault."""
+
+    #: Position of the agent, from 1.
+    number: int
+    given: Located
+    definition: AgentDefinition
+
+    def fault(self, path: Sequence[str | int], message: str) -> AgentFault:
+        """Return a fault at this path of the agent."""
+        return _fault(self.number, self.given, path, message)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedAgents:
+    """The agents of a file without a fault, and the faults of the others."""
+
+    agents: Sequence[CheckedAgent]
+    faults: Sequence[AgentFault]
+    defaults: Located = field(default_factory=lambda: Located(value={}))
+    #: The first entries of every agent's knowledge, which come from the defaults.
+    default_knowledge: Sequence[AgentKnowledge] = ()
+
+    def default_fault(self, path: Sequence[str | int], message: str) -> AgentFault:
+        """Return a fault at this path of the defaults."""
+        return _default_fault(self.defaults, path, message)
+
+
+def read_agents(data: bytes, *, name: str) -> AgentRows:
+    """Read the rows of a file. A file that cannot be read gives one fault and no row.
+
+    Args:
+        data: the whole file, in UTF-8.
+        name: name of the file, whose suffix tells its format.
+    """
+    try:
+        suffix = next((one for one in FORMATS if name.lower().endswith(one)), None)
+        if suffix is None:
+            raise WrongFile(f"the file's name is {name!r}; it must end in one of {', '.join(FORMATS)}")
+        if len(data) > MAX_FILE_BYTES:
+            limit = f"the limit is {MAX_FILE_BYTES:,}; divide it into several files"
+            raise WrongFile(f"the file has {len(data):,} bytes; {limit}")
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError as exc:
+            line = data.count(b"\n", 0, exc.start) + 1
+            raise WrongFile("the file is not UTF-8; save it in UTF-8", line) from exc
+        rows = FORMATS[suffix](text)
+    except WrongFile as exc:
+        return AgentRows(faults=[AgentFault(row=None, line=exc.line, path="", message=str(exc))])
+    if not rows.agents and not rows.faults:
+        return AgentRows(faults=[AgentFault(row=None, line=None, path="", message="the file has no agent")])
+    return rows
+
+
+def check(rows: AgentRows) -> CheckedAgents:
+    """Check every agent, and return the definitions with the defaults applied, and all faults."""
+    faults = list(rows.faults)
+    if len(rows.agents) > MAX_AGENTS:
+        message = f"{len(rows.agents):,} agents are given; the limit is {MAX_AGENTS:,}"
+        return CheckedAgents(
+            agents=[], faults=[*faults, AgentFault(row=None, line=None, path="agents", message=message)]
+        )
+    defaults = _checked_defaults(rows.defaults, faults)
+    agents: list[CheckedAgent] = []
+    seen: dict[str, int] = {}
+    for number, given in enumerate(rows.agents, start=1):
+        definition = _checked(number, given, defaults, faults)
+        external_id = given.value.get("external_id") if isinstance(given.value, dict) else None
+        if isinstance(external_id, str):
+            first = seen.setdefault(external_id, number)
+            if first != number:
+                message = f"agent {first} has this id, too; each id may be given once"
+                faults.append(_fault(number, given, ("external_id",), message))
+                continue
+        if definition is not None:
+            agents.append(CheckedAgent(number=number, given=given, definition=definition))
+    shared = AgentSettings.model_validate(defaults).knowledge
+    return CheckedAgents(
+        agents=agents,
+        faults=sorted(faults, key=_order),
+        defaults=rows.defaults,
+        default_knowledge=shared,
+    )
+
+
+def _order(fault: AgentFault) -> tuple[int, int]:
+    return fault.row or 0, fault.line or 0
+
+
+def _checked_defaults(given: Located, faults: list[AgentFault]) -> dict[str, Any]:
+    """Add the faults of the defaults, and return those defaults that have no fault."""
+    try:
+        AgentSettings.model_validate(given.value)
+        return dict(given.value)
+    except ValidationError as exc:
+        errors = exc.errors(include_url=False, include_input=False)
+    for error in errors:
+        faults.append(_default_fault(given, error["loc"], _sentence(error["msg"])))
+    wrong = {error["loc"][0] if error["loc"] else None for error in errors}
+    if None in wrong or not isinstance(given.value, dict):
+        return {}
+    return {name: value for name, value in given.value.items() if name not in wrong}
+
+
+def _checked(
+    number: int, given: Located, defaults: Mapping[str, Any], faults: list[AgentFault]
+) -> AgentDefinition | None:
+    try:
+        AgentDefinition.model_validate(given.value)  # alone first, because the defaults move its entries
+        return AgentDefinition.model_validate(with_defaults(given.value, defaults))
+    except ValidationError as exc:
+        for error in exc.errors(include_url=False, include_input=False):
+            faults.append(_fault(number, given, error["loc"], _sentence(error["msg"])))
+        return None
+
+
+def with_defaults(agent: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the agent with the defaults applied.
+
+    Fields of the agent replace defaults. ``retrieval`` and ``metadata`` are merged by their names, and the
+    agent knows its own knowledge and that of the defaults.
+    """
+    own = {name: value for name, value in agent.items() if value is not None}
+    taken = {name: value for name, value in defaults.items() if value is not None}
+    if any(name in own for name in PROMPT):
+        taken = {name: value for name, value in taken.items() if name not in PROMPT}
+    merged = {**taken, **own}
+    for name in ("retrieval", "metadata"):
+        if name in taken and name in own:
+            merged[name] = {**taken[name], **own[name]}
+    if "knowledge" in taken and "knowledge" in own:
+        merged["knowledge"] = [*taken["knowledge"], *own["knowledge"]]
+    return merged
+
+
+def _fault(number: int, given: Located, path: Sequence[str | int], message: str) -> AgentFault:
+    return AgentFault(
+        row=number,
+        line=given.line_of(path),
+        path=shown_path(f"agents[{number - 1}]", path),
+        message=message,
+    )
+
+
+def _default_fault(given: Located, path: Sequence[str | int], message: str) -> AgentFault:
+    return AgentFault(row=None, line=given.line_of(path), path=shown_path("defaults", path), message=message)
+
+
+def _sentence(message: str) -> str:
+    """Return a message of pydantic in the form of this project: it begins in lower case."""
+    return message[:1].lower() + message[1:]

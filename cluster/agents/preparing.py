@@ -1,0 +1,140 @@
+"""Checks what the agents of an import refer to, and stores the bytes of new contents.
+
+The command ``create_agents`` and the routes call ``missing_references`` and then ``prepare``, before
+``imports.submit_import`` writes any row.
+
+    faults = missing_references(connection, "acme", checked, contents)
+    prepared = prepare(checked.agents, contents)
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection
+
+from cluster.agents.contents import Contents, NewContent
+from cluster.agents.definition import AgentDefinition, AgentKnowledge
+from cluster.agents.files.agent_rows import AgentFault
+from cluster.agents.files.reading import CheckedAgents
+from cluster.database.queries import queries
+from cluster.errors import InvalidInput
+from cluster.formats import DOCUMENT_PURPOSES, READABLE
+
+SQL = queries("cluster.agents", "imports.sql")
+#: Makes a fault at a path from a message.
+MakeFault = Callable[[Sequence[str | int], str], AgentFault]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedAgent:
+    """An agent whose new contents are stored."""
+
+    #: Position in the file or request, from 1, and line of the file.
+    number: int
+    line: int | None
+    definition: AgentDefinition
+    #: For each entry of the definition's knowledge: a new content, or the entry itself.
+    knowledge: Sequence[NewContent | AgentKnowledge]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Entry:
+    """An entry of knowledge, and how a fault of it is made."""
+
+    knowledge: AgentKnowledge
+    path: Sequence[str | int]
+    fault: MakeFault
+
+
+def missing_references(
+    connection: Connection[Any], organisation: str, checked: CheckedAgents, contents: Contents
+) -> list[AgentFault]:
+    """Return a fault for each file, uploaded file and vector store that cannot be used. An entry of the
+    defaults has one fault, not one for each agent.
+    """
+    entries = list(_entries(checked))
+    files = _known_files(connection, organisation, entries)
+    stores = _known_stores(connection, organisation, entries)
+    wrong_paths: dict[str, str | None] = {}
+    faults: list[AgentFault] = []
+    for entry in entries:
+        knowledge, message, field = entry.knowledge, None, ""
+        if knowledge.file is not None:
+            field = "file"
+            if knowledge.file not in wrong_paths:
+                wrong_paths[knowledge.file] = _wrong_path(contents, knowledge.file)
+            message = wrong_paths[knowledge.file]
+        elif knowledge.file_id is not None:
+            field, message = "file_id", _wrong_file(knowledge.file_id, files.get(knowledge.file_id))
+        elif knowledge.vector_store_id is not None and knowledge.vector_store_id not in stores:
+            field, message = "vector_store_id", f"no vector store {knowledge.vector_store_id!r}"
+        if message is not None:
+            faults.append(entry.fault([*entry.path, field], message))
+    return faults
+
+
+def prepare(checked: CheckedAgents, contents: Contents) -> list[PreparedAgent]:
+    """Store the bytes of the new contents of agents without faults.
+
+    Raises:
+        InvalidInput: a file changed since it was checked.
+    """
+    return [
+        PreparedAgent(
+            number=agent.number,
+            line=agent.given.line_of(()),
+            definition=agent.definition,
+            knowledge=[_stored(one, contents) for one in agent.definition.knowledge],
+        )
+        for agent in checked.agents
+    ]
+
+
+def _stored(knowledge: AgentKnowledge, contents: Contents) -> NewContent | AgentKnowledge:
+    if knowledge.file is not None:
+        return contents.of_file(knowledge.file)
+    return contents.of_text(knowledge) if knowledge.text is not None else knowledge
+
+
+def _entries(checked: CheckedAgents) -> Iterator[_Entry]:
+    shared = checked.default_knowledge
+    for number, knowledge in enumerate(shared):
+        yield _Entry(knowledge=knowledge, path=("knowledge", number), fault=checked.default_fault)
+    for agent in checked.agents:
+        for number, knowledge in enumerate(agent.definition.knowledge[len(shared) :]):
+            yield _Entry(knowledge=knowledge, path=("knowledge", number), fault=agent.fault)
+
+
+def _known_files(
+    connection: Connection[Any], organisation: str, entries: Iterable[_Entry]
+) -> dict[str, tuple[str, str]]:
+    """Return the media type and the purpose of each uploaded file that exists."""
+    ids = {one.knowledge.file_id for one in entries if one.knowledge.file_id is not None}
+    found = connection.execute(SQL["file_hashes"], {"organisation": organisation, "ids": list(ids)})
+    return {id: (media_type, purpose) for id, _, media_type, purpose in found}
+
+
+def _known_stores(connection: Connection[Any], organisation: str, entries: Iterable[_Entry]) -> set[str]:
+    ids = {one.knowledge.vector_store_id for one in entries if one.knowledge.vector_store_id is not None}
+    found = connection.execute(SQL["live_stores"], {"organisation": organisation, "ids": list(ids)})
+    return {id for (id,) in found}
+
+
+def _wrong_path(contents: Contents, path: str) -> str | None:
+    try:
+        contents.check(path)
+    except InvalidInput as exc:
+        return str(exc)
+    return None
+
+
+def _wrong_file(id: str, found: tuple[str, str] | None) -> str | None:
+    if found is None:
+        return f"no file {id!r}"
+    media_type, purpose = found
+    if purpose not in DOCUMENT_PURPOSES:
+        return f"file {id!r} is for {purpose!r}; upload it for {' or '.join(DOCUMENT_PURPOSES)}"
+    if media_type not in {row.media_type for row in READABLE}:
+        return f"file {id!r} is {media_type}, from which no text is read"
+    return None

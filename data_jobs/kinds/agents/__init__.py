@@ -1,0 +1,1 @@
+"""Jobs about agents, one file for each kind of job."""
