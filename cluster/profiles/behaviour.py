@@ -17,13 +17,15 @@ from psycopg.rows import dict_row
 
 from cluster.database.queries import queries
 from cluster.profiles.profiles import MAX_EVIDENCE, PartVersion, ProfileValue
+from cluster.profiles.purchases import AMOUNT, PURCHASE
 from cluster.profiles.selection import Selection
 
-SQL = queries("cluster.profiles", "behaviour.sql")
+SQL = {
+    name: statement.replace("{amount}", AMOUNT)
+    for name, statement in queries("cluster.profiles", "behaviour.sql").items()
+}
 #: The part of profiles. A change of a definition below changes the version.
 BEHAVIOUR = PartVersion(part="behaviour", version="behaviour-1")
-#: Type of the events that are purchases.
-PURCHASE = "purchase.completed"
 #: Events of a customer that agents or the platform cause, and messages, which have a table of their own.
 NOT_ACTS = (
     "conversation.ended",

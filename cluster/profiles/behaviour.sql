@@ -1,11 +1,10 @@
--- name: purchases  an amount in another form than the model of the event permits does not count
+-- name: purchases  {amount} is the expression of an amount
 SELECT customer, count(*) AS n, min(occurred_at) AS first_at, max(occurred_at) AS last_at, count(amount) AS amounts,
     CASE WHEN count(DISTINCT currency) FILTER (WHERE amount IS NOT NULL) = 1 THEN sum(amount) END AS total,
     array_agg(id ORDER BY occurred_at DESC, id) FILTER (WHERE place <= %(evidence)s) AS ids
 FROM (
     SELECT customer, source || '#' || id AS id, occurred_at, coalesce(properties ->> 'currency', '') AS currency,
-        CASE WHEN properties ->> 'amount' ~ '^\d{1,30}(\.\d{1,30})?(E[+-]?\d{1,2})?$' THEN (properties ->> 'amount')::numeric END
-            AS amount,
+        {amount} AS amount,
         row_number() OVER (PARTITION BY customer ORDER BY occurred_at DESC, source || '#' || id) AS place
     FROM customer_events
     WHERE organisation = (SELECT %(organisation)s::text) AND customer = ANY (%(customers)s)

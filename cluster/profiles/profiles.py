@@ -39,6 +39,13 @@ class ProfileValue:
     #: Ids of the latest events, messages or conversations from which the value is computed, at most
     #: ``MAX_EVIDENCE``.
     evidence: Sequence[str] = ()
+    #: Code of the reason why ``value`` is None, such as ``insufficient_data``; None if ``n`` says it.
+    reason: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value as the database keeps it."""
+        reason = {} if self.reason is None else {"reason": self.reason}
+        return {"value": self.value, "n": self.n, "evidence": list(self.evidence), **reason}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +85,10 @@ def write_part(
         rows: for each customer, by id, the values of the part by name. Names are unique over all parts.
     """
     share_with_erasures(connection, selection.organisation)
-    given = [{"customer": customer, "details": details} for customer, details in rows.items()]
+    given = [
+        {"customer": customer, "details": {name: value.to_json() for name, value in details.items()}}
+        for customer, details in rows.items()
+    ]
     values = {
         "organisation": selection.organisation,
         "unsaid": not selection.need_consent,

@@ -49,6 +49,9 @@ class OrganisationSettings(Concern):
     """True: only customers whose field ``profiling`` is true get a profile. False: all customers except those
     whose field ``profiling`` is false."""
 
+    propensity_days: int = Field(default=90, ge=1, le=1_000)
+    """Length in days of the period in which profiles predict whether a customer buys again."""
+
     organisation_bytes: int = Field(default=0, ge=0)
     """Maximum number of bytes of all files of an organisation. A further upload is refused with 429. 0: no
     limit."""

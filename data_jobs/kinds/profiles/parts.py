@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from data_jobs.kinds.profiles.behaviour_part import BehaviourPart
 from data_jobs.kinds.profiles.profile_part import ProfilePart
+from data_jobs.kinds.profiles.propensity_part import PropensityPart
 from data_jobs.kinds.resources import Resources
 
 #: For each part: a callable that makes the part from the resources of the worker.
-PARTS: tuple[Callable[[Resources], ProfilePart], ...] = (BehaviourPart,)
+PARTS: tuple[Callable[[Resources], ProfilePart], ...] = (BehaviourPart, PropensityPart)

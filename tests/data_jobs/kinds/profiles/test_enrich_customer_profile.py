@@ -13,10 +13,12 @@ from cluster.jobs.kinds import ENRICH_CUSTOMER_PROFILE
 from cluster.platform_data.directory import change_customer
 from cluster.platform_data.erasure import erase_customer
 from cluster.profiles.profiles import PartVersion, ProfileValue, get_profile, write_part
+from cluster.profiles.propensity import fitting, training
+from cluster.profiles.propensity.models import latest_models
 from cluster.settings import Settings
 from data_jobs.kinds.profiles import profile_part
 from data_jobs.kinds.profiles.enrich_customer_profile import EnrichCustomerProfile
-from tests.cluster.profiles.platform import cust, event, profiles, selection, send
+from tests.cluster.profiles.platform import AS_OF, cust, event, profiles, selection, send
 from tests.data_jobs.kinds.test_import_events import ended
 from tests.data_jobs.running_consumer import consuming
 
@@ -50,17 +52,57 @@ def test_all_customers_get_a_profile_page_by_page(
         value = {"colour": ProfileValue(value="red", n=1)}
         write_part(connection, selection(organisation), OTHER, {cust(organisation, "a"): value})
     job = enriched(pool, organisation)
-    assert (job.state, job.result) == (
-        JobState.SUCCEEDED,
-        {"parts": {"behaviour": {"customers": 4}}, "deleted": 0},
-    ), job.error
+    assert job.state == JobState.SUCCEEDED, job.error
+    assert job.result is not None
+    assert (job.result["parts"]["behaviour"], job.result["deleted"]) == ({"customers": 4}, 0)
     found = profiles(pool, organisation)
     assert set(found) == {cust(organisation, name) for name in names}
     assert {attributes["frequency"] for attributes in found.values()} == {1}
     profile = get_profile(connection, organisation, cust(organisation, "a"))
     assert (profile.attributes["colour"], profile.attributes["monetary_total"]) == ("red", 5.0)
     assert profile.parts["behaviour"]["values"]["frequency"]["n"] == 1
-    assert set(profile.parts) == {"other", "behaviour"}
+    assert set(profile.parts) >= {"other", "behaviour", "propensity"}
+    assert profile.parts["propensity"]["values"]["purchase_probability"] == {
+        "value": None,
+        "n": 1,
+        "evidence": [],
+        "reason": "insufficient_data",
+    }
+    (refused,) = latest_models(connection, organisation)
+    missing = {one["name"] for one in refused.report["missing"]}
+    assert missing == {"history_days", "customers_who_bought", "customers_who_did_not_buy"}
+
+
+@pytest.mark.usefixtures("worker")
+def test_customers_get_the_probability_of_a_purchase_and_its_drivers(
+    pool: ConnectionPool, connection: Connection[Any], organisation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "MIN_CUSTOMERS", 10)
+    monkeypatch.setattr(fitting, "TREES", 5)
+    # Half of the customers buy every 60 days and go on; the others bought twice, long ago.
+    for n in range(30):
+        days = range(20 + n, 420, 60) if n % 2 else (300 + n, 400 + n)
+        bought = [event(f"c{n}", day, "purchase.completed", amount=5) for day in days]
+        send(connection, organisation, bought)
+    send(connection, organisation, [event("looks", 1, "customer.seen")])
+    with connection.transaction():
+        id = queue.submit(connection, organisation, ENRICH_CUSTOMER_PROFILE, {}).id
+        connection.execute("UPDATE jobs SET created_at = %s WHERE id = %s", [AS_OF, id])
+    job = ended(pool, organisation, id)
+    assert job.state == JobState.SUCCEEDED, job.error
+    assert (job.result or {})["parts"]["propensity"]["state"] == "trained"
+    found = profiles(pool, organisation)
+    regular, gone = (found[cust(organisation, name)]["purchase_probability"] for name in ("c1", "c0"))
+    assert 1 > regular > 0.5 > 0.3 > gone > 0
+    values = get_profile(connection, organisation, cust(organisation, "c0")).parts["propensity"]["values"]
+    drivers = values["purchase_drivers"]["value"]
+    assert len(drivers) == 3
+    assert min(driver["effect"] for driver in drivers) < 0
+    assert "purchase_probability" not in found[cust(organisation, "looks")]
+    # A job for one customer uses the same model.
+    one = enriched(pool, organisation, customer_id=cust(organisation, "c1"))
+    versions = {(done.result or {})["parts"]["propensity"]["version"] for done in (job, one)}
+    assert len(versions) == 1
 
 
 @pytest.mark.usefixtures("worker")
