@@ -31,6 +31,7 @@ from serve_app.routes import (
     vectors,
 )
 from serve_app.routes.analytics import stats
+from serve_app.routes.answers import chat_completions
 from serve_app.routes.compatible import cohere, tasks, tei
 from serve_app.routes.jobs import jobs, submission
 from serve_app.routes.jobs.job_events import EventFeed
@@ -49,6 +50,7 @@ from serve_app.service import Service
 #: "/v1/jobs/kinds" would otherwise name a job.
 PARTS: tuple[Any, ...] = (
     embeddings,
+    chat_completions,
     models,
     tokenize,
     rerank,

@@ -29,6 +29,7 @@ from cluster.keys.known_keys import KnownKeys
 from cluster.logs import configure
 from cluster.settings import Settings
 from serve_app.api import build_api
+from serve_app.chat.answer_metrics import AnswerMetrics
 from serve_app.chat.chat_metrics import ChatMetrics
 from serve_app.draining import stopping
 from serve_app.embedding.batching import Lane
@@ -85,6 +86,7 @@ class Embedder:
                 RateMetrics(self._service.rates),
                 BudgetMetrics(self._service.budgets),
                 ChatMetrics(self._service.chat_stats, self._service.chat.names),
+                AnswerMetrics(self._service.answer_stats),
             ],
         )
         self._metrics.start()

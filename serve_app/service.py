@@ -32,6 +32,8 @@ from cluster.rate_limits.leased_rates import LeasedRates
 from cluster.retrieval import ResultCache
 from cluster.settings import Settings, is_loopback
 from cluster.usage.events import UsageEvent, record_usage
+from serve_app.chat.answer_stats import AnswerStats
+from serve_app.chat.chat_costs import with_chat_costs
 from serve_app.chat.chat_stats import ChatStats
 from serve_app.database_access import DatabaseAccess
 from serve_app.embedding.admission import Admission
@@ -89,6 +91,7 @@ class Service(DatabaseAccess):
         #: Results of searches; used on the event loop only.
         self.search_cache = ResultCache(settings.search_cache_bytes)
         self.chat_stats = ChatStats()
+        self.answer_stats = AnswerStats()
         #: The chat models; false if there is none. Used on the event loop only.
         self.chat = ChatModels(settings, observer=self.chat_stats)
         self.decode = open_openai_tokens(settings)
@@ -180,7 +183,7 @@ class Service(DatabaseAccess):
 
     def _record_usage(self, events: Sequence[UsageEvent], held: Sequence[HeldReservation] = ()) -> None:
         def write(connection: Connection[Any]) -> None:
-            record_usage(connection, events)
+            record_usage(connection, with_chat_costs(self.settings.chat_models, events))
             release_held(connection, held)
 
         with for_all_organisations():  # a thread of the replica writes the usage of all its requests

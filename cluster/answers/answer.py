@@ -91,9 +91,14 @@ async def _generate(
     yield Done(
         finish_reason=reason,
         usage=usage,
-        citations=citations_in(text, prompt.sources),
+        citations=citations_in(text, prompt.sources) or _uncited(text, prompt.sources),
         generated=True,
     )
+
+
+def _uncited(text: str, sources: Sequence[Source]) -> list[Citation]:
+    """Return a citation of each source at the end of the text, for an answer that cites no source itself."""
+    return [Citation(source=source, start=len(text), end=len(text)) for source in sources]
 
 
 async def _quote(sources: Sequence[Source], query: str) -> AsyncGenerator[AnswerEvent, None]:

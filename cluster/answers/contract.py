@@ -120,7 +120,8 @@ class Done:
     finish_reason: ChatFinishReason
     #: Tokens that the chat model read and wrote for the answer; None if no chat model was asked.
     usage: ChatUsage | None
-    #: The citations in the order of the text.
+    #: The citations in the order of the text. If the chat model cites no source, each source has one
+    #: citation, which is empty and at the end of the text.
     citations: Sequence[Citation]
     #: True if a chat model wrote the text; False if the text consists of quoted passages or says that nothing
     #: was found.

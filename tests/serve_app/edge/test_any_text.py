@@ -15,6 +15,13 @@ ODD = ["\ud800", "a\udfffb", "a\0b", "\x1b[31m", "n" * 5_000, "', --", "%s{0}"]
 VALID_REQUESTS: dict[str, Any] = {
     "/v1/embeddings": {"model": MODEL, "input": "a heron"},
     "/openai/deployments/{deployment}/embeddings": {"input": "a heron"},
+    "/v1/chat/completions": {
+        "model": "agent:none",
+        "messages": [{"role": "user", "content": "a heron"}, {"role": "user", "content": [{"type": "text"}]}],
+        "stop": ["odd"],
+        "user": "odd",
+        "metadata": {"conversation": "odd"},
+    },
     "/v1/tokenize": {"model": MODEL, "input": "a heron"},
     "/v1/rerank": {
         "query": "a heron",

@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from psycopg_pool import ConnectionPool
 
+from cluster.agents import AgentDefinition, save_agent
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.webhooks.deliveries import record_event
 from tests.cluster.outbound.outside import OutsideServer, answering
@@ -123,7 +124,17 @@ def answers(
     _ask_about_keys(partial(ask, client=operator))
     _ask_about_webhooks(ask, server, receiver, pool)
     ask_about_the_platform(ask)
+    _ask_an_agent(ask, server, birds, pool)
     return found
+
+
+def _ask_an_agent(ask: Any, server: Server, birds: VectorStore, pool: ConnectionPool) -> None:
+    knowledge = [{"vector_store_id": birds.id}]
+    definition = AgentDefinition.model_validate({"external_id": "answers", "knowledge": knowledge})
+    with pool.connection() as connection:
+        agent = save_agent(connection, server.service.settings.organisation, definition, knowledge={})
+    question = [{"role": "user", "content": "Who stands still?"}]
+    ask("POST", "/v1/chat/completions", json={"model": f"agent:{agent.id}", "messages": question})
 
 
 def _ask_for_vectors(ask: Any) -> None:

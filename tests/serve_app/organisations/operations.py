@@ -19,6 +19,10 @@ from tests.serve_app.json_requests import undeployed_application
 BODIES: dict[str, Any] = {
     "/v1/embeddings": {"model": "{model}", "input": "a heron"},
     "/openai/deployments/{deployment}/embeddings": {"input": "a heron"},
+    "/v1/chat/completions": {
+        "model": "agent:{agent_id}",
+        "messages": [{"role": "user", "content": "a heron"}],
+    },
     "/v1/tokenize": {"model": "{model}", "input": "a heron"},
     "/v1/rerank": {"model": "{model}", "query": "a heron", "documents": ["a bird"]},
     "/rerank": {"query": "a heron", "texts": ["a bird"]},

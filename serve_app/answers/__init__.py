@@ -1,0 +1,9 @@
+"""Answers in a replica: finds the agent or the chat model that a request names, and runs the answer flow with
+the models and the database of the replica.
+
+from serve_app.answers import Answerer
+"""
+
+from serve_app.answers.answerer import AGENT_PREFIX, Answerer, AnswerTarget
+
+__all__ = ["AGENT_PREFIX", "AnswerTarget", "Answerer"]

@@ -1,0 +1,135 @@
+"""Find what a request's ``model`` names, and run the answer flow with the models of this replica.
+
+The routes of chat completions and of responses use an ``Answerer``.
+
+    answerer = Answerer(service)
+    target = await answerer.target(context, "agent:helper")
+    async with aclosing(answerer.answer(target, request)) as events: ...
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, replace
+
+from cluster.agents import AgentDefinition, DefinedAgent, load_agent
+from cluster.answers import AnswerEvent, AnswerRequest, AnswerRules, answer
+from cluster.errors import NotFound
+from cluster.organisations.caller import acting_as, current_caller, require_model
+from cluster.retrieval import Ranker, RetrievalOptions, Retrieved
+from cluster.usage.events import UsageSource
+from serve_app.answers.metered_chat import MeteredChat
+from serve_app.embedding.served_model import RequestContext
+from serve_app.embedding.served_models import ModelNotFound
+from serve_app.retrieval import Retriever
+from serve_app.service import Service
+
+#: A model with this prefix names an agent by its id or its external id.
+AGENT_PREFIX = "agent:"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerTarget:
+    """What answers a request: an agent, or a chat model without documents."""
+
+    #: The context of the request, with the source and the agent under which usage is recorded.
+    context: RequestContext
+    #: The agent; None if the request names a chat model.
+    agent: DefinedAgent | None
+    #: The chat model; None: the answer quotes passages.
+    chat: MeteredChat | None
+    rules: AnswerRules
+    #: Ids of the vector stores that are searched; empty: nothing is searched.
+    stores: Sequence[str]
+
+
+class Answerer:
+    """Answers with the models, the vector stores and the database of one replica."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._retriever = Retriever(service)
+
+    async def target(self, context: RequestContext, model: str) -> AnswerTarget:
+        """Return what the name of a model stands for.
+
+        Args:
+            context: the context of the request.
+            model: ``agent:`` and the id or the external id of an agent; or the name of a chat model.
+
+        Raises:
+            ModelNotFound: there is no such agent or chat model.
+            NotPermitted: the caller's key does not allow it.
+        """
+        if not model.startswith(AGENT_PREFIX):
+            require_model(model)
+            context = replace(context, source=UsageSource.CHAT)
+            chat = self.chat(context, model)
+            return AnswerTarget(context=context, agent=None, chat=chat, rules=AnswerRules(), stores=())
+        agent = await self._agent(context.organisation, model.removeprefix(AGENT_PREFIX))
+        _require_agent(agent)
+        context = replace(context, source=UsageSource.CHAT, agent=agent.id)
+        definition = agent.definition
+        return AnswerTarget(
+            context=context,
+            agent=agent,
+            chat=self.chat(context, definition.model) if self._service.chat else None,
+            rules=self.rules(definition),
+            stores=agent.stores,
+        )
+
+    def chat(self, context: RequestContext, name: str | None) -> MeteredChat:
+        """Return the chat model with this name, or the default chat model, for a request with this context.
+
+        Raises:
+            ModelNotFound: there is no such chat model.
+        """
+        models = self._service.chat
+        if not models or (name is not None and name not in models.names):
+            known = ", ".join(models.names) or "none"
+            raise ModelNotFound(
+                f"The model {name!r} does not exist. Name an agent as agent:ID, or a chat model of "
+                f"CLUSTER_CHAT_MODELS: {known}."
+            )
+        return MeteredChat(models.named(name), self._service.admission, self._service.usage, context)
+
+    def rules(self, definition: AgentDefinition) -> AnswerRules:
+        """Return the rules of an agent. Its passages are reranked if this replica has a cross-encoder."""
+        retrieval = definition.retrieval
+        reranks = retrieval.rerank and self._retriever.cross_encoder is not None
+        return AnswerRules(
+            instructions=definition.system_prompt,
+            no_answer=retrieval.no_answer,
+            max_sources=retrieval.k,
+            threshold=retrieval.threshold,
+            ranker=Ranker.CROSS_ENCODER if reranks else Ranker.FUSED,
+            temperature=definition.temperature,
+        )
+
+    def answer(self, target: AnswerTarget, request: AnswerRequest) -> AsyncGenerator[AnswerEvent, None]:
+        """Return the events of the answer; see ``cluster.answers.answer``. An agent without documents answers
+        with its chat model alone.
+        """
+
+        async def find(question: str, options: RetrievalOptions) -> Retrieved:
+            # A key that allows the agent allows the models that search for the agent.
+            with acting_as(replace(current_caller(), models=None)):
+                return await self._retriever.retrieve(target.context, target.stores, [question], options)
+
+        return answer(request, find=find if target.stores else None, chat=target.chat)
+
+    async def _agent(self, organisation: str, name: str) -> DefinedAgent:
+        try:
+            return await self._service.read(lambda connection: load_agent(connection, organisation, name))
+        except NotFound as exc:
+            raise ModelNotFound(f"The model {AGENT_PREFIX}{name} does not exist: {exc}.") from exc
+
+
+def _require_agent(agent: DefinedAgent) -> None:
+    """Check that the caller's key allows the agent, by its id or its external id.
+
+    Raises:
+        NotPermitted: the caller's key is limited to other models.
+    """
+    permitted = current_caller().models
+    names = [f"{AGENT_PREFIX}{name}" for name in (agent.definition.external_id, agent.id)]
+    if permitted is None or not permitted.intersection(names):
+        require_model(names[0])

@@ -1,0 +1,41 @@
+"""Publish the counts of answers as Ray metrics.
+
+The thread of ``serve_app.embedding.metrics`` calls ``publish`` every few seconds.
+
+    AnswerMetrics(service.answer_stats).publish()
+"""
+
+from typing import Any
+
+from ray.serve.metrics import Counter
+
+from serve_app.chat.answer_stats import OUTCOMES, AnswerStats
+
+
+class AnswerMetrics:
+    """Publishes the counts of one replica.
+
+    Args:
+        stats: the counts.
+    """
+
+    def __init__(self, stats: AnswerStats) -> None:
+        self._stats = stats
+        self._published = AnswerStats()
+        self._answers: Any = Counter(
+            "embedding_answers", "Answers of agents and chat models, by how they ended", ("outcome",)
+        )
+        self._unrecorded: Any = Counter(
+            "embedding_answers_unrecorded", "Answers whose messages could not be stored"
+        )
+
+    def publish(self) -> None:
+        """Pass the increments since the last call to Ray."""
+        # ``_record`` accepts 0, and ``inc`` does not. A series must exist before its first increment.
+        for outcome in OUTCOMES:
+            now = self._stats.answered[outcome]
+            self._answers._record(now - self._published.answered[outcome], tags={"outcome": outcome})
+            self._published.answered[outcome] = now
+        unrecorded = self._stats.unrecorded
+        self._unrecorded._record(unrecorded - self._published.unrecorded, tags={})
+        self._published.unrecorded = unrecorded

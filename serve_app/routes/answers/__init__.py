@@ -1,0 +1,1 @@
+"""Routes with answers of agents and chat models."""
