@@ -38,6 +38,7 @@ from serve_app.routes.jobs.job_events import EventFeed
 from serve_app.routes.organisations import audit_logs, budgets, keys, organisations
 from serve_app.routes.platform_data import agents, conversations, customers, feedback
 from serve_app.routes.platform_data import events as platform_events
+from serve_app.routes.responses import responses
 from serve_app.routes.schedules import schedules
 from serve_app.routes.usage import organization, usage
 from serve_app.routes.webhooks import deliveries as webhook_deliveries
@@ -73,6 +74,7 @@ PARTS: tuple[Any, ...] = (
     agents,
     conversations,
     feedback,
+    responses,
     stats,
     tasks,
     tei,

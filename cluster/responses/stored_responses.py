@@ -26,6 +26,8 @@ SQL = queries("cluster.responses", "stored_responses.sql")
 LIFETIME_DAYS = 30
 #: Maximum number of earlier responses that a request continues.
 MAX_TURNS = 100
+#: The chain is read until it has this many bytes, because a replica holds it in memory.
+MAX_CHAIN_BYTES = 4_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,13 +113,14 @@ def get_response(connection: Connection[Any], organisation: str, id: str) -> Sto
 def earlier_turns(connection: Connection[Any], organisation: str, id: str) -> list[StoredResponse]:
     """Return the response with this id and the responses that it continues, the oldest first.
 
-    There are at most ``MAX_TURNS`` responses. Responses before a deleted or expired one are not found.
+    There are at most ``MAX_TURNS`` responses, of about ``MAX_CHAIN_BYTES``. Responses before a deleted or
+    expired one are not found.
 
     Raises:
         NotFound: the organisation has no such response.
         NotPermitted: the caller's key may not use a vector store that was searched for one of them.
     """
-    values = {"organisation": organisation, "id": id, "turns": MAX_TURNS}
+    values = {"organisation": organisation, "id": id, "turns": MAX_TURNS, "bytes": MAX_CHAIN_BYTES}
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(SQL["turns"], values).fetchall()
     if not rows:

@@ -12,12 +12,14 @@ WHERE organisation = %(organisation)s AND id = %(id)s AND expires_at > now();
 
 -- name: turns  the response and the responses before it, the latest first; a deleted response ends the chain
 WITH RECURSIVE turn AS (
-    SELECT 1 AS distance, response.* FROM responses AS response
+    SELECT 1 AS distance, octet_length(input::text) + octet_length(response.response::text) AS bytes, response.*
+    FROM responses AS response
     WHERE organisation = %(organisation)s AND id = %(id)s AND expires_at > now()
     UNION ALL
-    SELECT turn.distance + 1, response.* FROM turn JOIN responses AS response
+    SELECT turn.distance + 1, turn.bytes + octet_length(response.input::text) + octet_length(response.response::text), response.*
+    FROM turn JOIN responses AS response
         ON response.organisation = %(organisation)s AND response.id = turn.previous
-    WHERE turn.distance < %(turns)s AND response.expires_at > now()
+    WHERE turn.distance < %(turns)s AND turn.bytes < %(bytes)s AND response.expires_at > now()
 )
 SELECT id, previous, customer, conversation, stores, input, response FROM turn ORDER BY distance;
 

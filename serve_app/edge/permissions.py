@@ -18,6 +18,7 @@ from cluster.organisations.caller import CallerKind, Scope, current_caller
 READING_POSTS = frozenset(
     {
         "/v1/embeddings",
+        "/v1/responses",
         "/v1/chat/completions",
         "/openai/deployments/{deployment}/embeddings",
         "/v1/tokenize",

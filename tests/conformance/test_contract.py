@@ -39,7 +39,7 @@ def test_a_request_may_have_every_property_that_openai_describes(server: Server)
 
 
 #: Objects that name a model of another platform.
-WITH_ANY_MODEL = frozenset({"AgentObject", "MessageObject"})
+WITH_ANY_MODEL = frozenset({"AgentObject", "MessageObject", "ResponseObject"})
 
 
 def things_that_exist(http: httpx.Client) -> dict[str, str]:
@@ -103,6 +103,7 @@ def things_of_an_organisation(http: httpx.Client, store: str, file: str) -> dict
             for kind in ("customer", "agent", "conversation")
         },
         "message_id": answer_of(http),
+        "response_id": response_of(http, store),
         "budget_id": http.post("/v1/budgets", json=budget).json()["id"],
         "event_id": "none",
         "key_id": "none",
@@ -114,6 +115,13 @@ def answer_of(http: httpx.Client) -> str:
     conversation = http.get("/v1/conversations").json()["data"][0]["id"]
     messages = http.get(f"/v1/conversations/{conversation}/messages").json()["data"]
     return next(message["id"] for message in messages if message["role"] == "assistant")
+
+
+def response_of(http: httpx.Client, store: str) -> str:
+    """The id of a stored response that quotes the store."""
+    tools = [{"type": "file_search", "vector_store_ids": [store]}]
+    question = {"model": "extractive", "input": "What stands still?", "tools": tools}
+    return str(http.post("/v1/responses", json=question).json()["id"])
 
 
 @pytest.mark.timeout(600)

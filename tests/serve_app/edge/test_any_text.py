@@ -22,6 +22,17 @@ VALID_REQUESTS: dict[str, Any] = {
         "user": "odd",
         "metadata": {"conversation": "odd"},
     },
+    "/v1/responses": {
+        "model": "extractive",
+        "input": [{"role": "user", "content": [{"type": "input_text", "text": "a heron"}]}],
+        "instructions": "odd",
+        "previous_response_id": "odd",
+        "user": "odd",
+        "metadata": {"k": "v"},
+        "tools": [
+            {"type": "file_search", "vector_store_ids": ["vs_none"], "ranking_options": {"ranker": "auto"}}
+        ],
+    },
     "/v1/tokenize": {"model": MODEL, "input": "a heron"},
     "/v1/rerank": {
         "query": "a heron",

@@ -135,6 +135,10 @@ def _ask_an_agent(ask: Any, server: Server, birds: VectorStore, pool: Connection
         agent = save_agent(connection, server.service.settings.organisation, definition, knowledge={})
     question = [{"role": "user", "content": "Who stands still?"}]
     ask("POST", "/v1/chat/completions", json={"model": f"agent:{agent.id}", "messages": question})
+    asked = {"model": f"agent:{agent.id}", "input": "Who stands still?"}
+    ids = {"response_id": ask("POST", "/v1/responses", json=asked)["id"]}
+    ask("GET", "/v1/responses/{response_id}", ids)
+    ask("DELETE", "/v1/responses/{response_id}", ids)
 
 
 def _ask_for_vectors(ask: Any) -> None:

@@ -23,6 +23,12 @@ BODIES: dict[str, Any] = {
         "model": "agent:{agent_id}",
         "messages": [{"role": "user", "content": "a heron"}],
     },
+    "/v1/responses": {
+        "model": "extractive",
+        "input": "{query}",
+        "previous_response_id": "{response_id}",
+        "tools": [{"type": "file_search", "vector_store_ids": ["{vector_store_id}"]}],
+    },
     "/v1/tokenize": {"model": "{model}", "input": "a heron"},
     "/v1/rerank": {"model": "{model}", "query": "a heron", "documents": ["a bird"]},
     "/rerank": {"query": "a heron", "texts": ["a bird"]},
@@ -278,6 +284,7 @@ NOTHING = dict.fromkeys(
         "agent_id",
         "message",
         "message_id",
+        "response_id",
     ),
     "none",
 ) | {"model": MODEL}

@@ -125,6 +125,9 @@ class Everything:
             ids[name] = self.client.get(path.format_map(ids)).json()["data"][0]["id"]
         ids["message_id"] = ids["message"]
         post(f"/v1/messages/{ids['message']}/feedback", json={"rating": "negative", "comment": SECRET})
+        tools = [{"type": "file_search", "vector_store_ids": [ids["vector_store_id"]]}]
+        asked = {"model": "extractive", "input": SECRET, "tools": tools}
+        ids["response_id"] = post("/v1/responses", json=asked).json()["id"]
         ids["vector"] = "a"
         job = {"kind": "ingest_files", "input": {"vector_store_id": ids["vector_store_id"]}}
         ids["schedule_id"] = post("/v1/schedules", json={**job, "cron": "0 2 1 1 *"}).json()["id"]
@@ -271,6 +274,7 @@ def test_no_operation_reaches_anything_of_another_organisation(
         "schedule_runs",
         "customers",
         "messages",
+        "responses",
     }
     for operation in OPERATIONS:
         if mixed and operation.method == "DELETE" and operation.path.endswith("{vector_store_id}"):

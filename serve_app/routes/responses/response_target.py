@@ -1,0 +1,87 @@
+"""Find what answers a request: an agent, a chat model, or quoted passages; and the vector stores to search.
+
+target = await response_target(service, context, body)
+target.stores
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from psycopg import Connection
+
+from cluster.answers import AnswerRules
+from cluster.documents.vector_stores.stores import find_store
+from cluster.errors import InvalidInput
+from cluster.organisations.caller import require_store
+from cluster.usage.events import UsageSource
+from serve_app.answers import Answerer, AnswerTarget
+from serve_app.embedding.served_model import RequestContext
+from serve_app.retrieval import Retriever
+from serve_app.routes.responses.response_requests import CreateResponseRequest, FileSearchTool
+from serve_app.service import Service
+
+#: Name of the model that quotes passages without a chat model.
+EXTRACTIVE = "extractive"
+
+
+def model_name(service: Service, body: CreateResponseRequest) -> str:
+    """Return the model of the request; by default the default chat model, or ``EXTRACTIVE`` without one."""
+    if body.model is not None:
+        return body.model
+    return service.chat.named(None).name if service.chat else EXTRACTIVE
+
+
+async def response_target(
+    service: Service, context: RequestContext, body: CreateResponseRequest
+) -> AnswerTarget:
+    """Return what answers the request. The vector stores of a tool replace those of an agent.
+
+    Raises:
+        ModelNotFound: there is no such agent or chat model.
+        NotFound: there is no such vector store.
+        NotPermitted: the caller's key allows neither the model nor the vector store.
+        InvalidInput: there is nothing to quote from, or no ranker has the name that the tool gives.
+    """
+    model = model_name(service, body)
+    if model == EXTRACTIVE:
+        context = replace(context, source=UsageSource.CHAT)
+        target = AnswerTarget(context=context, agent=None, chat=None, rules=AnswerRules(), stores=())
+    else:
+        target = await Answerer(service).target(context, model)
+    tool = body.file_search
+    if body.tool_choice == "none":
+        target = replace(target, stores=())
+    elif tool is not None:
+        stores = await _stores(service, context.organisation, tool.vector_store_ids)
+        target = replace(target, stores=stores, rules=_rules(service, target.rules, tool))
+    if target.agent is None and target.chat is None and not target.stores:
+        raise InvalidInput(
+            f"the model {EXTRACTIVE!r} quotes from vector stores, and the request names none; name one in "
+            "tools[0].vector_store_ids, or name an agent or a chat model as the model",
+            param="tools",
+        )
+    return target
+
+
+async def _stores(service: Service, organisation: str, names: Sequence[str]) -> Sequence[str]:
+    """Return the ids of the stores with these ids or names, each once."""
+
+    def work(connection: Connection[Any]) -> list[str]:
+        return [find_store(connection, organisation, name).id for name in names]
+
+    ids = await service.read(work)
+    for id in ids:
+        require_store(id)
+    return tuple(dict.fromkeys(ids))
+
+
+def _rules(service: Service, rules: AnswerRules, tool: FileSearchTool) -> AnswerRules:
+    """Return the rules with the options that the tool gives."""
+    ranking = tool.ranking_options
+    if tool.max_num_results is not None:
+        rules = replace(rules, max_sources=tool.max_num_results)
+    if ranking is None:
+        return rules
+    ranker = Retriever(service).ranker(ranking.ranker, param="tools[0].ranking_options.ranker")
+    return replace(rules, threshold=ranking.score_threshold, ranker=ranker)
