@@ -1,0 +1,117 @@
+"""Computes the language and the sentiment of messages. The job that enriches profiles calls ``analyse``.
+
+The default is the linear head for the vectors of the model (``linear_head``). If no head was trained for
+them, VADER scores the text alone. ``version`` says which of them computed a score, and is stored with it.
+
+    model = open_sentiment_model(fingerprint)
+    model.analyse(["I love it!"], contexts=[""], vectors=vectors)   # [MessageTone(language="en", score=0.6)]
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.engines.contract import Fingerprint
+from cluster.sentiment.languages import ENGLISH, detect
+from cluster.sentiment.lexicon import lexicon_features
+from cluster.sentiment.linear_head import open_head
+
+Floats = NDArray[np.float32]
+#: A change of the rules in ``languages`` or ``lexicon`` changes the versions of all scores.
+RULES = "1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MessageTone:
+    """The language and the sentiment of one text."""
+
+    #: ISO 639 code of the language; ``und`` if it is unknown.
+    language: str
+    #: From -1, very negative, to 1, very positive; None unless the language is English.
+    score: float | None
+
+
+class Scorer(Protocol):
+    """Scores English texts."""
+
+    @property
+    def version(self) -> str:
+        """Name and version of the scorer."""
+
+    def score(self, texts: Sequence[str], vectors: Floats) -> Floats:
+        """Return the sentiment of n texts: (n,) float32 in [-1, 1].
+
+        Args:
+            vectors: (n, dim) float32, the vectors of the texts.
+        """
+
+
+class SentimentModel:
+    """Detects the language of each text, and scores the English ones.
+
+    Args:
+        scorer: scores English texts.
+    """
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self.version = f"{scorer.version}/{RULES}"
+
+    def analyse(self, texts: Sequence[str], *, contexts: Sequence[str], vectors: Floats) -> list[MessageTone]:
+        """Return the language of each text, and the sentiment of the English ones.
+
+        Args:
+            contexts: for each text, other texts of the conversation by the same person, or an empty text.
+            vectors: (n, dim) float32, the vectors of the texts.
+        """
+        languages = [detect(text, context=context) for text, context in zip(texts, contexts, strict=True)]
+        english = [place for place, language in enumerate(languages) if language == ENGLISH]
+        scores: list[float | None] = [None] * len(texts)
+        if english:
+            found = self._scorer.score([texts[place] for place in english], vectors[english])
+            for place, score in zip(english, found, strict=True):
+                scores[place] = float(score)
+        return [MessageTone(language=one, score=score) for one, score in zip(languages, scores, strict=True)]
+
+
+class LexiconScorer:
+    """Scores texts with VADER alone."""
+
+    version = "vader-3.3.2"
+
+    def score(self, texts: Sequence[str], vectors: Floats) -> Floats:  # noqa: ARG002  the contract of ``Scorer``
+        """Return VADER's compound score of each text. The vectors are not used."""
+        return lexicon_features(texts)[:, 0]
+
+
+class HeadScorer:
+    """Scores texts with the linear head for the vectors of a model.
+
+    Args:
+        fingerprint: fingerprint of the model.
+
+    Raises:
+        LookupError: no head was trained for the vectors of this model.
+    """
+
+    def __init__(self, fingerprint: Fingerprint) -> None:
+        head = open_head(fingerprint)
+        if head is None:
+            raise LookupError(fingerprint.id)
+        self._head = head
+        self.version = head.version
+
+    def score(self, texts: Sequence[str], vectors: Floats) -> Floats:
+        """Return the sentiment of each text."""
+        return self._head.score(vectors, lexicon_features(texts))
+
+
+def open_sentiment_model(fingerprint: Fingerprint) -> SentimentModel:
+    """Return the sentiment model for the vectors of an embedding model."""
+    try:
+        return SentimentModel(HeadScorer(fingerprint))
+    except LookupError:
+        return SentimentModel(LexiconScorer())
