@@ -43,6 +43,16 @@ class DefinedAgent:
     updated_at: datetime
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedAgent:
+    """An agent in a list of models."""
+
+    id: str
+    external_id: str
+    name: str
+    updated_at: datetime
+
+
 def load_agent(connection: Connection[Any], organisation: str, id_or_external_id: str) -> DefinedAgent:
     """Return the agent with this id, or else the agent with this external id.
 
@@ -69,6 +79,13 @@ def load_agent(connection: Connection[Any], organisation: str, id_or_external_id
         config_hash=row["config_hash"],
         updated_at=row["updated_at"],
     )
+
+
+def answering_agents(connection: Connection[Any], organisation: str, *, limit: int) -> list[ListedAgent]:
+    """Return the agents that can answer, ordered by their external ids, at most ``limit``."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(SQL["answering"], {"organisation": organisation, "limit": limit})
+        return [ListedAgent(**row) for row in rows]
 
 
 def definition_of(row: dict[str, Any]) -> AgentDefinition:

@@ -23,3 +23,9 @@ DELETE FROM agent_knowledge WHERE organisation = %(organisation)s AND agent = %(
 INSERT INTO agent_knowledge (organisation, agent, source, vector_store)
 SELECT %(organisation)s, %(agent)s, source, vector_store
 FROM unnest(%(sources)s::text[], %(stores)s::text[]) AS known (source, vector_store);
+
+-- name: answering  the agents that a request can name as a model
+SELECT id, external_id, name, updated_at FROM agents
+WHERE organisation = %(organisation)s AND definition IS NOT NULL AND deleted_at IS NULL
+ORDER BY external_id
+LIMIT %(limit)s;

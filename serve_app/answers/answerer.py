@@ -64,8 +64,7 @@ class Answerer:
             context = replace(context, source=UsageSource.CHAT)
             chat = self.chat(context, model)
             return AnswerTarget(context=context, agent=None, chat=chat, rules=AnswerRules(), stores=())
-        agent = await self._agent(context.organisation, model.removeprefix(AGENT_PREFIX))
-        _require_agent(agent)
+        agent = await self.agent(context.organisation, model)
         context = replace(context, source=UsageSource.CHAT, agent=agent.id)
         definition = agent.definition
         return AnswerTarget(
@@ -116,11 +115,24 @@ class Answerer:
 
         return answer(request, find=find if target.stores else None, chat=target.chat)
 
-    async def _agent(self, organisation: str, name: str) -> DefinedAgent:
+    async def agent(self, organisation: str, model: str) -> DefinedAgent:
+        """Return the agent that ``model`` names.
+
+        Args:
+            organisation: the owner of the agent.
+            model: ``agent:`` and the id or the external id of the agent.
+
+        Raises:
+            ModelNotFound: there is no such agent.
+            NotPermitted: the caller's key does not allow the agent.
+        """
+        name = model.removeprefix(AGENT_PREFIX)
         try:
-            return await self._service.read(lambda connection: load_agent(connection, organisation, name))
+            agent = await self._service.read(lambda connection: load_agent(connection, organisation, name))
         except NotFound as exc:
-            raise ModelNotFound(f"The model {AGENT_PREFIX}{name} does not exist: {exc}.") from exc
+            raise ModelNotFound(f"The model {model} does not exist: {exc}.") from exc
+        _require_agent(agent)
+        return agent
 
 
 def _require_agent(agent: DefinedAgent) -> None:

@@ -37,7 +37,7 @@ class ChattingServer:
     openai: OpenAI
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def _chatting(settings: Settings, pool: ConnectionPool) -> Iterator[ChattingServer]:
     with chat_server() as chat:
         model = ChatModelSetting(
