@@ -69,7 +69,7 @@ def configure(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for chatty in ("httpx", "httpcore", "psycopg.pool", "asyncio", "procrastinate"):
+    for chatty in ("httpx", "httpcore", "psycopg.pool", "asyncio", "procrastinate", "mcp"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 

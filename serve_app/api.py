@@ -35,6 +35,7 @@ from serve_app.routes.answers import chat_completions
 from serve_app.routes.compatible import cohere, tasks, tei
 from serve_app.routes.jobs import jobs, submission
 from serve_app.routes.jobs.job_events import EventFeed
+from serve_app.routes.mcp import endpoint as mcp_endpoint
 from serve_app.routes.organisations import audit_logs, budgets, keys, organisations
 from serve_app.routes.platform_data import agents, conversations, customers, feedback
 from serve_app.routes.platform_data import events as platform_events
@@ -59,6 +60,7 @@ PARTS: tuple[Any, ...] = (
     uploads,
     batches,
     search,
+    mcp_endpoint,
     vector_stores,
     vector_store_files,
     vectors,

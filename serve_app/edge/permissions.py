@@ -28,6 +28,7 @@ READING_POSTS = frozenset(
         "/embed",
         "/v2/embed",
         "/v1/vector_stores/{vector_store}/search",
+        "/mcp",  # its tools only read
     }
 )
 #: Beginnings of the paths of routes that need the scope ``admin``: the routes about the caller's own

@@ -1,11 +1,13 @@
-"""Requests to each route of the platform's data, for the test that compares answers with the document."""
+"""Requests to the routes of the platform's data and of MCP, to compare the answers with the document."""
 
 from typing import Any
 from uuid import uuid4
 
 
 def ask_about_the_platform(ask: Any) -> None:
-    """Send a correct and a wrong event, read what the event made, erase the customer, request a report."""
+    """Send a correct and a wrong event, read what the event made, erase the customer, request a report,
+    list the tools of MCP, and call a tool that does not exist.
+    """
     external = uuid4().hex
     data = {"conversation_id": external, "agent_id": external, "role": "user", "text": "Hello"}
     event = {"id": external, "source": "/documented", "type": "message.created", "subject": external}
@@ -34,3 +36,5 @@ def ask_about_the_platform(ask: Any) -> None:
     ids["usage_report_id"] = ask("POST", "/v1/usage_reports", json={"period": "current"})["id"]
     ask("GET", "/v1/usage_reports", params={"state": "draft"})
     ask("GET", "/v1/usage_reports/{usage_report_id}", ids)
+    ask("POST", "/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+    ask("POST", "/mcp", json={"jsonrpc": "2.0", "id": "a", "method": "tools/call", "params": {"name": "no"}})

@@ -9,6 +9,7 @@ import pytest
 
 from tests.serve_app.conftest import MODEL
 from tests.serve_app.json_requests import json_request_bodies
+from tests.serve_app.organisations.operations import tool_call
 
 ODD = ["\ud800", "a\udfffb", "a\0b", "\x1b[31m", "n" * 5_000, "', --", "%s{0}"]
 #: A valid request for each route with a JSON body. A test fails if a route is missing here.
@@ -42,6 +43,7 @@ VALID_REQUESTS: dict[str, Any] = {
     "/rerank": {"query": "a heron", "texts": ["a bird", "a pump"], "return_text": True},
     "/embed": {"inputs": ["a heron"]},
     "/v2/embed": {"model": MODEL, "texts": ["a heron"], "input_type": "search_query"},
+    "/mcp": tool_call("search", {"query": "a heron", "vector_stores": ["odd"]}),
     "/v1/vector_stores": {"name": "odd", "metadata": {"k": "v"}, "description": "d"},
     "/v1/vector_stores/{vector_store_id}": {"name": "odd"},
     "/v1/vector_stores/{vector_store_id}/files": {"file_id": "file-none", "attributes": {"k": "v"}},
@@ -211,7 +213,9 @@ def check_answer(response: httpx.Response) -> None:
     assert len(response.content) < 40_000
     assert "PostgreSQL" not in response.text
     assert "Input should" not in response.text
-    if response.status_code >= 400:
+    if "jsonrpc" in answer:
+        assert answer.keys() in ({"jsonrpc", "id", "result"}, {"jsonrpc", "id", "error"})
+    elif response.status_code >= 400:
         assert answer["error"].keys() == {"message", "type", "param", "code"}
 
 

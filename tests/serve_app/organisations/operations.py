@@ -7,7 +7,8 @@ entry here.
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import httpx
@@ -86,6 +87,12 @@ BODIES: dict[str, Any] = {
         for action, body in (("", {"name": "taken"}), ("/rotate_secret", {}), ("/test", {}))
     },
     "/v1/organisations/{organisation_id}": {"name": "taken"},
+}
+#: The arguments of each tool of ``/mcp``.
+TOOLS: dict[str, Any] = {
+    "search": {"query": "{query}", "vector_stores": ["{vector_store_id}"]},
+    "fetch": {"id": "{vector_store_id}/{vector}"},
+    "list_vector_stores": {"after": "{vector_store_id}"},
 }
 #: The fields of each operation that takes a form, beside the file.
 FORMS: dict[str, dict[str, str]] = {
@@ -168,9 +175,11 @@ class Operation:
     parameters: tuple[str, ...]
     #: ``json``, ``form`` or empty.
     body: str
+    #: Name of the tool of ``/mcp``; empty for every other path.
+    tool: str = ""
 
     def __str__(self) -> str:
-        return f"{self.method} {self.path}"
+        return f"{self.method} {self.path} {self.tool}".strip()
 
 
 def operations() -> list[Operation]:
@@ -196,7 +205,13 @@ def operations() -> list[Operation]:
     return found
 
 
-OPERATIONS = operations()
+def with_tools(found: list[Operation]) -> list[Operation]:
+    """The operations, with one for each tool in place of that of ``/mcp``."""
+    several = [[replace(one, tool=tool) for tool in TOOLS] if one.path == "/mcp" else [one] for one in found]
+    return list(chain.from_iterable(several))
+
+
+OPERATIONS = with_tools(operations())
 
 
 def filled(value: Any, ids: Mapping[str, str]) -> Any:
@@ -215,12 +230,29 @@ def path_of(operation: Operation, ids: Mapping[str, str]) -> str:
     return operation.path.format_map({**known, "batch_id": ids[batch], **ids})
 
 
+def tool_call(tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The message that calls a tool."""
+    return {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": tool, "arguments": arguments},
+    }
+
+
+def refused(answer: httpx.Response) -> bool:
+    """True if the answer is an error, also the error of a tool."""
+    return answer.status_code >= 400 or '"isError":true' in answer.text
+
+
 def ask(
     client: httpx.Client, operation: Operation, ids: Mapping[str, str], **parameters: str
 ) -> httpx.Response:
     """Send the operation about the things with these ids."""
     options: dict[str, Any] = {}
-    if operation.body == "json":
+    if operation.tool:
+        options["json"] = tool_call(operation.tool, filled(TOOLS[operation.tool], ids))
+    elif operation.body == "json":
         options["json"] = filled(BODIES[operation.path], ids)
     elif operation.body == "form":
         name = FILE_FIELDS.get(operation.path, "file")

@@ -32,6 +32,8 @@ from tests.serve_app.organisations.operations import (
     PLAIN_PARAMETERS,
     Operation,
     ask,
+    refused,
+    tool_call,
 )
 
 #: A word that only the victim's document has.
@@ -283,7 +285,7 @@ def test_no_operation_reaches_anything_of_another_organisation(
         named = set(re.findall(r"\{(\w+)\}", operation.path)) - SHARED_PARAMETERS - {"vector_store"}
         if names_a_thing(operation) and not named <= own_store_is_enough:
             assert answer.status_code in {400, 403, 404}, f"{operation}: {answer.text}"
-        if answer.status_code >= 400:  # a wrong guess and a right one have the same answer
+        if refused(answer):  # a wrong guess and a right one have the same answer
             guess = ask(client, operation, nothing)
             assert guess.status_code == answer.status_code, f"{operation}: {guess.text} {answer.text}"
             assert without_ids(guess, nothing) == without_ids(answer, ids), operation
@@ -325,6 +327,9 @@ def test_a_name_of_a_store_and_an_idempotency_key_mean_nothing_elsewhere(
 ) -> None:
     search = other.client.post(f"/v1/vector_stores/{STORE_NAME}/search", json={"query": SECRET})
     assert search.status_code == 404
+    by_name = tool_call("search", {"query": SECRET, "vector_stores": [STORE_NAME]})
+    assert "no vector store" in other.client.post("/mcp", json=by_name).text
+    assert SECRET in victim.client.post("/mcp", json=by_name).text
     once = {"idempotency-key": "the same"}
     ours = victim.client.post("/v1/vector_stores", json={}, headers=once).json()["id"]
     assert other.client.post("/v1/vector_stores", json={}, headers=once).json()["id"] != ours

@@ -21,6 +21,7 @@ from tests.serve_app.organisations.operations import (
     ask,
     names_a_model,
     names_a_store,
+    tool_call,
 )
 
 NewClient = Callable[..., httpx.Client]
@@ -111,6 +112,26 @@ def test_a_key_with_a_list_of_stores_reaches_no_other_on_any_route(client_with: 
     assert missing.status_code == 404
     assert other["vector_store_id"] not in missing.text
     assert owner.get(f"/v1/vector_stores/{other['vector_store_id']}").json()["name"] == ""
+
+
+def test_the_tools_of_a_key_with_a_list_of_stores_reach_no_other(client_with: NewClient) -> None:
+    owner = client_with()
+    own, other = things_of(owner)["vector_store_id"], things_of(owner)["vector_store_id"]
+    limited = client_with(stores=[own], scopes=["read"])
+
+    def call(tool: str, **arguments: Any) -> str:
+        return limited.post("/mcp", json=tool_call(tool, arguments)).text
+
+    assert own in call("list_vector_stores")
+    assert other not in call("list_vector_stores")
+    for answer in (
+        call("search", query="text", vector_stores=[other]),
+        call("search", query="text", vector_stores=[own, other]),
+        call("fetch", id=f"{other}/a"),
+    ):
+        assert '"isError":true' in answer
+        assert "this API key may not use the vector store" in answer
+    assert '"isError":false' in call("search", query="text")
 
 
 def test_a_key_with_a_list_of_models_uses_no_other_on_any_route(client_with: NewClient) -> None:

@@ -1,0 +1,1 @@
+"""Tools of the Model Context Protocol (MCP): a language model searches and reads the vector stores."""
