@@ -30,6 +30,8 @@ from serve_app.routes import (
     vector_stores,
     vectors,
 )
+from serve_app.routes.agents import agents
+from serve_app.routes.agents import bulk as agents_in_bulk
 from serve_app.routes.analytics import stats
 from serve_app.routes.answers import chat_completions
 from serve_app.routes.compatible import cohere, tasks, tei
@@ -37,7 +39,7 @@ from serve_app.routes.jobs import jobs, submission
 from serve_app.routes.jobs.job_events import EventFeed
 from serve_app.routes.mcp import endpoint as mcp_endpoint
 from serve_app.routes.organisations import audit_logs, budgets, keys, organisations
-from serve_app.routes.platform_data import agents, conversations, customers, feedback
+from serve_app.routes.platform_data import conversations, customers, feedback
 from serve_app.routes.platform_data import events as platform_events
 from serve_app.routes.responses import responses
 from serve_app.routes.schedules import schedules
@@ -73,6 +75,7 @@ PARTS: tuple[Any, ...] = (
     schedules,
     platform_events,
     customers,
+    agents_in_bulk,
     agents,
     conversations,
     feedback,

@@ -7,7 +7,7 @@ The answer flow calls ``load_agent`` for each request, and the jobs that evaluat
     agent.definition.system_prompt, agent.stores
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -88,9 +88,15 @@ def answering_agents(connection: Connection[Any], organisation: str, *, limit: i
         return [ListedAgent(**row) for row in rows]
 
 
+def stores_of(connection: Connection[Any], organisation: str, agents: Sequence[str]) -> dict[str, list[str]]:
+    """Return the vector stores with the files and texts of each of these agents that has some."""
+    values = {"organisation": organisation, "agents": list(agents)}
+    return dict(connection.execute(SQL["stores_of_many"], values).fetchall())
+
+
 def definition_of(row: dict[str, Any]) -> AgentDefinition:
     """Make the definition from a row of the table ``agents``."""
-    columns = {name: row[name] for name in ("external_id", "name", "model")}
+    columns = {name: row[name] or None for name in ("external_id", "name", "model")}
     return AgentDefinition.model_validate({**row["definition"], **columns})
 
 

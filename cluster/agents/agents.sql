@@ -29,3 +29,19 @@ SELECT id, external_id, name, updated_at FROM agents
 WHERE organisation = %(organisation)s AND definition IS NOT NULL AND deleted_at IS NULL
 ORDER BY external_id
 LIMIT %(limit)s;
+
+-- name: get  also an agent without a definition
+SELECT id, external_id, name, model, coalesce(definition, '{}') AS definition FROM agents
+WHERE organisation = %(organisation)s AND id = %(agent)s AND deleted_at IS NULL;
+
+-- name: places
+SELECT source, vector_store FROM agent_knowledge WHERE organisation = %(organisation)s AND agent = %(agent)s;
+
+-- name: stores_of_many
+SELECT agent, array_agg(DISTINCT vector_store ORDER BY vector_store) FROM agent_knowledge
+WHERE organisation = %(organisation)s AND agent = ANY (%(agents)s::text[])
+GROUP BY agent;
+
+-- name: delete
+UPDATE agents SET definition = NULL, config_hash = NULL, deleted_at = now()
+WHERE organisation = %(organisation)s AND id = %(agent)s AND deleted_at IS NULL;

@@ -34,15 +34,15 @@ NO_ANSWER = "I found nothing about this in my documents."
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise PydanticCustomError("blank", "must not be blank; leave it out if there is none")
+        raise PydanticCustomError("must", "must not be blank; leave it out if there is none")
     return text
 
 
-_Id = Annotated[StorableText, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
-_Name = Annotated[StorableText, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
-_Sentence = Annotated[StorableText, Field(max_length=MAX_SENTENCE_CHARACTERS), AfterValidator(_not_blank)]
-_Prompt = Annotated[StorableText, Field(max_length=MAX_INSTRUCTIONS_CHARACTERS), AfterValidator(_not_blank)]
-_Metadata = Annotated[
+AgentId = Annotated[StorableText, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
+AgentName = Annotated[StorableText, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+Sentence = Annotated[StorableText, Field(max_length=MAX_SENTENCE_CHARACTERS), AfterValidator(_not_blank)]
+Prompt = Annotated[StorableText, Field(max_length=MAX_INSTRUCTIONS_CHARACTERS), AfterValidator(_not_blank)]
+AgentMetadata = Annotated[
     dict[
         Annotated[StorableText, Field(min_length=1, max_length=MAX_ATTRIBUTE_NAME)],
         Annotated[StorableText, Field(max_length=MAX_ATTRIBUTE_VALUE)],
@@ -71,15 +71,15 @@ class AgentKnowledge(AgentPart):
 
     file: Annotated[StorableText, Field(min_length=1, max_length=MAX_PATH_CHARACTERS)] | None = None
     """Path of a file, relative to the file of the agents. Only the command `create_agents` reads paths."""
-    file_id: _Id | None = None
+    file_id: AgentId | None = None
     """Id of an uploaded file."""
     text: (
         Annotated[StorableText, Field(max_length=MAX_KNOWLEDGE_CHARACTERS), AfterValidator(_not_blank)] | None
     ) = None
     """The text itself. It is stored as a file."""
-    name: _Name | None = None
+    name: AgentName | None = None
     """Name of the text in the sources of answers; only together with `text`."""
-    vector_store_id: _Id | None = None
+    vector_store_id: AgentId | None = None
     """Id of a vector store of yours. The agent searches the whole store."""
 
     @model_validator(mode="after")
@@ -107,30 +107,30 @@ class AgentRetrieval(AgentPart):
     """Minimum score of a passage. If no passage reaches it, the agent says that it found nothing."""
     rerank: bool = True
     """If true, the cross-encoder orders the passages, provided that the cluster has one."""
-    no_answer: _Sentence = NO_ANSWER
+    no_answer: Sentence = NO_ANSWER
     """What the agent says if it found nothing."""
 
 
 class AgentSettings(AgentPart):
     """The fields of an agent except its id. A file of agents can have defaults for them."""
 
-    name: _Name | None = None
+    name: AgentName | None = None
     """Name of the agent, for people; by default, the external id."""
-    model: _Name | None = None
+    model: AgentName | None = None
     """Name of the chat model; by default, the first chat model of the cluster."""
-    instructions: _Prompt | None = None
+    instructions: Prompt | None = None
     """What the agent is to do and how. Give either this, or `role`, `goal` and `backstory`."""
-    role: _Prompt | None = None
+    role: Prompt | None = None
     """The role of the agent, such as `Support engineer`."""
-    goal: _Prompt | None = None
+    goal: Prompt | None = None
     """What the agent wants to achieve."""
-    backstory: _Prompt | None = None
+    backstory: Prompt | None = None
     """The background of the agent."""
     temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
     """Temperature of the chat model; by default, the model's own."""
-    greeting: _Sentence | None = None
+    greeting: Sentence | None = None
     """The first sentence of a conversation, which your application can show."""
-    metadata: _Metadata = {}
+    metadata: AgentMetadata = {}
     """Up to 16 named texts, which are stored and returned unchanged."""
     knowledge: Annotated[tuple[AgentKnowledge, ...], Field(max_length=MAX_KNOWLEDGE, strict=False)] = ()
     """What the agent knows."""
@@ -162,5 +162,5 @@ class AgentSettings(AgentPart):
 class AgentDefinition(AgentSettings):
     """An agent: what it is called, how it speaks, what it knows and how it searches."""
 
-    external_id: _Id
+    external_id: AgentId
     """Your id of the agent. The cluster makes its own id from it, so an agent is never created twice."""

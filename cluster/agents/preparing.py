@@ -7,7 +7,7 @@ The command ``create_agents`` and the routes call ``missing_references`` and the
     prepared = prepare(checked.agents, contents)
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +16,13 @@ from psycopg import Connection
 from cluster.agents.contents import Contents, NewContent
 from cluster.agents.definition import AgentDefinition, AgentKnowledge
 from cluster.agents.files.agent_rows import AgentFault
-from cluster.agents.files.reading import CheckedAgents
+from cluster.agents.files.reading import CheckedAgents, KnowledgeReference
 from cluster.database.queries import queries
 from cluster.errors import InvalidInput
 from cluster.formats import DOCUMENT_PURPOSES, READABLE
+from cluster.organisations.caller import require_store
 
 SQL = queries("cluster.agents", "imports.sql")
-#: Makes a fault at a path from a message.
-MakeFault = Callable[[Sequence[str | int], str], AgentFault]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,28 +37,18 @@ class PreparedAgent:
     knowledge: Sequence[NewContent | AgentKnowledge]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Entry:
-    """An entry of knowledge, and how a fault of it is made."""
-
-    knowledge: AgentKnowledge
-    path: Sequence[str | int]
-    fault: MakeFault
-
-
 def missing_references(
     connection: Connection[Any], organisation: str, checked: CheckedAgents, contents: Contents
 ) -> list[AgentFault]:
     """Return a fault for each file, uploaded file and vector store that cannot be used. An entry of the
     defaults has one fault, not one for each agent.
     """
-    entries = list(_entries(checked))
-    files = _known_files(connection, organisation, entries)
-    stores = _known_stores(connection, organisation, entries)
+    files = _known_files(connection, organisation, checked.references)
+    stores = _known_stores(connection, organisation, checked.references)
     wrong_paths: dict[str, str | None] = {}
     faults: list[AgentFault] = []
-    for entry in entries:
-        knowledge, message, field = entry.knowledge, None, ""
+    for reference in checked.references:
+        knowledge, message, field = reference.knowledge, None, ""
         if knowledge.file is not None:
             field = "file"
             if knowledge.file not in wrong_paths:
@@ -70,7 +59,7 @@ def missing_references(
         elif knowledge.vector_store_id is not None and knowledge.vector_store_id not in stores:
             field, message = "vector_store_id", f"no vector store {knowledge.vector_store_id!r}"
         if message is not None:
-            faults.append(entry.fault([*entry.path, field], message))
+            faults.append(reference.fault(field, message))
     return faults
 
 
@@ -97,26 +86,26 @@ def _stored(knowledge: AgentKnowledge, contents: Contents) -> NewContent | Agent
     return contents.of_text(knowledge) if knowledge.text is not None else knowledge
 
 
-def _entries(checked: CheckedAgents) -> Iterator[_Entry]:
-    shared = checked.default_knowledge
-    for number, knowledge in enumerate(shared):
-        yield _Entry(knowledge=knowledge, path=("knowledge", number), fault=checked.default_fault)
-    for agent in checked.agents:
-        for number, knowledge in enumerate(agent.definition.knowledge[len(shared) :]):
-            yield _Entry(knowledge=knowledge, path=("knowledge", number), fault=agent.fault)
-
-
 def _known_files(
-    connection: Connection[Any], organisation: str, entries: Iterable[_Entry]
+    connection: Connection[Any], organisation: str, references: Iterable[KnowledgeReference]
 ) -> dict[str, tuple[str, str]]:
     """Return the media type and the purpose of each uploaded file that exists."""
-    ids = {one.knowledge.file_id for one in entries if one.knowledge.file_id is not None}
+    ids = {one.knowledge.file_id for one in references if one.knowledge.file_id is not None}
     found = connection.execute(SQL["file_hashes"], {"organisation": organisation, "ids": list(ids)})
     return {id: (media_type, purpose) for id, _, media_type, purpose in found}
 
 
-def _known_stores(connection: Connection[Any], organisation: str, entries: Iterable[_Entry]) -> set[str]:
-    ids = {one.knowledge.vector_store_id for one in entries if one.knowledge.vector_store_id is not None}
+def _known_stores(
+    connection: Connection[Any], organisation: str, references: Iterable[KnowledgeReference]
+) -> set[str]:
+    """Return the vector stores that exist.
+
+    Raises:
+        NotPermitted: the caller's key is limited to other stores.
+    """
+    ids = {one.knowledge.vector_store_id for one in references if one.knowledge.vector_store_id is not None}
+    for id in ids:
+        require_store(id)
     found = connection.execute(SQL["live_stores"], {"organisation": organisation, "ids": list(ids)})
     return {id for (id,) in found}
 

@@ -1,9 +1,9 @@
-"""Adds and changes agents and customers, as the routes ask. Events add them, too (``ingestion``).
+"""Adds and changes customers, as the routes ask. Events add them, too (``ingestion``).
 
-The id is made from the external id, so to add an agent or a customer that exists only changes the given
-fields. Each change of a customer is in the audit log, with the names of the fields and without the values.
+The id is made from the external id, so to add a customer that exists only changes the given fields. Each
+change of a customer is in the audit log, with the names of the fields and without the values.
 
-    add_agent(connection, "acme", "helper", {"name": "Helper", "model": "m"})
+    add_customer(connection, "acme", "customer-17", {"name": "Grace"})
     change_customer(connection, "acme", "cust_...", {"email": None})
 """
 
@@ -18,36 +18,12 @@ from cluster.errors import Conflict
 from cluster.organisations.audit import record
 from cluster.platform_data.ids import row_id
 from cluster.platform_data.ingestion import share_with_erasures
-from cluster.platform_data.rows import AGENTS, CUSTOMERS, Agent, Customer
+from cluster.platform_data.rows import CUSTOMERS, Customer
 
 SQL = queries("cluster.platform_data", "directory.sql")
 
 #: The fields that a request gives, with their new values. None removes a value.
 Changes = Mapping[str, Any]
-
-
-def add_agent(connection: Connection[Any], organisation: str, external_id: str, changes: Changes) -> Agent:
-    """Add the agent if it does not exist, make the changes, and return the agent.
-
-    Args:
-        changes: ``name`` and ``model``.
-    """
-    id = row_id("agent", organisation, external_id)
-    values = {"organisation": organisation, "id": id, "external_id": external_id}
-    connection.execute(SQL["add_agents"], values)
-    return change_agent(connection, organisation, id, changes)
-
-
-def change_agent(connection: Connection[Any], organisation: str, id: str, changes: Changes) -> Agent:
-    """Make the changes, and return the agent.
-
-    Raises:
-        NotFound: the organisation has no such agent.
-    """
-    values = dict.fromkeys(("name", "model")) | dict(changes)
-    key = {"organisation": organisation, "id": id, "given": list(changes)}
-    connection.execute(SQL["change_agents"], {**key, **values})
-    return AGENTS.get(connection, organisation, id)
 
 
 def add_customer(

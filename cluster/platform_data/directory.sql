@@ -1,13 +1,3 @@
--- name: add_agents
-INSERT INTO agents (organisation, id, external_id, name) VALUES (%(organisation)s, %(id)s, %(external_id)s, %(external_id)s)
-ON CONFLICT (organisation, id) DO NOTHING;
-
--- name: change_agents
-UPDATE agents SET
-    name = CASE WHEN 'name' = ANY (%(given)s::text[]) THEN coalesce(%(name)s::text, external_id) ELSE name END,
-    model = CASE WHEN 'model' = ANY (%(given)s::text[]) THEN %(model)s::text ELSE model END
-WHERE organisation = %(organisation)s AND id = %(id)s;
-
 -- name: add_customers  events with other times follow later
 INSERT INTO customers (organisation, id, external_id, first_seen_at, last_seen_at)
 VALUES (%(organisation)s, %(id)s, %(external_id)s, now(), now())

@@ -32,6 +32,8 @@ class Agent:
     name: str
     #: Name of the model; None if it is unknown.
     model: str | None
+    #: The other fields of its definition (``cluster.agents``); None if only events name the agent.
+    definition: dict[str, Any] | None
     created_at: datetime
 
 
@@ -103,19 +105,28 @@ class _Table(Generic[T]):
         record: the dataclass of a row; its fields are the columns.
         noun: the name of such a row in errors.
         filters: the columns by which a list may be filtered. A filter that is None does not apply.
+        condition: a condition in SQL that every row must meet.
         at: the column by which lists are sorted.
     """
 
     def __init__(
-        self, name: str, record: type[T], noun: str, *, filters: tuple[str, ...] = (), at: str = "created_at"
+        self,
+        name: str,
+        record: type[T],
+        noun: str,
+        *,
+        filters: tuple[str, ...] = (),
+        at: str = "created_at",
+        condition: str = "true",
     ) -> None:
         self._record, self._noun = record, noun
         names = {
             "{columns}": ", ".join(field.name for field in fields(record)),  # type: ignore[arg-type]
             "{table}": name,
             "{at}": at,
+            "{condition}": condition,
             "{filter}": " AND ".join(
-                ["true", *(f"(%({one})s::text IS NULL OR {one} = %({one})s)" for one in filters)]
+                [condition, *(f"(%({one})s::text IS NULL OR {one} = %({one})s)" for one in filters)]
             ),
         }
         statements = dict(queries("cluster.platform_data", "rows.sql"))
@@ -147,7 +158,7 @@ class _Table(Generic[T]):
         return ListPage(items=[self._record(**row) for row in found.items], has_more=found.has_more)
 
 
-AGENTS = _Table("agents", Agent, "agent", filters=("external_id",))
+AGENTS = _Table("agents", Agent, "agent", filters=("external_id",), condition="deleted_at IS NULL")
 CUSTOMERS = _Table("customers", Customer, "customer", filters=("external_id",))
 CONVERSATIONS = _Table(
     "conversations", Conversation, "conversation", filters=("agent", "customer", "external_id")

@@ -1,5 +1,5 @@
 -- name: get
-SELECT {columns} FROM {table} WHERE organisation = %(organisation)s AND id = %(id)s;
+SELECT {columns} FROM {table} WHERE organisation = %(organisation)s AND id = %(id)s AND {condition};
 
 -- name: newest
 SELECT {columns} FROM {table}

@@ -6,8 +6,9 @@ The command ``create_agents`` and the routes of agents call these functions.
     checked.faults, checked.agents
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -48,8 +49,23 @@ class CheckedAgent:
     given: Located
     definition: AgentDefinition
 
-    def fault(self, path: Sequence[str | int], message: str) -> AgentFault:
-        """Return a fault at this path of the agent."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnowledgeReference:
+    """An entry of the knowledge of an agent or of the defaults. It may name a thing that does not exist."""
+
+    knowledge: AgentKnowledge
+    #: Position of the agent, from 1; None for an entry of the defaults.
+    number: int | None
+    given: Located
+    #: Position of the entry in its list, from 0.
+    entry: int
+
+    def fault(self, field: str, message: str) -> AgentFault:
+        """Return a fault in this field of the entry."""
+        path = ("knowledge", self.entry, field)
+        if self.number is None:
+            return _default_fault(self.given, path, message)
         return _fault(self.number, self.given, path, message)
 
 
@@ -59,13 +75,8 @@ class CheckedAgents:
 
     agents: Sequence[CheckedAgent]
     faults: Sequence[AgentFault]
-    defaults: Located = field(default_factory=lambda: Located(value={}))
-    #: The first entries of every agent's knowledge, which come from the defaults.
-    default_knowledge: Sequence[AgentKnowledge] = ()
-
-    def default_fault(self, path: Sequence[str | int], message: str) -> AgentFault:
-        """Return a fault at this path of the defaults."""
-        return _default_fault(self.defaults, path, message)
+    #: The entries of all knowledge that are correct in themselves, also those of agents with faults.
+    references: Sequence[KnowledgeReference] = ()
 
 
 def read_agents(data: bytes, *, name: str) -> AgentRows:
@@ -117,13 +128,21 @@ def check(rows: AgentRows) -> CheckedAgents:
                 continue
         if definition is not None:
             agents.append(CheckedAgent(number=number, given=given, definition=definition))
-    shared = AgentSettings.model_validate(defaults).knowledge
-    return CheckedAgents(
-        agents=agents,
-        faults=sorted(faults, key=_order),
-        defaults=rows.defaults,
-        default_knowledge=shared,
-    )
+    references = [
+        *knowledge_references(None, rows.defaults),
+        *(one for number, given in enumerate(rows.agents, 1) for one in knowledge_references(number, given)),
+    ]
+    return CheckedAgents(agents=agents, faults=sorted(faults, key=_order), references=references)
+
+
+def knowledge_references(number: int | None, given: Located) -> Iterator[KnowledgeReference]:
+    """Yield those entries of the knowledge that are correct in themselves."""
+    entries = given.value.get("knowledge") if isinstance(given.value, dict) else None
+    for position, entry in enumerate(entries if isinstance(entries, list) else ()):
+        with suppress(ValidationError):  # ``check`` reports it
+            yield KnowledgeReference(
+                knowledge=AgentKnowledge.model_validate(entry), number=number, given=given, entry=position
+            )
 
 
 def _order(fault: AgentFault) -> tuple[int, int]:

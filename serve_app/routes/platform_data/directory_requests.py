@@ -1,4 +1,4 @@
-"""The models of the requests that add and change agents and customers."""
+"""The models of the requests that add and change customers."""
 
 from typing import Annotated, Any
 
@@ -13,28 +13,6 @@ from serve_app.messages import must
 
 ExternalIdField = Annotated[Text, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
 ShortText = Annotated[Text, Field(max_length=MAX_NAME_CHARACTERS)]
-
-
-class AgentChangesRequest(RequestModel):
-    """The fields of an agent that a request can set. Fields that are not given keep their values."""
-
-    NULL_CLEARS = frozenset({"name", "model"})
-
-    name: ShortText | None = None
-    """Name of the agent, for people; `null` sets it to the external id."""
-    model: ShortText | None = None
-    """Name of the agent's model; `null` removes it."""
-
-    def changes(self) -> dict[str, Any]:
-        """Return the given fields with their values."""
-        return {name: getattr(self, name) for name in ("name", "model") if name in self.model_fields_set}
-
-
-class NewAgentRequest(AgentChangesRequest):
-    """An agent to add, or to change if it exists."""
-
-    external_id: ExternalIdField
-    """Id of the agent in your events, at most 256 characters."""
 
 
 class CustomerChangesRequest(RequestModel):

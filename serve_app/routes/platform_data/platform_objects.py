@@ -1,4 +1,4 @@
-"""The models of the answers about agents, customers, conversations and messages. Times are in seconds since
+"""The models of the answers about customers, conversations and messages. Times are in seconds since
 1970.
 """
 
@@ -6,37 +6,9 @@ from datetime import datetime
 from typing import Any, Literal, Self
 
 from cluster.platform_data.erasure import Erasure
-from cluster.platform_data.rows import Agent, Conversation, Customer, Message
+from cluster.platform_data.rows import Conversation, Customer, Message
 from serve_app.edge.response_model import ListObject, Omissible, ResponseModel
 from serve_app.routes.files import unix
-
-
-class AgentObject(ResponseModel):
-    """An agent that talks to customers."""
-
-    id: str
-    """Id of the agent, `agent_...`."""
-    object: Literal["agent"] = "agent"
-    """Always `agent`."""
-    created_at: int
-    """Time at which the cluster first heard of the agent."""
-    external_id: str
-    """Id of the agent in the events."""
-    name: str
-    """Name of the agent, for people."""
-    model: str | None
-    """Name of the agent's model; null if it is unknown."""
-
-    @classmethod
-    def of(cls, agent: Agent) -> Self:
-        """Show the agent."""
-        return cls(
-            id=agent.id,
-            created_at=unix(agent.created_at),
-            external_id=agent.external_id,
-            name=agent.name,
-            model=agent.model,
-        )
 
 
 class CustomerObject(ResponseModel):
@@ -226,10 +198,6 @@ class MessageObject(ResponseModel):
             feedback=message.feedback,
             feedback_comment=message.feedback_comment,
         )
-
-
-class AgentList(ListObject[AgentObject]):
-    """A page of agents."""
 
 
 class CustomerList(ListObject[CustomerObject]):

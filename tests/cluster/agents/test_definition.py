@@ -7,9 +7,8 @@ from psycopg import Connection
 from pydantic import ValidationError
 
 from cluster.agents import AgentDefinition, load_agent, save_agent
-from cluster.agents.agents import config_hash
+from cluster.agents.agents import agent_id, config_hash
 from cluster.errors import NotFound
-from cluster.platform_data.directory import add_agent
 
 WHOLE = {
     "external_id": "helper",
@@ -38,7 +37,10 @@ def test_a_saved_definition_is_read_back_by_both_ids(connection: Connection[Any]
 def test_an_agent_that_only_events_know_cannot_be_loaded(
     connection: Connection[Any], organisation: str, stranger: str
 ) -> None:
-    add_agent(connection, organisation, "heard", {})
+    connection.execute(
+        "INSERT INTO agents (organisation, id, external_id, name) VALUES (%s, %s, 'heard', 'heard')",
+        [organisation, agent_id(organisation, "heard")],
+    )
     with pytest.raises(NotFound, match="no definition"):
         load_agent(connection, organisation, "heard")
     save_agent(connection, organisation, AgentDefinition(external_id="heard"), knowledge={})

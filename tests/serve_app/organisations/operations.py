@@ -67,7 +67,10 @@ BODIES: dict[str, Any] = {
         ]
     },
     "/v1/agents": {"external_id": "taken"},
-    "/v1/agents/{agent_id}": {"name": "taken"},
+    "/v1/agents/{agent_id}": {"name": "taken", "knowledge": [{"file_id": "{file_id}"}]},
+    "/v1/agents/bulk": {
+        "agents": [{"external_id": "taken", "knowledge": [{"vector_store_id": "{vector_store_id}"}]}]
+    },
     "/v1/customers": {"external_id": "taken"},
     "/v1/customers/{customer_id}": {"name": "taken"},
     "/v1/messages/{message_id}/feedback": {"rating": "positive"},
