@@ -16,7 +16,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from cluster.agents.placing import Place, Places, place
+from cluster.agents.placing import Places, SourcePlace, place
 from cluster.database.queries import queries
 from cluster.documents.files import delete_file
 from cluster.documents.vector_stores.attaching import Attachment, attach_many
@@ -103,7 +103,7 @@ def plan(
     ids = {source for sources in wanted.values() for source in sources}
     values = {"organisation": organisation, "ids": list(ids), "agents": list(wanted)}
     present = [
-        Place(agent=agent, source=source, store=store)
+        SourcePlace(agent=agent, source=source, store=store)
         for agent, source, store in connection.execute(SQL["present"], values)
     ]
     placement = place(wanted, present)

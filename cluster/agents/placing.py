@@ -16,7 +16,7 @@ Places = dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class SourcePlace:
     """An agent finds a source in a store."""
 
     agent: str
@@ -34,7 +34,7 @@ class Placement:
     new_stores: Mapping[str, frozenset[str]]
 
 
-def place(wanted: Mapping[str, Collection[str]], present: Iterable[Place]) -> Placement:
+def place(wanted: Mapping[str, Collection[str]], present: Iterable[SourcePlace]) -> Placement:
     """Return a place for each source of each agent.
 
     A store that an agent may search keeps its sources. A source without such a store goes into the store of
@@ -88,7 +88,7 @@ def _with_new_stores(
 
 
 def _split(
-    present: Iterable[Place], knows: Mapping[str, frozenset[str]]
+    present: Iterable[SourcePlace], knows: Mapping[str, frozenset[str]]
 ) -> tuple[dict[str, set[tuple[str, str]]], dict[str, dict[str, set[str]]]]:
     """Return the present places of the agents that do not change (store -> agent and source), and of those
     that change (agent -> store -> sources).

@@ -6,23 +6,25 @@ from collections.abc import Mapping
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from cluster.agents.placing import Place, Placement, place
+from cluster.agents.placing import Placement, SourcePlace, place
 
 AGENTS = some.dictionaries(
     some.sampled_from("abcdef"), some.sets(some.sampled_from("uvwxyz"), max_size=6), max_size=6
 )
 
 
-def places_of(placement: Placement, run: int) -> list[Place]:
+def places_of(placement: Placement, run: int) -> list[SourcePlace]:
     """The places, with names of new stores that no other run uses."""
     return [
-        Place(agent=agent, source=source, store=f"{run} {store}" if store in placement.new_stores else store)
+        SourcePlace(
+            agent=agent, source=source, store=f"{run} {store}" if store in placement.new_stores else store
+        )
         for agent, places in placement.places.items()
         for source, store in places.items()
     ]
 
 
-def after(present: list[Place], changes: Mapping[str, set[str]], run: int) -> list[Place]:
+def after(present: list[SourcePlace], changes: Mapping[str, set[str]], run: int) -> list[SourcePlace]:
     placed = places_of(place(changes, present), run)
     return [one for one in present if one.agent not in changes] + placed
 
@@ -30,7 +32,7 @@ def after(present: list[Place], changes: Mapping[str, set[str]], run: int) -> li
 @settings(max_examples=100)
 @given(some.lists(AGENTS, max_size=4))
 def test_every_agent_finds_its_sources_and_no_others(runs: list[dict[str, set[str]]]) -> None:
-    present: list[Place] = []
+    present: list[SourcePlace] = []
     wanted: dict[str, set[str]] = {}
     for run, changes in enumerate(runs):
         present = after(present, changes, run)

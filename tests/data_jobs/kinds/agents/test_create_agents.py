@@ -132,8 +132,9 @@ def test_every_error_is_printed_and_nothing_is_created(
             "No such file or directory",
             "line 12: agents[0].temperature: input should be less than or equal to 2",
             "line 15: agents[1].external_id: agent 1 has this id, too; each id may be given once",
+            "line 18: agents[1].knowledge[0].file_id: no file 'file-0'",
             "line 26: agents[2].knowledge[0].vector_store_id: no vector store 'vs_0'",
-            "4 errors; nothing was changed",
+            "5 errors; nothing was changed",
         ]
     assert things(pool, organisation) == {"files": 0, "vector_stores": 0, "agent_sources": 0, "agents": 0}
 
