@@ -41,6 +41,7 @@ from serve_app.routes.mcp import endpoint as mcp_endpoint
 from serve_app.routes.organisations import audit_logs, budgets, keys, organisations
 from serve_app.routes.platform_data import conversations, customers, feedback
 from serve_app.routes.platform_data import events as platform_events
+from serve_app.routes.profiles import customer_profiles, segments
 from serve_app.routes.responses import responses
 from serve_app.routes.schedules import schedules
 from serve_app.routes.usage import organization, usage
@@ -76,6 +77,8 @@ PARTS: tuple[Any, ...] = (
     platform_events,
     customers,
     agents_in_bulk,
+    customer_profiles,
+    segments,
     agents,
     conversations,
     feedback,

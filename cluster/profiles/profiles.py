@@ -61,6 +61,8 @@ class CustomerProfileRow:
     """What the database holds about one customer's profile."""
 
     customer: str
+    #: Id of the customer in the events.
+    external_id: str
     #: The numbers, texts and booleans of all parts, by name.
     attributes: Mapping[str, Any]
     #: For each part, by name: ``version``, ``as_of``, ``computed_at`` and ``values``.
@@ -104,12 +106,15 @@ def get_profile(connection: Connection[Any], organisation: str, customer: str) -
     """Return the profile of a customer.
 
     Raises:
-        NotFound: the customer has no profile.
+        NotFound: the organisation has no such customer, or the customer has no profile.
     """
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(SQL["get"], {"organisation": organisation, "customer": customer}).fetchone()
     if row is None:
+        raise NotFound(f"there is no customer {customer!r}")
+    if row["parts"] is None:
         raise NotFound(
-            f"customer {customer!r} has no profile; a job of the kind enrich_customer_profile computes it"
+            f"customer {customer!r} has no profile: no job of the kind enrich_customer_profile has computed"
+            " it, or the customer has not agreed to be profiled"
         )
     return CustomerProfileRow(**row)

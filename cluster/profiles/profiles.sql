@@ -26,5 +26,7 @@ ON CONFLICT (organisation, customer) DO UPDATE SET
     computed_at = excluded.computed_at;
 
 -- name: get
-SELECT customer, attributes, parts, computed_at FROM customer_profiles
-WHERE organisation = %(organisation)s AND customer = %(customer)s;
+SELECT customers.id AS customer, attributes, parts, computed_at, external_id
+FROM customers LEFT JOIN customer_profiles AS profile ON profile.organisation = customers.organisation
+    AND profile.customer = customers.id
+WHERE customers.organisation = %(organisation)s AND customers.id = %(customer)s;

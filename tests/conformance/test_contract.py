@@ -93,6 +93,7 @@ def things_of_an_organisation(http: httpx.Client, store: str, file: str) -> dict
     arguments = {"file_id": file, "vector_store_id": store}
     schedule = {"kind": "index_file", "input": arguments, "cron": "0 2 * * *"}
     budget = {"unit": "tokens", "period": "day", "warn_at": 10**9}
+    segment = {"name": "often", "filters": {"type": "gt", "key": "sessions", "value": 1}}
     return {
         "webhook_endpoint_id": http.post("/v1/webhooks", json=endpoint).json()["id"],
         "usage_report_id": http.post("/v1/usage_reports", json={"period": "current"}).json()["id"],
@@ -104,6 +105,7 @@ def things_of_an_organisation(http: httpx.Client, store: str, file: str) -> dict
         },
         "message_id": answer_of(http),
         "response_id": response_of(http, store),
+        "segment_id": http.post("/v1/segments", json=segment).json()["id"],
         "budget_id": http.post("/v1/budgets", json=budget).json()["id"],
         "event_id": "none",
         "key_id": "none",

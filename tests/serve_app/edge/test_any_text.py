@@ -90,6 +90,7 @@ VALID_REQUESTS: dict[str, Any] = {
     "/v1/customers": {"external_id": "odd", "name": "odd", "email": "odd", "properties": {"k": ["v"]}},
     "/v1/customers/{customer_id}": {"name": "odd", "email": "odd", "properties": {"k": ["v"]}},
     "/v1/messages/{message_id}/feedback": {"rating": "positive", "comment": "odd"},
+    "/v1/segments": {"name": "odd", "filters": {"type": "gt", "key": "sessions", "value": 1}},
     "/v1/jobs/retry": {"kind": "none", "subject": "none", "error_code": "none"},
     "/v1/uploads": {"filename": "a.txt", "purpose": "assistants", "bytes": 9, "mime_type": "text/plain"},
     "/v1/uploads/{upload_id}/complete": {"part_ids": ["part"], "md5": "0"},

@@ -17,6 +17,7 @@ from cluster.webhooks.deliveries import record_event
 from tests.cluster.outbound.outside import OutsideServer, answering
 from tests.serve_app.conftest import MODEL, Server
 from tests.serve_app.edge.platform_requests import ask_about_the_platform
+from tests.serve_app.edge.profile_requests import ask_about_profiles
 from tests.serve_app.json_requests import undeployed_application
 from tests.serve_app.raw_requests import new_bytes, upload
 
@@ -125,6 +126,7 @@ def answers(
     _ask_about_webhooks(ask, server, receiver, pool)
     ask_about_the_platform(ask)
     _ask_an_agent(ask, server, birds, pool)
+    ask_about_profiles(ask, pool, server.service.settings.organisation)
     return found
 
 

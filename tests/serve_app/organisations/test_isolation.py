@@ -8,6 +8,7 @@ with the conditions of the queries, and without them, by row-level security alon
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -21,6 +22,8 @@ from cluster.database.row_access import OWNER, current_access
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.organisation_deletion import owner_columns
 from cluster.documents.vector_stores.stores import get_store
+from cluster.profiles.profiles import PartVersion, ProfileValue, write_part
+from cluster.profiles.selection import Selection
 from cluster.webhooks.deliveries import record_event
 from tests.cluster.oidc.issuer import Issuer
 from tests.conftest import new_organisation
@@ -130,6 +133,16 @@ class Everything:
         tools = [{"type": "file_search", "vector_store_ids": [ids["vector_store_id"]]}]
         asked = {"model": "extractive", "input": SECRET, "tools": tools}
         ids["response_id"] = post("/v1/responses", json=asked).json()["id"]
+        segment = {"name": STORE_NAME, "filters": {"type": "eq", "key": "word", "value": SECRET}}
+        ids["segment_id"] = post("/v1/segments", json=segment).json()["id"]
+        now = datetime.now(UTC)
+        with pool.connection() as connection:
+            write_part(
+                connection,
+                Selection(organisation=self.organisation, as_of=now),
+                PartVersion(part="behaviour", version="1"),
+                {ids["customer_id"]: {"word": ProfileValue(value=SECRET, n=1)}},
+            )
         ids["vector"] = "a"
         job = {"kind": "ingest_files", "input": {"vector_store_id": ids["vector_store_id"]}}
         ids["schedule_id"] = post("/v1/schedules", json={**job, "cron": "0 2 1 1 *"}).json()["id"]

@@ -1,0 +1,1 @@
+"""The routes of profiles: profiles of customers, segments, exports, and trained models of purchases."""
