@@ -11,8 +11,8 @@ from cluster.profiles.propensity.model import (
     Algorithm,
     BoostedScorer,
     LinearScorer,
+    OddsScorer,
     PropensityModel,
-    Scorer,
     Tree,
 )
 
@@ -61,7 +61,7 @@ def _fit_linear(inputs: FloatArray, bought: FloatArray) -> LinearScorer:
     return LinearScorer(weights=weights, intercept=float(fitted.intercept_[0] - weights @ mean))
 
 
-def _fit_boosted(inputs: FloatArray, bought: FloatArray) -> Scorer:
+def _fit_boosted(inputs: FloatArray, bought: FloatArray) -> OddsScorer:
     from sklearn.ensemble import GradientBoostingClassifier  # noqa: PLC0415  as above
 
     boosting = GradientBoostingClassifier(

@@ -20,7 +20,7 @@ from cluster.profiles.propensity.features import RAW, FloatArray, inputs_of
 Algorithm = Literal["logistic_regression", "gradient_boosting"]
 
 
-class Scorer(Protocol):
+class OddsScorer(Protocol):
     """Computes log-odds from the inputs of customers."""
 
     def log_odds(self, inputs: FloatArray) -> FloatArray:
@@ -105,7 +105,7 @@ class PropensityModel:
     """Scores customers by their raw features."""
 
     algorithm: Algorithm
-    scorer: Scorer
+    scorer: OddsScorer
     #: (4,) median of each raw feature of the customers from whom the model learned.
     medians: FloatArray
     #: Length of the window whose purchases the model predicts, in days.
@@ -145,7 +145,7 @@ class PropensityModel:
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> "PropensityModel":
         """Make the model from ``to_json``."""
-        scorer: Scorer
+        scorer: OddsScorer
         if given["algorithm"] == "logistic_regression":
             scorer = LinearScorer(weights=np.array(given["weights"]), intercept=given["intercept"])
         else:
