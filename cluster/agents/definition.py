@@ -104,7 +104,8 @@ class AgentRetrieval(AgentPart):
     k: Annotated[int, Field(ge=1, le=MAX_PASSAGES)] = DEFAULT_PASSAGES
     """Maximum number of passages for an answer."""
     threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
-    """Minimum score of a passage. If no passage reaches it, the agent says that it found nothing."""
+    """Minimum value of a passage: the score of the cross-encoder, or else the cosine similarity of the
+    question and the passage. If no passage reaches it, the agent says that it found nothing."""
     rerank: bool = True
     """If true, the cross-encoder orders the passages, provided that the cluster has one."""
     no_answer: Sentence = NO_ANSWER

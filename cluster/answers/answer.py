@@ -14,6 +14,7 @@ from cluster.answers.citations import citations_in
 from cluster.answers.contract import (
     AnswerEvent,
     AnswerRequest,
+    AnswerRules,
     Citation,
     Done,
     FindChunks,
@@ -25,7 +26,7 @@ from cluster.answers.extractive import passages, quoted_sources
 from cluster.answers.prompt import write_prompt
 from cluster.answers.questions import question_of, search_question
 from cluster.chat import ChatFinishReason, ChatModel, ChatRequest, ChatUsage
-from cluster.retrieval import RetrievalOptions, RetrievedChunk
+from cluster.retrieval import Ranker, RetrievalOptions, RetrievedChunk
 
 
 async def answer(
@@ -50,7 +51,8 @@ async def answer(
     if find is not None:
         query = await search_question(request.history, chat)
         retrieved = await find(query, _options(request))
-        sources = [_source(number, chunk) for number, chunk in enumerate(retrieved.chunks, start=1)]
+        chunks = [chunk for chunk in retrieved.chunks if _is_close(chunk, request.rules)]
+        sources = [_source(number, chunk) for number, chunk in enumerate(chunks, start=1)]
     if not sources and (find is not None or chat is None):
         yield Sources(sources=[], query=query)
         yield Text(text=request.rules.no_answer)
@@ -122,10 +124,21 @@ def _options(request: AnswerRequest) -> RetrievalOptions:
     rules = request.rules
     return RetrievalOptions(
         max_chunks=rules.max_sources,
-        score_threshold=rules.threshold,
+        score_threshold=0.0 if rules.ranker is Ranker.FUSED else rules.threshold,
         filters=request.filters,
         ranker=rules.ranker,
     )
+
+
+def _is_close(chunk: RetrievedChunk, rules: AnswerRules) -> bool:
+    """Return True if the chunk reaches the threshold.
+
+    Scores of fused rankings are made from ranks, so even the best of many wrong chunks has a high score.
+    Therefore the cosine similarity is compared in place of a fused score.
+    """
+    if rules.ranker is not Ranker.FUSED or chunk.similarity is None:
+        return True
+    return chunk.similarity >= rules.threshold
 
 
 def _source(number: int, chunk: RetrievedChunk) -> Source:

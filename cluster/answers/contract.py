@@ -29,7 +29,8 @@ class AnswerRules:
     no_answer: str = NOTHING_FOUND
     #: Maximum number of sources of an answer.
     max_sources: int = 8
-    #: Chunks with a lower score are not used as sources; 0 to 1.
+    #: Chunks with a lower value are not used as sources; 0 to 1. The value is the score of the cross-encoder,
+    #: or else the cosine similarity of the question and the chunk.
     threshold: float = 0.0
     ranker: Ranker = Ranker.FUSED
     #: The agent's temperature; None: the chat server's default.

@@ -119,6 +119,9 @@ class RetrievedChunk:
     keywords: Sequence[str]
     #: The attributes that the owner gave to the file; for an ingested document, all attributes.
     attributes: Mapping[str, str | int | float | bool]
+    #: Cosine similarity of the question and the chunk, with any ranker. If the chunk was found only by its
+    #: words, this is an upper bound. None if nothing was searched by vector.
+    similarity: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -323,6 +323,7 @@ def _chunk(hit: Hit, question: str, words: QueryWords) -> RetrievedChunk:
         start=own.get("start"),
         end=own.get("end"),
         snippet=snippet(hit.text, words),
+        similarity=hit.similarity,
         keywords=own.get("keywords", []),
         attributes={
             name: value

@@ -50,6 +50,9 @@ class Hit:
     score: float
     #: Id of the chunk's store.
     store: str
+    #: Similarity of the vectors of the question and the chunk; None if the question has no vector. If the
+    #: chunk is not among the nearest, this is the smallest similarity of the nearest, an upper bound.
+    similarity: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,8 +137,8 @@ def best_hits(connection: Connection[Any], stores: Sequence[RankedStore]) -> lis
     """Return the hits of each question."""
     best = [_best(connection, stores, position) for position in range(len(stores[0].how.questions))]
     wanted: dict[int, set[str]] = {}
-    for ranking in best:
-        for one in ranking:
+    for ranked in best:
+        for one in ranked.ranking:
             number, id = _place(stores, one)
             wanted.setdefault(number, set()).add(id)
     found = {
@@ -144,10 +147,24 @@ def best_hits(connection: Connection[Any], stores: Sequence[RankedStore]) -> lis
         )
         for number, ids in wanted.items()
     }
-    return [[_hit(stores, found, one) for one in ranking] for ranking in best]
+    return [[_hit(stores, found, one, ranked) for one in ranked.ranking] for ranked in best]
 
 
-def _best(connection: Connection[Any], stores: Sequence[RankedStore], position: int) -> list[ScoredId]:
+@dataclass(frozen=True, slots=True)
+class _Best:
+    """The best chunks for one question."""
+
+    ranking: list[ScoredId]
+    #: Similarity by vector of the nearest chunks, by id.
+    similarities: Mapping[str, float]
+
+    def similarity(self, id: str) -> float | None:
+        """Return the similarity of the chunk, or the smallest one that is known if the chunk's is not."""
+        found = self.similarities.get(id)
+        return min(self.similarities.values(), default=None) if found is None else found
+
+
+def _best(connection: Connection[Any], stores: Sequence[RankedStore], position: int) -> _Best:
     """Return the best chunks of all stores for the question at this position."""
     question, k = stores[0].how.questions[position], stores[0].how.k
     depth = stores[0].how.depth(question)
@@ -155,8 +172,9 @@ def _best(connection: Connection[Any], stores: Sequence[RankedStore], position: 
     for number, one in enumerate(stores):
         spaces.setdefault(one.how.space, []).append(_labelled(stores, number, one.by_vector[position]))
     by_vector = [merge(parts, k=depth) for parts in spaces.values()] if question.vector is not None else []
+    similarities = {one.id: one.score for ranking in by_vector for one in ranking}
     if question.text is None and len(by_vector) == 1:
-        return by_vector[0][:k]
+        return _Best(by_vector[0][:k], similarities)
     by_text: list[list[ScoredId]] = []
     if question.text is not None:
         of_stores = [one.how.by_text(connection, question.text, depth) for one in stores]
@@ -165,7 +183,8 @@ def _best(connection: Connection[Any], stores: Sequence[RankedStore], position: 
                 merge([_labelled(stores, number, part) for number, part in enumerate(parts)], k=depth)
             )
     # A chunk is in the ranking of one space only, because a store has vectors of one model.
-    return fuse([*by_vector, *by_text], k=k, largest=min(1, len(by_vector)) + len(by_text))
+    largest = min(1, len(by_vector)) + len(by_text)
+    return _Best(fuse([*by_vector, *by_text], k=k, largest=largest), similarities)
 
 
 def _labelled(stores: Sequence[RankedStore], number: int, ranking: list[ScoredId]) -> list[ScoredId]:
@@ -185,7 +204,12 @@ def _place(stores: Sequence[RankedStore], one: ScoredId) -> tuple[int, str]:
     return int(number), id
 
 
-def _hit(stores: Sequence[RankedStore], found: Mapping[int, Mapping[str, ChunkRecord]], one: ScoredId) -> Hit:
+def _hit(
+    stores: Sequence[RankedStore],
+    found: Mapping[int, Mapping[str, ChunkRecord]],
+    one: ScoredId,
+    ranked: _Best,
+) -> Hit:
     number, id = _place(stores, one)
     record = found[number][id]
     return Hit(
@@ -195,4 +219,5 @@ def _hit(stores: Sequence[RankedStore], found: Mapping[int, Mapping[str, ChunkRe
         attributes=record.attributes,
         score=one.score,
         store=stores[number].how.store,
+        similarity=ranked.similarity(one.id),
     )

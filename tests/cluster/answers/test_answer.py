@@ -12,7 +12,7 @@ from cluster.answers.citations import citations_in
 from cluster.answers.extractive import LABEL, MAX_PASSAGES
 from cluster.chat import ChatMessage
 from cluster.errors import InvalidInput
-from cluster.retrieval import RetrievalOptions, Retrieved, RetrievedChunk
+from cluster.retrieval import Ranker, RetrievalOptions, Retrieved, RetrievedChunk
 from tests.cluster.answers.test_prompt import source
 
 QUESTION = ChatMessage("user", "Where do swifts sleep?")
@@ -70,7 +70,28 @@ def test_without_a_source_the_agent_says_its_sentence() -> None:
     assert text == Text(text="Ask my colleague.")
     assert done == Done(finish_reason="stop", usage=None, citations=[], generated=False)
     ((_, options),) = find.asked
-    assert (options.max_chunks, options.score_threshold, options.filters) == (5, 0.3, REQUEST.filters)
+    assert (options.max_chunks, options.filters) == (5, REQUEST.filters)
+
+
+def test_a_chunk_that_is_not_similar_enough_is_no_source_however_high_its_fused_score_is() -> None:
+    found = [
+        replace(chunk(id, f"Text {id}"), score=score, similarity=similarity)
+        for id, score, similarity in (("a", 1.0, 0.29), ("b", 0.9, 0.31), ("c", 0.8, None))
+    ]
+    first, *_ = events_of(REQUEST, Finder(found))
+
+    assert isinstance(first, Sources)
+    assert [source.chunk for source in first.sources] == ["b", "c"]
+
+
+def test_a_threshold_of_the_cross_encoder_is_one_of_its_score() -> None:
+    find = Finder([replace(chunk("a", "Text"), similarity=0.1)])
+    first, *_ = events_of(replace(REQUEST, rules=replace(RULES, ranker=Ranker.CROSS_ENCODER)), find)
+
+    assert isinstance(first, Sources)
+    assert len(first.sources) == 1
+    ((_, options),) = find.asked
+    assert (options.score_threshold, options.ranker) == (0.3, Ranker.CROSS_ENCODER)
 
 
 def test_without_a_chat_model_the_best_passages_are_quoted_numbered_and_labelled() -> None:

@@ -133,6 +133,15 @@ def test_a_chunk_that_answers_several_questions_is_there_once_with_its_best_scor
     assert [chunk.score for chunk in found] == pytest.approx([1.0, 0.8, 0.0])
 
 
+def test_each_chunk_has_its_cosine_with_any_ranker(asker: Asker) -> None:
+    found = asker.ask("herons", options=RetrievalOptions(mode="exact")).chunks
+    assert {chunk.text: chunk.similarity for chunk in found} == {
+        HERON: pytest.approx(1.0),
+        SWIFT: pytest.approx(0.6),
+        PUMP: pytest.approx(0.0),
+    }
+
+
 def test_chunks_with_a_negative_cosine_are_left_out(asker: Asker) -> None:
     assert [chunk.text for chunk in asker.ask("anything but herons").chunks] == [PUMP]
 
