@@ -1,7 +1,8 @@
 """Feedback of people on the answers of agents: positive or negative, with a comment.
 
 ``POST /v1/messages/{id}/feedback`` calls ``give_feedback``. Analytics count feedback in the window of the
-message. The evaluation of agents reads ``RatedAnswer`` records, each with the question before the answer.
+message. ``python -m data_jobs.export_feedback`` makes golden questions, for the evaluation of agents, from
+answers with positive feedback.
 
     give_feedback(connection, "acme", "msg_...", FeedbackRating.POSITIVE, comment=None)
     list_feedback(connection, "acme", PageRequest(limit=20), rating=FeedbackRating.NEGATIVE, agent=None)
@@ -47,6 +48,8 @@ class RatedAnswer:
     agent: str | None
     #: The latest message of the customer before the answer; None if the conversation has none.
     question: str | None
+    #: True if the customer had written before the question. The question may then mean nothing by itself.
+    follow_up: bool
     answer: str
     rating: FeedbackRating
     comment: str | None

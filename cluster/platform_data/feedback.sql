@@ -28,7 +28,10 @@ id, conversation, agent, text AS answer, feedback AS rating, feedback_comment AS
 (SELECT text FROM messages AS asked
     WHERE asked.organisation = answer.organisation AND asked.conversation = answer.conversation AND asked.role = 'user'
         AND (asked.occurred_at, asked.id) < (answer.occurred_at, answer.id)
-    ORDER BY asked.occurred_at DESC, asked.id DESC LIMIT 1) AS question
+    ORDER BY asked.occurred_at DESC, asked.id DESC LIMIT 1) AS question,
+(SELECT count(*) > 1 FROM (SELECT FROM messages AS asked
+    WHERE asked.organisation = answer.organisation AND asked.conversation = answer.conversation AND asked.role = 'user'
+        AND (asked.occurred_at, asked.id) < (answer.occurred_at, answer.id) LIMIT 2) AS earlier) AS follow_up
 
 -- name: filter
 feedback IS NOT NULL AND (%(rating)s::text IS NULL OR feedback = %(rating)s) AND (%(agent)s::text IS NULL OR agent = %(agent)s)

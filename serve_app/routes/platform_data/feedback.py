@@ -1,7 +1,7 @@
 """POST and DELETE /v1/messages/{id}/feedback, and GET /v1/feedback.
 
-OpenAI's API has no such routes, so this project defines them. Analytics count the feedback, and the
-evaluation of agents reads it.
+OpenAI's API has no such routes, so this project defines them. Analytics count the feedback, and
+``python -m data_jobs.export_feedback`` makes golden questions of it.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -53,6 +53,8 @@ class RatedAnswerObject(ResponseModel):
     """What the person said about the answer; null without a comment."""
     question: str | None
     """The latest message of the customer before the answer; null if there is none."""
+    follow_up: bool
+    """True if the customer had written before the question. The question may then mean nothing by itself."""
     answer: str
     """The text of the answer."""
     sources: list[Any]
@@ -69,6 +71,7 @@ class RatedAnswerObject(ResponseModel):
             rating=rated.rating,
             comment=rated.comment,
             question=rated.question,
+            follow_up=rated.follow_up,
             answer=rated.answer,
             sources=rated.sources,
         )

@@ -42,8 +42,8 @@ def test_the_latest_feedback_counts_and_names_its_question(http: httpx.Client) -
     given = http.post(path, json={"rating": "negative", "comment": "Not in Oslo."}).json()
     assert given == {**answer, "feedback": "negative", "feedback_comment": "Not in Oslo."}
     listed = http.get("/v1/feedback", params={"agent": answer["agent"]}).json()["data"]
-    assert [(one["id"], one["question"], one["rating"]) for one in listed] == [
-        (answer["id"], "Where is it?", "negative")
+    assert [(one["id"], one["question"], one["follow_up"], one["rating"]) for one in listed] == [
+        (answer["id"], "Where is it?", True, "negative")
     ]
     positive = {"agent": answer["agent"], "rating": "positive"}
     assert http.get("/v1/feedback", params=positive).json()["data"] == []
