@@ -4,22 +4,34 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from psycopg_pool import ConnectionPool
 
+from cluster.agents import AgentDefinition, save_agent
+from cluster.answers.extractive import LABEL
+from cluster.documents.vector_stores.stores import VectorStore
+from cluster.settings import Settings
+from cluster.settings.chat import ChatModelSetting
+from cluster.settings.values import Table
 from tests.conformance.conftest import PYTHON
-from tests.serve_app.conftest import MODEL, Server
+from tests.serve_app.conftest import BIRDS, MODEL, Server, serving
+from tests.simulators.chat_server import chat_server
 
 pytestmark = pytest.mark.timeout(400)  # the first use installs the clients
 
 TEXTS = ["a heron", "ein Reiher 🐦", "アオサギ", "a heron stands still " * 30, "naïve café"]
 LONG = "word " * 300
+QUESTION = "Where do swifts sleep?"
+GENERATED = "Swifts sleep on the wing [1]."
 PYTHON_CLIENTS = ("langchain", "llamaindex", "haystack_", "litellm_", "cohere_")
 NODE_CLIENTS = ("openai_client", "ai_sdk")
+CHAT_CLIENTS = ("langchain", "litellm_", *NODE_CLIENTS)
 #: Keeps the clients from using the network.
 OFFLINE = {
     "HAYSTACK_TELEMETRY_ENABLED": "False",
@@ -32,11 +44,40 @@ OFFLINE = {
 Ask = Callable[[str], dict[str, Any]]
 
 
-@pytest.fixture
-def ask(server: Server, request: pytest.FixtureRequest) -> Ask:
-    """``ask(client)`` runs the client's script against the server and returns the JSON that it prints."""
-    task = json.dumps({"base_url": f"{server.url}/v1", "model": MODEL, "texts": TEXTS, "long": LONG})
+@pytest.fixture(scope="module")
+def agents(
+    server: Server, settings: Settings, pool: ConnectionPool, birds: VectorStore
+) -> Iterator[dict[str, Any]]:
+    """An agent that knows the birds. One endpoint has a chat model and generates the agent's answers. The
+    other endpoint has none and quotes passages.
+    """
+    definition = {"external_id": "birdwatcher", "knowledge": [{"vector_store_id": birds.id}]}
+    with pool.connection() as connection:
+        agent = AgentDefinition.model_validate(definition)
+        save_agent(connection, settings.organisation, agent, knowledge={})
+    with chat_server() as chat:
+        chat.reply = lambda messages: GENERATED
+        model = ChatModelSetting(model="m-1", base_url=chat.url, context_tokens=4_096)
+        with serving(settings.model_copy(update={"chat_models": Table({"small": model})})) as generating:
+            urls = {"generated": generating.url, "quoted": server.url}
+            yield {way: {"base_url": f"{url}/v1", "model": "agent:birdwatcher"} for way, url in urls.items()}
 
+
+@pytest.fixture(scope="module")
+def ask(server: Server, agents: dict[str, Any], request: pytest.FixtureRequest) -> Ask:
+    """``ask(client)`` runs the client's script once and returns the JSON that it prints."""
+    task = json.dumps(
+        {
+            "base_url": f"{server.url}/v1",
+            "model": MODEL,
+            "texts": TEXTS,
+            "long": LONG,
+            "question": QUESTION,
+            "agents": agents,
+        }
+    )
+
+    @cache
     def ask(client: str) -> dict[str, Any]:
         if client in NODE_CLIENTS:
             command: list[Path | str] = [
@@ -75,6 +116,31 @@ def test_a_client_returns_the_vectors_in_order_and_raises_its_own_errors(
 
 def test_the_client_of_cohere_reranks(ask: Ask) -> None:
     assert ask("cohere_")["ranked"][0] == 0  # the query itself
+
+
+@pytest.mark.parametrize("client", CHAT_CLIENTS)
+@pytest.mark.parametrize("way", ["generated", "quoted"])
+def test_a_client_streams_an_answer_of_an_agent_with_usage_and_sources(
+    ask: Ask, client: str, way: str
+) -> None:
+    found = ask(client)["answers"][way]
+    assert found["parts"] > 1
+    assert found["finish"] == "stop"
+    assert "does not exist" in found["error"]["message"]
+    assert {"APICallError", "NotFoundError"} & set(found["error"]["classes"].split())
+    if way == "generated":
+        assert (found["text"], found["completion_tokens"]) == (GENERATED, 6)
+        assert found["prompt_tokens"] > 50
+    else:
+        assert found["text"].startswith(LABEL)
+        assert BIRDS["swift"][0] in found["text"]
+        assert (found["prompt_tokens"], found["completion_tokens"]) == (0, 0)
+    if client == "langchain":
+        return  # its chat model drops the fields that OpenAI's chunks do not have; the text has the numbers
+    source, cited = found["sources"][0], found["annotations"][0]["file_citation"]
+    assert (source["number"], source["filename"], source["page"]) == (1, "birds.pdf", 2)
+    assert (cited["number"], cited["quote"]) == (1, BIRDS["swift"][0])
+    assert found["text"][cited["start_index"] : cited["end_index"]] == "[1]"
 
 
 @pytest.mark.skipif(

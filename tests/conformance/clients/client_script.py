@@ -7,7 +7,10 @@ from typing import Any
 
 
 def task() -> dict[str, Any]:
-    """``base_url``, ``model``, ``texts`` and ``long``, from standard input."""
+    """``base_url``, ``model``, ``texts``, ``long``, ``question`` and ``agents``, from standard input.
+
+    ``agents`` names, for each way of answering, the ``base_url`` of the endpoint and the agent's ``model``.
+    """
     return json.load(sys.stdin)
 
 

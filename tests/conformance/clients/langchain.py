@@ -9,7 +9,7 @@ import llama_index.core
 os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(llama_index.core.__file__).parent / "_static" / "tiktoken_cache")
 
 from client_script import error_of, print_results, task
-from langchain_openai import OpenAIEmbeddings
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
 asked = task()
 
@@ -18,10 +18,30 @@ def client(model: str) -> OpenAIEmbeddings:
     return OpenAIEmbeddings(model=model, base_url=asked["base_url"], api_key="none needed", max_retries=0)
 
 
+def chat(agent: dict, **options) -> ChatOpenAI:
+    return ChatOpenAI(
+        model=agent["model"], base_url=agent["base_url"], api_key="none needed", max_retries=0, **options
+    )
+
+
+def answer(agent: dict) -> dict:
+    parts = list(chat(agent, stream_usage=True).stream(asked["question"]))
+    whole = sum(parts[1:], parts[0])
+    return {
+        "text": whole.content,
+        "parts": sum(bool(part.content) for part in parts),
+        "prompt_tokens": whole.usage_metadata["input_tokens"],
+        "completion_tokens": whole.usage_metadata["output_tokens"],
+        "finish": whole.response_metadata["finish_reason"],
+        "error": error_of(lambda: chat({**agent, "model": "agent:nobody"}).invoke("a")),
+    }
+
+
 mine = client(asked["model"])
 print_results(
     vectors=mine.embed_documents(asked["texts"]),
     query=mine.embed_query(asked["texts"][0]),
     unknown=error_of(lambda: client("no-such-model").embed_query("a")),
+    answers={way: answer(agent) for way, agent in asked["agents"].items()},
     too_long=error_of(lambda: mine.embed_query(asked["long"])),
 )

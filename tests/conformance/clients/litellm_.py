@@ -12,11 +12,40 @@ def embed(texts: list, model: str):
     )
 
 
+def chat(agent: dict, **options):
+    return litellm.completion(
+        model=f"openai/{agent['model']}",
+        messages=[{"role": "user", "content": asked["question"]}],
+        api_base=agent["base_url"],
+        api_key="none needed",
+        max_retries=0,
+        **options,
+    )
+
+
+def answer_of(agent: dict) -> dict:
+    chunks = list(chat(agent, stream=True, stream_options={"include_usage": True}))
+    choices = [chunk.choices[0] for chunk in chunks if chunk.choices]
+    texts = [choice.delta.content for choice in choices if choice.delta.content]
+    usage = next(chunk.usage for chunk in chunks if getattr(chunk, "usage", None))
+    return {
+        "text": "".join(texts),
+        "parts": len(texts),
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "finish": next(choice.finish_reason for choice in choices if choice.finish_reason),
+        "sources": next(chunk.sources for chunk in chunks if hasattr(chunk, "sources")),
+        "annotations": next(chunk.annotations for chunk in chunks if hasattr(chunk, "annotations")),
+        "error": error_of(lambda: chat({**agent, "model": "agent:nobody"})),
+    }
+
+
 answer = embed(asked["texts"], asked["model"])
 print_results(
     vectors=[item["embedding"] for item in answer.data],
     usage=answer.usage.prompt_tokens,
     query=embed(asked["texts"][:1], asked["model"]).data[0]["embedding"],
     unknown=error_of(lambda: embed(["a"], "no-such-model")),
+    answers={way: answer_of(agent) for way, agent in asked["agents"].items()},
     too_long=error_of(lambda: embed([asked["long"]], asked["model"])),
 )
