@@ -3,17 +3,22 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from cluster.local.addresses import ports_of
+from cluster.settings.chat import ChatModelSetting
+from cluster.settings.values import Table
 from tests.cluster.deploy.test_dashboard import DASHBOARD, PROMETHEUS, metrics_asked_for
 from tests.conftest import NewHome
 from tests.launch.embedding_load import MODEL, Load
 from tests.launch.production_cluster import Production, await_true, production
+from tests.simulators.chat_server import ChatFault, ChatServerSimulator, chat_server
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 
@@ -23,7 +28,13 @@ CLIENTS = 10
 
 
 @pytest.fixture(scope="module")
-def cluster(new_home: NewHome) -> Iterator[Production]:
+def chat() -> Iterator[ChatServerSimulator]:
+    with chat_server() as chat:
+        yield chat
+
+
+@pytest.fixture(scope="module")
+def cluster(new_home: NewHome, chat: ChatServerSimulator) -> Iterator[Production]:
     """One or two replicas on half a GPU each, depending on the load; the engines compute on the CPU."""
     changed = {
         "device": "cpu",
@@ -35,6 +46,9 @@ def cluster(new_home: NewHome) -> Iterator[Production]:
         "upscale_delay_s": 1.0,
         "downscale_delay_s": 2.0,
         "update_surge_percent": 100,
+        "chat_models": Table(
+            {"simulated": ChatModelSetting(model="m-1", base_url=chat.url, context_tokens=4_096)}
+        ),
     }
     with production(new_home("production").model_copy(update=changed)) as cluster:
         yield cluster
@@ -47,6 +61,28 @@ def test_a_replica_requests_its_share_of_a_gpu_and_computes_on_the_device_of_the
     with Load(cluster.api, clients=1) as load:
         await_true(lambda: load.answered > 2, "answers")
     assert load.failures == []
+
+
+def asked_to_chat(cluster: Production) -> AbstractContextManager[httpx.Response]:
+    """Ask the chat model, and stream its answer."""
+    body = {"model": "simulated", "stream": True, "messages": [{"role": "user", "content": "How are you?"}]}
+    return httpx.stream("POST", f"{cluster.api}/v1/chat/completions", json=body, timeout=60)
+
+
+def test_an_answer_is_streamed_through_the_ingress_and_a_client_that_leaves_cancels_it(
+    cluster: Production, chat: ChatServerSimulator
+) -> None:
+    with asked_to_chat(cluster) as answer:  # so that each metric of chat servers has a value
+        assert answer.read().endswith(b"data: [DONE]\n\n")
+    chat.faults.append(ChatFault.SLOW_TOKENS)
+    with asked_to_chat(cluster) as answer:
+        for line in answer.iter_lines():
+            if '"content":"You ' in line:
+                break
+    left = time.monotonic()
+    await_true(lambda: chat.calls[-1].left_at is not None, "the end of the request", timeout_s=5)
+    assert chat.calls[-1].left_at is not None
+    assert chat.calls[-1].left_at - left < 1.0
 
 
 def ask(cluster: Production, *texts: str) -> int:
@@ -92,9 +128,7 @@ def test_metrics_that_prometheus_reads_count_each_request(cluster: Production) -
 
 
 def test_every_metric_of_the_dashboard_exists(cluster: Production) -> None:
-    # This cluster has no chat model, so the metrics of chat servers have no series.
-    names = {name for name in metrics_asked_for(DASHBOARD) if "_chat_" not in name}
-
+    names = metrics_asked_for(DASHBOARD)
     assert len(names) > 15
     await_true(lambda: names <= set(cluster.metrics()), f"all of {sorted(names)}", timeout_s=30)
 
