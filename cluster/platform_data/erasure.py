@@ -23,7 +23,15 @@ from cluster.organisations.audit import record
 
 SQL = queries("cluster.platform_data", "erasure.sql")
 #: The tables with rows of customers. A table comes before the tables to which it refers.
-TABLES = ("responses", "messages", "customer_events", "conversations", "customer_profiles", "customers")
+TABLES = (
+    "responses",
+    "message_analyses",
+    "messages",
+    "customer_events",
+    "conversations",
+    "customer_profiles",
+    "customers",
+)
 #: Maximum number of rows that one request deletes. While the request deletes, requests that send events wait.
 MAX_ROWS = 10_000
 #: Maximum number of conversations of a customer that a request erases. With more, even the count can be slow.

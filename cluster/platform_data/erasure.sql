@@ -44,6 +44,12 @@ DELETE FROM customer_profiles WHERE organisation = %(organisation)s AND customer
 -- name: of_responses
 SELECT ctid FROM responses WHERE organisation = %(organisation)s AND customer = %(customer)s;
 
+-- name: of_message_analyses
+SELECT ctid FROM message_analyses WHERE organisation = %(organisation)s AND message IN (
+    SELECT messages.id FROM messages JOIN customer_erasures AS erasure
+        ON erasure.organisation = messages.organisation AND erasure.id = messages.conversation
+    WHERE messages.organisation = %(organisation)s AND erasure.customer = %(customer)s);
+
 -- name: of_messages
 SELECT ctid FROM messages WHERE organisation = %(organisation)s AND conversation IN (
     SELECT id FROM customer_erasures WHERE organisation = %(organisation)s AND customer = %(customer)s);

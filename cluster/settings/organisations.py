@@ -49,6 +49,11 @@ class OrganisationSettings(Concern):
     """True: only customers whose field ``profiling`` is true get a profile. False: all customers except those
     whose field ``profiling`` is false."""
 
+    profiles_model: str | None = Field(default=None, min_length=1)
+    """Name of the model that embeds the messages of customers for their profiles. Unset: the default model,
+    if this cluster computes its vectors. Messages are sent to a provider only if this setting names a
+    provider's model; otherwise profiles have no sentiment and no topics."""
+
     propensity_days: int = Field(default=90, ge=1, le=1_000)
     """Length in days of the period in which profiles predict whether a customer buys again."""
 

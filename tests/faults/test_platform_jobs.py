@@ -135,6 +135,7 @@ def test_an_erasure_leaves_no_row_and_counts_each_once(
     job = after_kills(own, own_pool, owner, id, lambda: -rows(asking, owner), chance)
     deleted = {
         "responses": 0,
+        "message_analyses": 0,
         "messages": MESSAGES,
         "customer_events": MESSAGES + 1,
         "conversations": 1,

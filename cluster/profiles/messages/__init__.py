@@ -1,0 +1,1 @@
+"""What messages of customers say: language, sentiment, vectors and topics."""

@@ -1,0 +1,77 @@
+"""Turn messages and their vectors into analyses: language, sentiment, vector.
+
+The job that enriches profiles and the pipeline of ``data_jobs.kinds.profiles.message_pipeline`` use this
+stage. Another process computes the vectors between ``token_ids`` and ``analyses``.
+
+    analyse = AnalyseMessages(settings, fingerprint)
+    vectors = embed(analyse.token_ids(messages))
+    analyse.analyses(messages, vectors)           # [Analysis(message="msg_...", language="en", ...)]
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.engines import Fingerprint, Registry, describe
+from cluster.profiles.messages.analyses import Analysis, AnalysisKey, PendingMessage
+from cluster.sentiment.sentiment import open_sentiment_model
+from cluster.settings import Settings
+from data_jobs.stages import process_resources
+
+#: The value of ``Fingerprint.pooling`` of models whose vectors a provider computes.
+PROVIDER = "provider"
+
+
+def model_of_messages(settings: Settings) -> Fingerprint | None:
+    """Return the fingerprint of the model that embeds messages. Return None if this would be a provider's
+    model that the settings do not name for this purpose, because texts of customers would leave the cluster.
+
+    Raises:
+        InvalidInput: no model has the name in the settings.
+    """
+    registry = Registry(settings)
+    if settings.profiles_model is not None:
+        return describe(registry.named(settings.profiles_model))
+    fingerprint = describe(registry.default)
+    return None if fingerprint.pooling == PROVIDER else fingerprint
+
+
+class AnalyseMessages:
+    """Tokenises messages, and analyses them when their vectors are known. Safe to call from several threads.
+
+    Args:
+        settings: the settings of the job.
+        fingerprint: fingerprint of the model that computes the vectors.
+    """
+
+    def __init__(self, settings: Settings, fingerprint: Fingerprint) -> None:
+        self._model = open_sentiment_model(fingerprint)
+        self._tokeniser = process_resources.tokeniser(settings, fingerprint)
+        (self._prompt,) = self._tokeniser.ids([fingerprint.document_prompt])
+        self.key = AnalysisKey(space=fingerprint.id, version=self._model.version)
+
+    def token_ids(self, messages: Sequence[PendingMessage]) -> list[NDArray[np.int32]]:
+        """Return the token ids of each message, without special tokens. Long messages are cut to the maximum
+        length of the model.
+        """
+        ids = self._tokeniser.ids([message.text for message in messages])
+        return [np.concatenate([self._prompt, one])[: self._tokeniser.max_content_tokens] for one in ids]
+
+    def tokens(self, ids: Sequence[NDArray[np.int32]]) -> int:
+        """Return the number of tokens that the model reads, special tokens included."""
+        return sum(map(len, ids)) + self._tokeniser.special_tokens * len(ids)
+
+    def analyses(self, messages: Sequence[PendingMessage], vectors: NDArray[np.float32]) -> list[Analysis]:
+        """Return the analysis of each message.
+
+        Args:
+            vectors: (n, dim) float32, the vectors of the messages.
+        """
+        texts = [message.text for message in messages]
+        contexts = [message.context for message in messages]
+        tones = self._model.analyse(texts, contexts=contexts, vectors=vectors)
+        return [
+            Analysis(message=message.id, language=tone.language, sentiment=tone.score, vector=vector)
+            for message, tone, vector in zip(messages, tones, vectors, strict=True)
+        ]
