@@ -109,7 +109,7 @@ class EventStream(Response):
         listeners: the listeners of this replica.
         stopping: returns True if the replica stops.
         longest_s: maximum seconds of the stream; must be less than the time limits of proxies and requests.
-        heartbeat_s: seconds between two comments while there are no events.
+        heartbeat_s: seconds between two comments while there are no events; None means ``HEARTBEAT_S``.
     """
 
     media_type = "text/event-stream"
@@ -121,12 +121,13 @@ class EventStream(Response):
         listeners: Listeners,
         stopping: Callable[[], bool],
         longest_s: float,
-        heartbeat_s: float = HEARTBEAT_S,
+        heartbeat_s: float | None = None,
     ) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._source, self._listeners = source, listeners
-        self._stopping, self._longest_s, self._heartbeat_s = stopping, longest_s, heartbeat_s
+        self._stopping, self._longest_s = stopping, longest_s
+        self._heartbeat_s = HEARTBEAT_S if heartbeat_s is None else heartbeat_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
@@ -26,6 +27,7 @@ from cluster.organisations.organisations import StorageLimits
 from cluster.settings import Settings
 from data_jobs.kinds.registry import open_kinds
 from data_jobs.kinds.resources import RequestAnswerer, Resources
+from data_jobs.worker import consumer
 from data_jobs.worker.chunk_embedder import ChunkEmbedder, Ids
 from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.job_attempt import JobFunction
@@ -35,6 +37,8 @@ from serve_app.service import Service
 from tests.conftest import MADE_BY, current_module
 
 TIMEOUT_S = 60.0
+#: Seconds between two checks of a consumer for queue entries whose start time has come.
+POLL_S = 0.3
 
 
 class LocalEmbedder:
@@ -97,11 +101,11 @@ def consuming(
     begun = threading.Event()
 
     async def consume() -> None:
-        consumer = Consumer(settings, kinds=kinds or {}, name="test-worker")
-        parsers = Parsers(settings, consumer.threads, 2)
+        worker = Consumer(settings, kinds=kinds or {}, name="test-worker")
+        parsers = Parsers(settings, worker.threads, 2)
         if embed is not None:
             indexes = ChunkIndexes(settings, pool)
-            consumer.kinds |= open_kinds(
+            worker.kinds |= open_kinds(
                 Resources(
                     blobs=open_blob_store(settings),
                     indexes=indexes,
@@ -110,24 +114,26 @@ def consuming(
                     answer=answer or local,
                 )
             )
-        made.append(consumer)
+        made.append(worker)
         loops.append(asyncio.get_running_loop())
         begun.set()
         try:
-            await consumer.run()
+            await worker.run()
         finally:
             parsers.close()
             local.close()
 
     loops: list[asyncio.AbstractEventLoop] = []
     thread = threading.Thread(target=lambda: asyncio.run(consume()))
-    thread.start()
-    begun.wait()
-    try:
-        yield made[0]
-    finally:
-        loops[0].call_soon_threadsafe(made[0].stop)
-        thread.join(60)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(consumer, "POLL_S", POLL_S)
+        thread.start()
+        begun.wait()
+        try:
+            yield made[0]
+        finally:
+            loops[0].call_soon_threadsafe(made[0].stop)
+            thread.join(60)
 
 
 def cancel_left_jobs(pool: ConnectionPool) -> None:

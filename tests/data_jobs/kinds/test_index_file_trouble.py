@@ -18,10 +18,13 @@ from cluster.engines import Engine, Registry, open_engine
 from cluster.errors import Conflict, Retryable, Throttled, Unavailable
 from cluster.jobs.jobs import JobState
 from cluster.records import Outcome, ParsedDocument
+from cluster.retrying import Backoff
 from cluster.settings import Settings
+from data_jobs.kinds import embed_chunks
 from data_jobs.kinds.index_file import IndexFile
 from data_jobs.kinds.resources import Resources
 from data_jobs.stages.parsing.parser import Parser
+from data_jobs.worker import job_attempt
 from data_jobs.worker.chunk_embedder import ChunkEmbedder, Ids
 from data_jobs.worker.parser_pool import Parsers
 from tests import folder_index
@@ -31,8 +34,11 @@ from tests.data_jobs.running_consumer import LocalAnswerer, LocalClient, LocalEm
 class EndlessPage(Parsers):
     """Parsing that never comes to an end where the 42nd page of a PDF is among those asked for."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.parser = Parser(settings)
+    #: The parsing process of all tests of this file.
+    parser: Parser
+
+    def __init__(self) -> None:
+        """Start no process."""
 
     async def parse(self, data: bytes, **how: Any) -> ParsedDocument:
         how["on_begin"]()
@@ -45,7 +51,17 @@ class EndlessPage(Parsers):
         return await asyncio.to_thread(self.parser.parse, data, name=how["name"], part=part)
 
 
-class FickleEmbedder(LocalEmbedder):
+class BriefEmbedder(LocalEmbedder):
+    """Embeds only the first tokens of each chunk, because the tests are not about the vectors."""
+
+    async def __call__(
+        self, ids: Ids, *, fingerprint: str, organisation: str, urgent: bool
+    ) -> NDArray[np.float32]:
+        ids = [one[:8] for one in ids]
+        return await super().__call__(ids, fingerprint=fingerprint, organisation=organisation, urgent=urgent)
+
+
+class FickleEmbedder(BriefEmbedder):
     """A model that fails so at the calls of these numbers; the first is 1."""
 
     def __init__(self, engine: Engine, error: BaseException, *, calls: Container[int]) -> None:
@@ -63,9 +79,23 @@ class FickleEmbedder(LocalEmbedder):
         return await super().__call__(ids, fingerprint=fingerprint, organisation=organisation, urgent=urgent)
 
 
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let stages and calls begin their next attempt soon."""
+    monkeypatch.setattr(job_attempt, "BACKOFF", Backoff(first_s=0.01, longest_s=15.0))
+
+
 @pytest.fixture(scope="module")
 def engine(settings: Settings) -> Engine:
     return open_engine(Registry(settings).default)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def parser(settings: Settings) -> Iterator[Parser]:
+    """The parsing process of all tests of this file, because its start takes a second."""
+    with Parser(settings) as parser:
+        EndlessPage.parser = parser
+        yield parser
 
 
 @contextmanager
@@ -77,7 +107,7 @@ def at_work(
     embed: ChunkEmbedder,
 ) -> Iterator[LocalClient]:
     """A consumer with that embedder, and with parsing that never ends on one page."""
-    parsers = EndlessPage(settings)
+    parsers = EndlessPage()
     indexes = ChunkIndexes(settings, pool)
     resources = Resources(
         blobs=open_blob_store(settings),
@@ -86,7 +116,7 @@ def at_work(
         embed=embed,
         answer=LocalAnswerer(settings),
     )
-    with parsers.parser, consuming(settings, pool, kinds={"index_file": IndexFile(resources)}):
+    with consuming(settings, pool, kinds={"index_file": IndexFile(resources)}):
         yield LocalClient(settings, pool, engine, organisation)
 
 
@@ -147,9 +177,9 @@ def test_a_document_of_which_the_index_stores_a_part_is_not_searchable_and_says_
 ) -> None:
     folder = settings.model_copy(update={"vector_index": folder_index.NAME})
     folder_index.behave(folder, refused_ending="7")
-    with at_work(folder, pool, engine, organisation, LocalEmbedder(engine)) as desk:
+    with at_work(folder, pool, engine, organisation, BriefEmbedder(engine)) as desk:
         store = desk.store(index=folder_index.NAME)
-        job = desk.ended(desk.attach(store, desk.upload("pumps.md", LONG, "text/markdown")))
+        job = desk.ended(desk.attach(store, desk.upload("pumps.md", pumps(1_600), "text/markdown")))
     folder_index.behave(folder)
     assert (job.state, job.error_code) == (JobState.FAILED, "refused")
     assert re.search("the vector index did not store row chk_[0-9a-f]+7.*: over quota", job.error or "")
@@ -157,9 +187,11 @@ def test_a_document_of_which_the_index_stores_a_part_is_not_searchable_and_says_
     assert index.count(organisation, store.id, collection=store.collection) == 0
 
 
-LONG = "\n\n".join(
-    f"# Pump {number}\n\nOnly the shift supervisor may stop pump {number}." for number in range(1_600)
-).encode()
+def pumps(count: int) -> bytes:
+    """A Markdown document with a section about each pump."""
+    return "\n\n".join(
+        f"# Pump {number}\n\nOnly the shift supervisor may stop pump {number}." for number in range(count)
+    ).encode()
 
 
 def test_a_model_that_throttles_every_call_ends_in_a_dead_letter(
@@ -168,20 +200,31 @@ def test_a_model_that_throttles_every_call_ends_in_a_dead_letter(
     embed = FickleEmbedder(engine, Throttled("full"), calls=range(10_000))
     hurried = settings.model_copy(update={"stage_timeout_s": 1.0})
     with at_work(hurried, pool, engine, organisation, embed) as client:
-        job = client.ended(client.attach(client.store(), client.upload("pumps.md", LONG, "text/markdown")))
+        job = client.ended(
+            client.attach(client.store(), client.upload("pumps.md", pumps(50), "text/markdown"))
+        )
     assert (job.state, job.error_code, job.attempt) == (JobState.FAILED, "throttled", 1)
     assert (job.error or "").endswith("(CLUSTER_STAGE_TIMEOUT_S): full")
 
 
 @pytest.mark.parametrize(("error", "tries"), [(Throttled("full"), 1), (Unavailable("away"), 2)])
 def test_a_call_that_fails_among_others_costs_a_try_of_the_stage_and_none_where_the_model_is_only_busy(
-    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str, error: Retryable, tries: int
+    settings: Settings,
+    pool: ConnectionPool,
+    engine: Engine,
+    organisation: str,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Retryable,
+    tries: int,
 ) -> None:
+    monkeypatch.setattr(embed_chunks, "CHUNKS_PER_CALL", 3)
     embed = FickleEmbedder(engine, error, calls={3, 4})
     with at_work(settings, pool, engine, organisation, embed) as client:
-        job = client.ended(client.attach(client.store(), client.upload("pumps.md", LONG, "text/markdown")))
+        job = client.ended(
+            client.attach(client.store(), client.upload("pumps.md", pumps(200), "text/markdown"))
+        )
     assert job.result is not None, job.error
-    assert (job.state, job.attempt, job.result["chunks"] > 96) == (JobState.SUCCEEDED, 1, True)
+    assert (job.state, job.attempt, job.result["chunks"] > 9) == (JobState.SUCCEEDED, 1, True)
     with pool.connection() as connection:
         found = connection.execute(
             "SELECT tries FROM job_stages WHERE job = %s AND stage = 'embed'", [job.id]

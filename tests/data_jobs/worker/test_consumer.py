@@ -16,7 +16,9 @@ from cluster.jobs import attempts, queue
 from cluster.jobs.jobs import CANCELLED_BECAUSE, Job, JobState, PriorityClass, get_job
 from cluster.jobs.kinds.job_kind import JobKind
 from cluster.jobs.view import view_job
+from cluster.retrying import Backoff
 from cluster.settings import Settings
+from data_jobs.worker import job_attempt
 from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.job_attempt import JobAttempt
 from tests.data_jobs.running_consumer import consuming, until
@@ -65,6 +67,12 @@ def empty_queue(pool: ConnectionPool) -> None:
     with pool.connection() as connection:
         connection.execute("UPDATE jobs SET state = 'cancelled', finished_at = now() WHERE state = 'queued'")
         connection.execute("DELETE FROM procrastinate_jobs WHERE status = 'todo'")
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let stages begin their next attempt soon."""
+    monkeypatch.setattr(job_attempt, "BACKOFF", Backoff(first_s=0.05, longest_s=15.0))
 
 
 @pytest.fixture
@@ -168,7 +176,7 @@ def test_a_job_waits_for_a_provider_without_using_attempts(
 def test_a_job_says_why_it_pauses_and_goes_on(
     settings: Settings, pool: ConnectionPool, client: JobClient, error: Retryable, reason: str
 ) -> None:
-    error.retry_after_s = 2.0
+    error.retry_after_s = 0.7
 
     def pausing(job: Job) -> bool:
         with pool.connection() as connection:

@@ -31,6 +31,7 @@ from cluster.jobs.kinds.job_kind import JobKind
 from cluster.jobs.view import JobView, view_job
 from cluster.settings import Settings
 from data_jobs.worker.job_attempt import JobAttempt, JobFunction
+from serve_app import database_access
 from tests.conftest import NewHome, kill_postmaster, new_organisation, open_to_other_users
 from tests.data_jobs.running_consumer import consuming, until
 from tests.full_disks import SmallDisk, small_disk
@@ -138,7 +139,10 @@ def busy(done: dict[str, bool]) -> Any:
     return kind
 
 
-def test_a_database_without_room_costs_no_job_a_try_and_is_told_everywhere(scarcity: Scarcity) -> None:
+def test_a_database_without_room_costs_no_job_a_try_and_is_told_everywhere(
+    scarcity: Scarcity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_access, "SHORTAGE_LASTS_S", 5.0)
     done: dict[str, bool] = {}
     with scarcity.pool.connection() as connection:
         ids = [queue.submit(connection, ORGANISATION, JobKind(name="busy"), {}).id for _ in range(2)]
