@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from cluster.jobs.kinds.inputs import StorableText
+from cluster.jobs.kinds.inputs import storable
 from cluster.platform_data.event_data import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS
 from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
 
@@ -32,20 +32,23 @@ DEFAULT_PASSAGES, MAX_PASSAGES = 8, 50
 NO_ANSWER = "I found nothing about this in my documents."
 
 
-def _not_blank(text: str) -> str:
+def _meaningful(text: str) -> str:
+    """Return the text, if Postgres can store it and it is not blank."""
     if not text.strip():
         raise PydanticCustomError("must", "must not be blank; leave it out if there is none")
-    return text
+    return storable(text)
 
 
-AgentId = Annotated[StorableText, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
-AgentName = Annotated[StorableText, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
-Sentence = Annotated[StorableText, Field(max_length=MAX_SENTENCE_CHARACTERS), AfterValidator(_not_blank)]
-Prompt = Annotated[StorableText, Field(max_length=MAX_INSTRUCTIONS_CHARACTERS), AfterValidator(_not_blank)]
+#: Checks of texts. They come after the limits of the length, which the JSON Schema shows.
+_STORABLE, _MEANINGFUL = AfterValidator(storable), AfterValidator(_meaningful)
+AgentId = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS), _STORABLE]
+AgentName = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS), _STORABLE]
+Sentence = Annotated[str, Field(max_length=MAX_SENTENCE_CHARACTERS), _MEANINGFUL]
+Prompt = Annotated[str, Field(max_length=MAX_INSTRUCTIONS_CHARACTERS), _MEANINGFUL]
 AgentMetadata = Annotated[
     dict[
-        Annotated[StorableText, Field(min_length=1, max_length=MAX_ATTRIBUTE_NAME)],
-        Annotated[StorableText, Field(max_length=MAX_ATTRIBUTE_VALUE)],
+        Annotated[str, Field(min_length=1, max_length=MAX_ATTRIBUTE_NAME), _STORABLE],
+        Annotated[str, Field(max_length=MAX_ATTRIBUTE_VALUE), _STORABLE],
     ],
     Field(max_length=MAX_ATTRIBUTES),
 ]
@@ -69,13 +72,11 @@ class AgentKnowledge(AgentPart):
     `text` and `vector_store_id` is given.
     """
 
-    file: Annotated[StorableText, Field(min_length=1, max_length=MAX_PATH_CHARACTERS)] | None = None
+    file: Annotated[str, Field(min_length=1, max_length=MAX_PATH_CHARACTERS), _STORABLE] | None = None
     """Path of a file, relative to the file of the agents. Only the command `create_agents` reads paths."""
     file_id: AgentId | None = None
     """Id of an uploaded file."""
-    text: (
-        Annotated[StorableText, Field(max_length=MAX_KNOWLEDGE_CHARACTERS), AfterValidator(_not_blank)] | None
-    ) = None
+    text: Annotated[str, Field(max_length=MAX_KNOWLEDGE_CHARACTERS), _MEANINGFUL] | None = None
     """The text itself. It is stored as a file."""
     name: AgentName | None = None
     """Name of the text in the sources of answers; only together with `text`."""

@@ -14,7 +14,7 @@ import yaml
 from cluster.agents.files.agent_rows import AgentFault, AgentRows, Located, Path, shown_path
 
 #: Maximum number of values in a file, and maximum depth of a value. Aliases count as often as they are used.
-MAX_VALUES, MAX_DEPTH = 2_000_000, 32
+MAX_VALUES, MAX_DEPTH = 1_000_000, 32
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

@@ -21,7 +21,8 @@ MAX_INGESTED_FILES = 10_000
 MAX_FAILED_ROWS, DEFAULT_FAILED_ROWS = 1_000_000, 10_000
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """Return the text, if Postgres can store it; otherwise raise the error of a wrong value."""
     if "\0" in text or well_formed(text) != text:
         raise PydanticCustomError(
             "storable", "must not have a NUL character or half of a surrogate pair; remove it"
@@ -30,7 +31,7 @@ def _storable(text: str) -> str:
 
 
 #: Text that Postgres can store.
-StorableText = Annotated[str, AfterValidator(_storable)]
+StorableText = Annotated[str, AfterValidator(storable)]
 GivenAttributes = Annotated[
     dict[
         Annotated[StorableText, Field(max_length=MAX_ATTRIBUTE_NAME)],

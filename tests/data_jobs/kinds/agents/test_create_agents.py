@@ -4,6 +4,7 @@ tests/faults kills the worker and the command.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,39 @@ def test_every_error_is_printed_and_nothing_is_created(
             "line 26: agents[2].knowledge[0].vector_store_id: no vector store 'vs_0'",
             "5 errors; nothing was changed",
         ]
+    assert things(pool, organisation) == {"files": 0, "vector_stores": 0, "agent_sources": 0, "agents": 0}
+
+
+#: Twelve kinds of errors in an agent: the fields, and the place and the beginning of each message.
+KINDS: tuple[tuple[dict[str, Any], str, str], ...] = (
+    ({"temperature": 2.5}, "temperature", "input should be less than or equal to 2"),
+    ({"temperature": "hot"}, "temperature", "input should be a valid number"),
+    ({"name": "x" * 257}, "name", "string should have at most 256 characters"),
+    ({"colour": "red"}, "colour", "extra inputs are not permitted"),
+    ({"greeting": "  "}, "greeting", "must not be blank"),
+    ({"goal": "a\0"}, "goal", "must not have a NUL character"),
+    ({"instructions": "a", "role": "b"}, "", "has instructions and role"),
+    ({"knowledge": [{"text": "a", "file_id": "b"}]}, "knowledge[0]", "must have exactly one of"),
+    ({"knowledge": [{"file": "none.md"}]}, "knowledge[0].file", "the file 'none.md' cannot be read"),
+    ({"knowledge": [{"file": "image.png"}]}, "knowledge[0].file", "the file 'image.png' is image/png"),
+    ({"knowledge": [{"file_id": "file-0"}]}, "knowledge[0].file_id", "no file 'file-0'"),
+    ({"knowledge": [{"vector_store_id": "vs_0"}]}, "knowledge[0].vector_store_id", "no vector store 'vs_0'"),
+)
+
+
+def test_37_errors_of_12_kinds_are_37_lines_and_no_row(
+    create: Create, pool: ConnectionPool, organisation: str
+) -> None:
+    wrong = [KINDS[number % len(KINDS)] for number in range(36)]
+    agents = [{"external_id": f"agent {number}", **fields} for number, (fields, *_) in enumerate(wrong)]
+    agents.append({"external_id": "agent 0"})
+    code, _, lines = create({"agents": agents}, image_png=b"\x89PNG\r\n\x1a\n" + bytes(16))
+    assert (code, lines.pop()) == (EXIT_USAGE, "37 errors; nothing was changed")
+    assert len(lines) == 37
+    for number, (_, place, message) in enumerate(wrong):
+        path = f"agents[{number}]{'.' if place else ''}{place}"
+        assert re.match(rf"line \d+: {re.escape(path)}: {re.escape(message)}", lines[number])
+    assert lines[-1].endswith("agent 1 has this id, too; each id may be given once")
     assert things(pool, organisation) == {"files": 0, "vector_stores": 0, "agent_sources": 0, "agents": 0}
 
 
