@@ -34,7 +34,7 @@ class MessageTone:
     score: float | None
 
 
-class Scorer(Protocol):
+class SentimentScorer(Protocol):
     """Scores English texts."""
 
     @property
@@ -56,7 +56,7 @@ class SentimentModel:
         scorer: scores English texts.
     """
 
-    def __init__(self, scorer: Scorer) -> None:
+    def __init__(self, scorer: SentimentScorer) -> None:
         self._scorer = scorer
         self.version = f"{scorer.version}/{RULES}"
 
@@ -82,7 +82,7 @@ class LexiconScorer:
 
     version = "vader-3.3.2"
 
-    def score(self, texts: Sequence[str], vectors: Floats) -> Floats:  # noqa: ARG002  the contract of ``Scorer``
+    def score(self, texts: Sequence[str], vectors: Floats) -> Floats:  # noqa: ARG002  the contract of ``SentimentScorer``
         """Return VADER's compound score of each text. The vectors are not used."""
         return lexicon_features(texts)[:, 0]
 

@@ -9,8 +9,8 @@ from serve_app.answers.recording import source_record
 from serve_app.edge.response_model import Omissible, ResponseModel
 
 
-class SourceObject(ResponseModel):
-    """A passage of a document from which the answer is written."""
+class SourceFields(ResponseModel):
+    """The fields that sources and citations share."""
 
     number: int
     """Number of the source, from 1. The text of the answer cites it as `[1]`."""
@@ -33,13 +33,20 @@ class SourceObject(ResponseModel):
     score: float
     """0 to 1, higher is better. Compare scores within one answer only."""
 
+
+class SourceObject(SourceFields):
+    """A passage of a document from which the answer is written."""
+
+    text: str
+    """The whole passage."""
+
     @classmethod
     def of(cls, source: Source) -> Self:
         """Show the source."""
-        return cls(**source_record(source))
+        return cls(**source_record(source), text=source.text)
 
 
-class FileCitation(SourceObject):
+class FileCitation(SourceFields):
     """A source that the answer cites, and the place of the citation."""
 
     start_index: int

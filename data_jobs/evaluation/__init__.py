@@ -1,0 +1,1 @@
+"""Asks agents golden questions over HTTP. The command ``data_jobs.evaluate_agents`` uses this package."""
