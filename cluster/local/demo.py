@@ -1,4 +1,5 @@
-"""Runs the command behind ``make demo``, which ingests a folder and asks up to three questions about it.
+"""Runs the command behind ``make demo``, which ingests a folder and asks up to three questions about it. Then
+an agent answers the last question.
 
 The command needs no preparation. At its end, also after a failure or an interrupt, the command stops
 everything that it started. A cluster that ran before keeps running.
@@ -21,7 +22,7 @@ from rich.markup import escape
 from cluster.command import read_settings
 from cluster.database import bundled
 from cluster.errors import ClusterError
-from cluster.local import handbook, lifecycle, ray_head
+from cluster.local import agent_demo, handbook, lifecycle, ray_head
 from cluster.local.environment import driver_environment
 from cluster.local.next_steps import next_steps
 from cluster.local.questions import HANDBOOK_QUESTIONS, SearchAnswer, ask, questions_about, store_name
@@ -66,6 +67,9 @@ def _demo(settings: Settings, console: Console, folder: Path | None) -> int:
     )
     for question in questions:
         _print_answers(console, question, ask(settings, store, question))
+    if questions:
+        console.rule("Asking an agent, which streams its answer", align="left")
+        _print_streamed_answer(settings, console, store, questions[-1])
     console.rule("Next: run make up, then try", align="left")
     print(next_steps(settings, store))
     return EXIT_OK
@@ -85,6 +89,17 @@ def _print_answers(console: Console, question: str, answers: Sequence[SearchAnsw
             f"  [green]{escape(answer.filename)}, page {answer.page}[/]  [dim]score {answer.score:.2f}[/]"
         )
         console.print(f"  {escape(answer.excerpt)}")
+
+
+def _print_streamed_answer(settings: Settings, console: Console, store: str, question: str) -> None:
+    agent = agent_demo.create_agent(settings, store)
+    console.print(f"\n[bold cyan]?[/] [bold]{escape(question)}[/]  [dim]agent:{agent}[/]\n")
+    show: Callable[[str], None] = lambda text: console.print(escape(text), end="")  # noqa: E731
+    sources = agent_demo.stream_answer(settings, agent, question, show)
+    console.print("\n")
+    for source in sources:
+        console.print(f"  [green]\\[{source.number}] {escape(source.filename)}, page {source.page}[/]")
+    console.print()
 
 
 @contextmanager
@@ -119,7 +134,8 @@ def _folder(text: str) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m cluster.local.demo",
-        description="Ingest a folder, ask it three questions, and print the answers with file and page.",
+        description="Ingest a folder, ask it three questions, print the answers with file and page, and let "
+        "an agent answer.",
     )
     parser.add_argument(
         "folder",

@@ -4,6 +4,8 @@ from cluster.local.addresses import api_url, dashboard_url
 from cluster.settings import Settings
 
 JSON = "-H 'Content-Type: application/json'"
+#: A request to an agent. The demo creates an agent with the name ``demo``.
+ASKED = '{"model": "agent:demo", "stream": true, "messages": [{"role": "user", "content": "a question"}]}'
 
 
 def next_steps(settings: Settings, vector_store: str = "NAME") -> str:
@@ -18,6 +20,7 @@ def next_steps(settings: Settings, vector_store: str = "NAME") -> str:
         "embed": f'curl {api}/v1/embeddings {JSON} -d \'{{"model": "{settings.model}", "input": "a text"}}\'',
         "search": f"curl {api}/v1/vector_stores/{vector_store}/search {JSON} "
         '-d \'{"query": "a question"}\'',
+        "answer": f"curl -N {api}/v1/chat/completions {JSON} -d '{ASKED}'",
         "status": "make status",
         "stop": "make down",
     }

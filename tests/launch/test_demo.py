@@ -12,6 +12,7 @@ import httpx
 import psutil
 import pytest
 
+from cluster.answers.extractive import LABEL
 from cluster.local import ray_head
 from cluster.local.addresses import ports_of
 from cluster.settings import Settings
@@ -62,6 +63,8 @@ def test_the_demo_answers_from_the_handbook_and_stops_what_it_started(
     for file in ("operating.pdf, page ", "recovery.pdf, page 1"):
         assert file in output
     assert "Two clusters on one machine" in output
+    assert " ".join(LABEL.split()) in " ".join(output.split())  # an agent has streamed an answer
+    assert "agent:demo" in output
     assert_gone(settings, head)
     assert local("down", settings).returncode == 0
     assert pids(running_cluster.settings) == neighbour
