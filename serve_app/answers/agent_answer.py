@@ -91,13 +91,14 @@ class AgentAnswer:
         outcome: AnswerOutcome = "left"  # unless the answer ends, or raises an error
         self._exchange.error = LEFT
         try:
-            async with aclosing(self._answerer.answer(self._target, self._request)) as events:
-                async for event in events:
-                    self._note(event)
-                    if isinstance(event, Done):
-                        outcome, self._exchange.error = _outcome(event, self._exchange), None
-                        await self._record()
-                    yield event
+            with self._service.answer_stats.one_more():
+                async with aclosing(self._answerer.answer(self._target, self._request)) as events:
+                    async for event in events:
+                        self._note(event)
+                        if isinstance(event, Done):
+                            outcome, self._exchange.error = _outcome(event, self._exchange), None
+                            await self._record()
+                        yield event
         except (Permanent, Throttled):
             outcome = "failed"
             self.message_id = None  # nothing was asked of a model, so there is nothing to store

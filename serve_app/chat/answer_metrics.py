@@ -7,7 +7,7 @@ The thread of ``serve_app.embedding.metrics`` calls ``publish`` every few second
 
 from typing import Any
 
-from ray.serve.metrics import Counter
+from ray.serve.metrics import Counter, Gauge
 
 from serve_app.chat.answer_stats import OUTCOMES, AnswerStats
 
@@ -25,12 +25,14 @@ class AnswerMetrics:
         self._answers: Any = Counter(
             "embedding_answers", "Answers of agents and chat models, by how they ended", ("outcome",)
         )
+        self._running: Any = Gauge("embedding_answers_running", "Answers that are being written")
         self._unrecorded: Any = Counter(
             "embedding_answers_unrecorded", "Answers whose messages could not be stored"
         )
 
     def publish(self) -> None:
         """Pass the increments since the last call to Ray."""
+        self._running.set(self._stats.running)
         # ``_record`` accepts 0, and ``inc`` does not. A series must exist before its first increment.
         for outcome in OUTCOMES:
             now = self._stats.answered[outcome]

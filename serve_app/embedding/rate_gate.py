@@ -50,9 +50,10 @@ class RateGate:
         taken = [(owner, rate) for owner, rate in self._of(work.caller, unit) if amount]
         for owner, rate in taken:
             if amount > rate.limit:
+                lower = ", or a lower max_tokens" if work.output_tokens else ""
                 raise InvalidInput(
                     f"the request has {amount:,} tokens, and {owner.owner} may use at most {rate.limit:,} "
-                    f"tokens a minute (tokens_per_minute); send fewer or shorter inputs"
+                    f"tokens a minute (tokens_per_minute); send fewer or shorter inputs{lower}"
                 )
         needs = [(rate, amount) for _, rate in taken]
         if work.kind == REQUEST:  # the headers of the answer show the tokens, too

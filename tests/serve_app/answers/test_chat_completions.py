@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from psycopg_pool import ConnectionPool
 
 from cluster.answers.extractive import LABEL
+from serve_app.chat.answer_stats import MAX_RUNNING
 from tests.serve_app.answers.conftest import ANSWER, ChattingServer, NewAgent
 from tests.serve_app.usage.test_usage_recorder import assert_soon
 from tests.simulators.chat_server import ChatFault
@@ -328,3 +329,19 @@ def test_without_a_chat_model_passages_are_streamed_in_the_same_shape(
     assert usage.usage is not None
     assert usage.usage.total_tokens == 0
     assert chatting.chat.calls == []
+
+
+def test_a_replica_with_many_answers_refuses_more_and_stays_free_for_searches(
+    chatting: ChattingServer, new_agent: NewAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, stats = new_agent(SWIFT), chatting.server.service.answer_stats
+    monkeypatch.setattr(stats, "running", MAX_RUNNING)
+    with pytest.raises(RateLimitError, match="this replica writes 192 answers") as refused:
+        ask(chatting, agent.id)
+    search = chatting.http.post(f"/v1/vector_stores/{agent.stores[0]}/search", json={"query": "swifts"})
+
+    assert refused.value.response.headers["retry-after"] == "1"
+    assert search.status_code == 200
+    monkeypatch.setattr(stats, "running", 0)
+    ask(chatting, agent.id)
+    assert stats.running == 0

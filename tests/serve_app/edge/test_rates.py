@@ -11,8 +11,14 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
 from cluster.database.row_access import OWNER
+from cluster.errors import InvalidInput
 from cluster.keys.api_keys import NewKey, create_key
-from serve_app.embedding.rate_gate import duration
+from cluster.organisations.caller import Caller, CallerKind
+from cluster.organisations.rates import Rates
+from cluster.rate_limits.leased_rates import LeasedRates
+from cluster.usage.events import CHAT_INPUT, UsageSource
+from serve_app.embedding.admission import CostlyWork
+from serve_app.embedding.rate_gate import RateGate, duration
 from tests.conftest import new_organisation
 from tests.serve_app.conftest import MODEL, Server, bearer
 
@@ -149,3 +155,20 @@ def test_vectors_over_the_quota_of_a_key_are_refused_and_nothing_is_stored(
         )
         assert "stores 2 vectors of at most 3 (vectors_limit), and this would add 2" in error["message"]
         assert insert("a", "b", "c").json()["written"] == 1, "rows that exist need no room"
+
+
+async def test_the_tokens_of_the_longest_possible_answer_count_for_the_rate() -> None:
+    rates = Rates(name="k", owner="the API key k", requests=None, tokens=10)
+    caller = Caller(kind=CallerKind.KEY, id="k", organisation="o", rates=(rates,))
+    gate = RateGate(LeasedRates(lambda: pytest.fail("no rate may be asked for")))
+    work = CostlyWork(
+        caller=caller,
+        organisation="o",
+        kind=CHAT_INPUT,
+        model="m",
+        tokens=5,
+        output_tokens=6,
+        source=UsageSource.CHAT,
+    )
+    with pytest.raises(InvalidInput, match="the request has 11 tokens"):
+        await gate.admit(work)
