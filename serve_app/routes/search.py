@@ -12,20 +12,21 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import Response
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from cluster.errors import InvalidInput
 from cluster.retrieval import RetrievalOptions, Retrieved, RetrievedChunk
+from cluster.retrieval.retrieve import MAX_STORES
 from cluster.usage.events import UsageSource
 from cluster.vector_index import Mode
 from cluster.vector_index.collections import MAX_DIMENSIONS
+from serve_app.answers.query_rewriting import rewritten
 from serve_app.edge.json_route import json_router
 from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import RequestModel, Text, Whole
 from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
-from serve_app.messages import must
 from serve_app.retrieval import Retriever
 
 FILTERS_OF_OTHERS = frozenset({"filter", "where", "metadata_filter", "attribute_filter"})
@@ -40,14 +41,6 @@ class StoreName(StringConvertor):
 
 
 register_url_convertor("store", StoreName())
-
-
-def _no_rewriting(rewrite: bool) -> bool:
-    if rewrite:
-        raise must(
-            "be false or left out: a query is searched for as it is here; rewrite it before you send it"
-        )
-    return rewrite
 
 
 class RankingOptions(RequestModel):
@@ -84,8 +77,12 @@ class SearchRequest(RequestModel):
     """Maximum number of results."""
     ranking_options: RankingOptions = RankingOptions()
     """The ranker, and the minimum score of a result."""
-    rewrite_query: Annotated[bool, AfterValidator(_no_rewriting)] = False
-    """Only `false` is accepted, because queries are never rewritten."""
+    rewrite_query: bool = False
+    """With `true`, the default chat model (`CLUSTER_CHAT_MODELS`) rewrites each query before the search.
+    `search_query` in the answer shows the result.
+    """
+    vector_stores: Annotated[list[Text], Field(max_length=MAX_STORES - 1)] | None = None
+    """Ids or names of further vector stores to search together with the store in the path."""
     mode: Mode = "ann"
     """`ann` uses the vector index; `exact` compares every vector."""
 
@@ -124,6 +121,8 @@ class SearchResult(ResponseModel):
     """The part of the chunk that contains most of the query's words."""
     keywords: list[str]
     """Keywords of the document that occur in the chunk."""
+    vector_store_id: str
+    """Id of the vector store that contains the chunk."""
 
     @classmethod
     def of(cls, chunk: RetrievedChunk) -> Self:
@@ -140,6 +139,7 @@ class SearchResult(ResponseModel):
             end=chunk.end,
             snippet=chunk.snippet,
             keywords=list(chunk.keywords),
+            vector_store_id=chunk.store,
         )
 
 
@@ -149,7 +149,7 @@ class SearchResults(ResponseModel):
     object: Literal["vector_store.search_results.page"] = "vector_store.search_results.page"
     """Always `vector_store.search_results.page`."""
     search_query: list[str]
-    """The queries of the request."""
+    """The queries of the request; with `rewrite_query`, the rewritten queries."""
     data: list[SearchResult]
     """The results, best first."""
     has_more: Literal[False] = False
@@ -180,7 +180,10 @@ async def search(
         ranker=retriever.ranker(body.ranking_options.ranker, param="ranking_options.ranker"),
     )
     context = replace(context, source=UsageSource.SEARCH)
-    retrieved = await retriever.retrieve(context, [vector_store], queries, options, vector=body.vector)
+    if body.rewrite_query:
+        queries = await rewritten(service, context, queries)
+    stores = [vector_store, *(body.vector_stores or ())]
+    retrieved = await retriever.retrieve(context, stores, queries, options, vector=body.vector)
     if retrieved.truncated_questions:
         response.headers["x-truncated-inputs"] = str(retrieved.truncated_questions)
     return SearchResults.of(queries, retrieved)

@@ -153,7 +153,7 @@ def with_one_wrong_value(body: Any, data: st.DataObject) -> Any:
         (
             "/v1/vector_stores/none/search",
             {"query": "a", "rewrite_query": True},
-            "rewrite_query must be false or left out",
+            "rewrite_query is true, but this cluster has no chat model (CLUSTER_CHAT_MODELS)",
         ),
         ("/v1/vector_stores/none/search", {"query": "a", "filter": {}}, "unknown field 'filter'"),
         ("/v1/vector_stores", {"file_ids": ["f"] * 501}, "file_ids has 501 items; it may have at most 500"),

@@ -42,7 +42,10 @@ BODIES: dict[str, Any] = {
         "endpoint": "/v1/embeddings",
         "completion_window": "24h",
     },
-    "/v1/vector_stores/{vector_store}/search": {"query": "{query}"},
+    "/v1/vector_stores/{vector_store}/search": {
+        "query": "{query}",
+        "vector_stores": ["{vector_store_id}"],
+    },
     "/v1/vector_stores": {"embedding_model": "{model}", "file_ids": ["{file_id}"]},
     "/v1/vector_stores/{vector_store_id}": {"name": "taken"},
     "/v1/vector_stores/{vector_store_id}/files": {"file_id": "{file_id}"},

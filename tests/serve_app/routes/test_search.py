@@ -21,7 +21,7 @@ from tests.openai_contract import complaints
 from tests.serve_app.conftest import BIRDS, PROMPTED, PROMPTS, Server
 
 #: Our own fields in search results; OpenAI's schema allows no others.
-OURS = {"chunk_id", "page", "start", "end", "snippet", "keywords"}
+OURS = {"chunk_id", "page", "start", "end", "snippet", "keywords", "vector_store_id"}
 
 
 def search(http: httpx.Client, store: str, **body: Any) -> httpx.Response:
@@ -379,3 +379,12 @@ def test_the_cross_encoder_ranks_where_the_request_names_it(
 def test_a_search_restarts_a_killed_postgres(http: httpx.Client, settings: Settings) -> None:
     kill_postmaster(settings)
     assert ids(search(http, "birds", max_num_results=1)) == ["pump"]
+
+
+def test_several_stores_are_searched_together(http: httpx.Client, birds: VectorStore) -> None:
+    made = http.post("/v1/vector_stores", json={"name": "empty beside the birds"}).json()["id"]
+    body = {"query": "who may stop the pump", "vector_stores": [birds.name, made]}
+    found = http.post(f"/v1/vector_stores/{made}/search", json=body).json()["data"]
+    assert found[0]["chunk_id"] == "pump"
+    assert {one["vector_store_id"] for one in found} == {birds.id}
+    http.delete(f"/v1/vector_stores/{made}")
