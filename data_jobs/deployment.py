@@ -8,7 +8,7 @@ import asyncio
 import math
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from socket import gethostname
 from typing import Any
 from uuid import uuid4
@@ -38,7 +38,7 @@ from cluster.deploy.model_deployments import (
 from cluster.deploy.serve_config import require_release_only
 from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
-from cluster.engines import Registry, describe
+from cluster.engines import Registry, Scored, describe
 from cluster.engines.priority import lower_priority
 from cluster.errors import ClusterError
 from cluster.jobs import jobs
@@ -126,6 +126,26 @@ class ServedAnswerer:
         return answers
 
 
+class ServedScorer:
+    """Calls the cross-encoder of the endpoint's replicas through a handle."""
+
+    def __init__(self) -> None:
+        self._handle = serve.get_deployment_handle(ENDPOINT, app_name=APPLICATION)
+
+    async def __call__(self, question: str, texts: Sequence[str], /) -> Scored:
+        """Return the scores of the texts, and the number of tokens.
+
+        Raises:
+            Conflict: the replica has no cross-encoder.
+            Unavailable: a replica died, or there is no replica.
+            Throttled: the replica's queue is full.
+            CancelledError: the caller or the replica cancelled the call.
+        """
+        response = self._handle.score_texts.remote(question, list(texts))
+        scored: Scored = await answer_of(response, faults=(RayError, RayServeException))
+        return scored
+
+
 class Worker:
     """Runs a consumer in one replica, on a separate thread with a separate event loop."""
 
@@ -198,6 +218,7 @@ class Worker:
                 parsers=parsers,
                 embed=ServedEmbedder(settings),
                 answer=ServedAnswerer(),
+                score=None if settings.reranker_path is None else ServedScorer(),
             )
         )
         self._begun.set()

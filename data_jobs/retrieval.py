@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Self, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
@@ -20,7 +22,6 @@ from cluster.engines import Registry, properties
 from cluster.engines.prompts import prompt_for
 from cluster.retrieval import (
     QueryVectors,
-    RerankTexts,
     RetrievalOptions,
     Retrieved,
     RunInDatabase,
@@ -28,7 +29,7 @@ from cluster.retrieval import (
 )
 from cluster.settings import Settings
 from data_jobs.stages import process_resources
-from data_jobs.worker.chunk_embedder import ChunkEmbedder, Ids
+from data_jobs.worker.chunk_embedder import ChunkEmbedder, Ids, TextScorer
 from data_jobs.worker.job_attempt import JobAttempt
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ class JobRetriever:
         organisation: id of the organisation; only its stores are searched.
         embed: calls the replicas of a model.
         in_database: runs blocking work in a thread, with the pool and the indexes.
-        rerank: the cross-encoder; None: the ranker ``Ranker.CROSS_ENCODER`` is refused.
+        score: calls the cross-encoder; None: the ranker ``Ranker.CROSS_ENCODER`` is refused.
         urgent: True if a person waits for the result.
     """
 
@@ -53,18 +54,20 @@ class JobRetriever:
         embed: ChunkEmbedder,
         *,
         in_database: RunInDatabase,
-        rerank: RerankTexts | None = None,
+        score: TextScorer | None = None,
         urgent: bool = False,
     ) -> None:
         self._settings = settings
         self._organisation = organisation
         self._call = embed
         self._in_database = in_database
-        self._rerank = rerank
+        self._score = score
         self._urgent = urgent
         #: Number of tokens of the embedded questions, special tokens and prompts included, by the name of the
         #: model. The caller records these tokens as usage.
         self.tokens: Counter[str] = Counter()
+        #: Number of tokens that the cross-encoder read. The caller records these tokens as usage, too.
+        self.reranked_tokens = 0
 
     @classmethod
     def of(
@@ -73,7 +76,7 @@ class JobRetriever:
         *,
         indexes: ChunkIndexes,
         embed: ChunkEmbedder,
-        rerank: RerankTexts | None = None,
+        score: TextScorer | None = None,
     ) -> Self:
         """Make a retriever for the stores of the job's organisation."""
 
@@ -85,7 +88,7 @@ class JobRetriever:
             attempt.job.organisation,
             embed,
             in_database=in_database,
-            rerank=rerank,
+            score=score,
             urgent=attempt.urgent,
         )
 
@@ -109,7 +112,7 @@ class JobRetriever:
             options,
             in_database=self._in_database,
             embed=self._embed,
-            rerank=self._rerank,
+            rerank=None if self._score is None else self._rerank,
         )
 
     async def _embed(self, store: VectorStore, questions: Sequence[str], /) -> QueryVectors:
@@ -121,6 +124,12 @@ class JobRetriever:
         special = process_resources.special_tokens(self._settings, fingerprint)
         self.tokens[fingerprint.model] += sum(map(len, ids)) + special * len(ids)
         return QueryVectors(vectors=vectors, fingerprint=fingerprint.id, truncated=truncated)
+
+    async def _rerank(self, question: str, texts: Sequence[str], /) -> NDArray[np.float32]:
+        assert self._score is not None
+        scored = await self._score(question, texts)
+        self.reranked_tokens += scored.tokens
+        return scored.scores
 
     def _tokenised(self, store: VectorStore, questions: Sequence[str]) -> tuple[Ids, int]:
         """Return the token ids of the questions, cut as the endpoint cuts long inputs, and the number of cut

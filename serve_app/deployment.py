@@ -23,7 +23,7 @@ from cluster.database import open_pool
 from cluster.deploy.loopback import keep_to_loopback
 from cluster.deploy.model_deployments import call_replica
 from cluster.documents.batches.batch_answers import RequestAnswer
-from cluster.engines import Registry, open_engine
+from cluster.engines import Registry, Scored, open_engine
 from cluster.errors import ClusterError, Conflict
 from cluster.keys.known_keys import KnownKeys
 from cluster.logs import configure
@@ -36,6 +36,7 @@ from serve_app.embedding.batching import Lane
 from serve_app.embedding.budget_metrics import BudgetMetrics
 from serve_app.embedding.heartbeat import Heartbeat
 from serve_app.embedding.metrics import Metrics, ObservedModel
+from serve_app.embedding.ranking import cross_encoder_scores
 from serve_app.embedding.rate_metrics import RateMetrics
 from serve_app.embedding.served_model import open_batcher
 from serve_app.open_address import only_this_machine
@@ -133,6 +134,16 @@ class Embedder:
         return await answer_requests(
             self._service, lines, organisation=organisation, fingerprints=fingerprints, holder=holder
         )
+
+    async def score_texts(self, question: str, texts: list[str]) -> Scored:
+        """Score with the cross-encoder how well each text answers the question, for callers inside the
+        cluster.
+
+        Raises:
+            Conflict: this replica has no cross-encoder.
+            Throttled: too many requests wait for the cross-encoder already.
+        """
+        return await cross_encoder_scores(self._service.models, question, texts)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Return the metric ``ELSEWHERE`` for Serve's autoscaling: the number of requests that wait for

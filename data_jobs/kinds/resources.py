@@ -11,7 +11,7 @@ from cluster.budgets.reservations import BatchHolder
 from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.errors import ClusterError
-from data_jobs.worker.chunk_embedder import ChunkEmbedder
+from data_jobs.worker.chunk_embedder import ChunkEmbedder, TextScorer
 from data_jobs.worker.parser_pool import Parsers
 
 
@@ -55,3 +55,5 @@ class Resources:
     parsers: Parsers
     embed: ChunkEmbedder
     answer: RequestAnswerer
+    #: Calls the cross-encoder; None if the settings name no cross-encoder.
+    score: TextScorer | None = None

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from cluster.engines import Reranker, Scored
-from cluster.errors import InvalidInput, Throttled
+from cluster.errors import Conflict, InvalidInput, Throttled
 from cluster.organisations.caller import current_caller, require_model
 from cluster.usage.events import RERANKING
 from serve_app.embedding.long_inputs import CUT, InputField, LongInputPolicy
@@ -126,12 +126,9 @@ async def by_cross_encoder(
         Throttled: too many requests wait for the cross-encoder already.
     """
     assert models.reranker is not None
-    require_model(models.reranker.name)
-    if models.reranker.waiting >= MAX_WAITING:
-        raise Throttled(
-            f"{models.reranker.waiting} requests wait for the reranker already", retry_after_s=1.0
-        )
     name = models.reranker.name
+    require_model(name)
+    _require_room(models.reranker)
     async with models.admission.admit(
         context.organisation,
         kind=RERANKING,
@@ -151,6 +148,24 @@ async def by_cross_encoder(
         )
         admitted.done(tokens=scored.tokens)
     return scored
+
+
+async def cross_encoder_scores(models: ServedModels, query: str, texts: Sequence[str]) -> Scored:
+    """Score the texts with the cross-encoder for a job, which records the tokens itself.
+
+    Raises:
+        Conflict: this replica has no cross-encoder.
+        Throttled: too many requests wait for the cross-encoder already.
+    """
+    if models.reranker is None:
+        raise Conflict("this replica has no cross-encoder; set CLUSTER_RERANKER_PATH on every node")
+    _require_room(models.reranker)
+    return await asyncio.wrap_future(models.reranker.submit(query, texts))
+
+
+def _require_room(reranker: Reranker) -> None:
+    if reranker.waiting >= MAX_WAITING:
+        raise Throttled(f"{reranker.waiting} requests wait for the reranker already", retry_after_s=1.0)
 
 
 async def _most_tokens(models: ServedModels, query: str, texts: Sequence[str], most: int | None) -> int:

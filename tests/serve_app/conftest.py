@@ -233,12 +233,16 @@ def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def reranking(settings: Settings, pool: ConnectionPool, cross_encoder: Path) -> Iterator[httpx.Client]:
+def reranking_server(settings: Settings, pool: ConnectionPool, cross_encoder: Path) -> Iterator[Server]:
+    """A server with the cross-encoder."""
+    with serving(settings.model_copy(update={"reranker_path": cross_encoder})) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def reranking(reranking_server: Server) -> Iterator[httpx.Client]:
     """A client of a server with the cross-encoder."""
-    with (
-        serving(settings.model_copy(update={"reranker_path": cross_encoder})) as server,
-        httpx.Client(base_url=server.url, timeout=60) as client,
-    ):
+    with httpx.Client(base_url=reranking_server.url, timeout=60) as client:
         yield client
 
 
