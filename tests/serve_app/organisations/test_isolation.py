@@ -27,6 +27,7 @@ from cluster.profiles.selection import Selection
 from cluster.webhooks.deliveries import record_event
 from tests.cluster.oidc.issuer import Issuer
 from tests.conftest import new_organisation
+from tests.data_jobs.running_consumer import until
 from tests.indexed_files import process
 from tests.serve_app.conftest import MODEL, Server, bearer
 from tests.serve_app.organisations.operations import (
@@ -74,8 +75,7 @@ class Everything:
     def make(self, server: Server, pool: ConnectionPool) -> None:
         """Make one thing of each kind, and wait until the document is searchable."""
         post, ids = self.client.post, self.ids
-        name = {"name": STORE_NAME}
-        ids["vector_store_id"] = post("/v1/vector_stores", json=name).json()["id"]
+        ids["vector_store_id"] = post("/v1/vector_stores", json={"name": STORE_NAME}).json()["id"]
         files = {"file": ("a.txt", SECRET.encode())}
         ids["file_id"] = post("/v1/files", files=files, data={"purpose": "assistants"}).json()["id"]
         batch = post(
@@ -147,10 +147,10 @@ class Everything:
         job = {"kind": "ingest_files", "input": {"vector_store_id": ids["vector_store_id"]}}
         ids["schedule_id"] = post("/v1/schedules", json={**job, "cron": "0 2 1 1 *"}).json()["id"]
         ids["run"] = post(f"/v1/schedules/{ids['schedule_id']}/run").json()["id"]
-        report = post("/v1/usage_reports", json={"period": "current"})
-        ids["usage_report_id"] = report.json()["id"]
+        ids["usage_report_id"] = post("/v1/usage_reports", json={"period": "current"}).json()["id"]
         ids["job_id"] = self.client.get("/v1/jobs").json()["data"][0]["id"]
         ids["audit"] = self.client.get("/v1/organisation/audit_logs").json()["data"][0]["id"]
+        until(lambda: self.client.get(f"/v1/budgets/{ids['budget_id']}").json()["used"], "0".__ne__)
 
     @property
     def marks(self) -> list[str]:
