@@ -85,8 +85,8 @@ class Answerer:
         if not models or (name is not None and name not in models.names):
             known = ", ".join(models.names) or "none"
             raise ModelNotFound(
-                f"The model {name!r} does not exist. Name an agent as agent:ID, or a chat model of "
-                f"CLUSTER_CHAT_MODELS: {known}."
+                f"The chat model {name!r} does not exist. Name an agent as agent:ID, or a chat model of "
+                f"CLUSTER_CHAT_MODELS: {known}. The definition of an agent may name a chat model, too."
             )
         return MeteredChat(models.named(name), self._service.admission, self._service.usage, context)
 
@@ -109,8 +109,12 @@ class Answerer:
         """
 
         async def find(question: str, options: RetrievalOptions) -> Retrieved:
-            # A key that allows the agent allows the models that search for the agent.
-            with acting_as(replace(current_caller(), models=None)):
+            caller = current_caller()
+            if (
+                target.agent is not None
+            ):  # a key that allows the agent allows the models that it searches with
+                caller = replace(caller, models=None)
+            with acting_as(caller):
                 return await self._retriever.retrieve(target.context, target.stores, [question], options)
 
         return answer(request, find=find if target.stores else None, chat=target.chat)
