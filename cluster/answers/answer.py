@@ -1,5 +1,5 @@
-"""The one flow of an answer: resolve the question, find sources, write the prompt, stream the chat model's
-text. Without a chat model, the answer consists of quoted passages.
+"""Answer a question: resolve it with the history, find sources, write the prompt, and stream the text of the
+chat model. Without a chat model, the answer consists of quoted passages.
 
     async with aclosing(answer(request, find=find, chat=chat)) as events:
         async for event in events: ...

@@ -1,4 +1,4 @@
-"""Write an answer without a chat model: the best passages of the sources, quoted, numbered and labelled.
+"""Write an answer without a chat model: quote the best passages of the sources, with numbers and a label.
 
 ``answer`` calls this module if the agent has no chat model.
 
@@ -16,7 +16,7 @@ from cluster.retrieval.snippets import QueryWords, snippet
 MAX_PASSAGES = 3
 #: Maximum number of characters of a passage.
 PASSAGE_CHARACTERS = 480
-#: The first line, which says how the answer was made.
+#: First line of the answer, which tells the reader that the passages are quoted.
 LABEL = "These passages of the documents fit the question best (quoted, because no chat model is set):"
 
 

@@ -1,10 +1,10 @@
-"""Write the prompt of an answer: instructions, history, numbered sources, question. The prompt fits into the
-context of the chat model.
+"""Write the prompt of an answer, which fits into the context of the chat model. The prompt has the
+instructions, the history, the numbered sources and the question.
 
-What documents say is data. Each source stands between two delimiters with a random number that no document
-can know, so a document cannot close its own source and continue as instructions.
+Texts of documents are data. Each source stands between two delimiters with a random number that no document
+can contain, so a document cannot end its own source and continue with instructions.
 
-    prompt = write_prompt(request, question, chunks, chat)
+    prompt = write_prompt(request, sources, chat)
     prompt.messages, prompt.sources
 """
 

@@ -1,7 +1,7 @@
-"""Turn the last message of a conversation into a question that can be searched for alone.
+"""Turn the last message of a conversation into a question that a search understands without the history.
 
-"And how long does it take?" names nothing. A chat model rewrites such a question with the history. Without a
-chat model, the question before is put in front of it.
+The question "And how long does it take?" does not say what takes long. A chat model rewrites such a question
+with the history. Without a chat model, the search uses the previous question and this question together.
 
     await search_question(history, chat)
 """

@@ -1,5 +1,5 @@
-"""Answers in a replica: finds the agent or the chat model that a request names, and runs the answer flow with
-the models and the database of the replica.
+"""Find the agent or the chat model that a request names, and answer with the models and the database of the
+replica.
 
 from serve_app.answers import Answerer
 """

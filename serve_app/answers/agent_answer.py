@@ -1,4 +1,4 @@
-"""One answer in a replica: runs the answer flow, counts it, and records it as messages of a conversation.
+"""Run one answer in a replica, count it, and record it as messages of a conversation.
 
 The routes of chat completions and of responses create one ``AgentAnswer`` for each request.
 
@@ -112,7 +112,7 @@ class AgentAnswer:
                 await self._record()
 
     def _note(self, event: AnswerEvent) -> None:
-        """Keep what is recorded of the event."""
+        """Keep the parts of the event that are recorded later."""
         exchange = self._exchange
         if isinstance(event, Sources):
             exchange.sources = event.sources

@@ -1,4 +1,4 @@
-"""Find what a request's ``model`` names, and run the answer flow with the models of this replica.
+"""Find the agent or the chat model that a request names, and answer with the models of this replica.
 
 The routes of chat completions and of responses use an ``Answerer``.
 
@@ -49,7 +49,7 @@ class Answerer:
         self._retriever = Retriever(service)
 
     async def target(self, context: RequestContext, model: str) -> AnswerTarget:
-        """Return what the name of a model stands for.
+        """Return the agent or the chat model that a request names.
 
         Args:
             context: the context of the request.

@@ -1,7 +1,7 @@
-"""A chat model whose tokens pass the gates and are recorded as usage.
+"""Admit the tokens of each call of a chat model, and record them as usage.
 
-``answerer`` puts it around the chat model of each request, so each call of a chat model is admitted and
-counted in this one place, also the calls that rewrite questions.
+``answerer`` wraps the chat model of each request in a ``MeteredChat``. So all calls are admitted and counted
+in this one place, also the calls that rewrite questions.
 
     chat = MeteredChat(model, service, context)
     async with aclosing(chat.stream(request)) as deltas: ...
@@ -43,7 +43,7 @@ class MeteredChat:
         self.calls: list[ChatUsage] = []
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
-        """Yield the answer; see ``ChatModel``. What a client that leaves has received is usage, too.
+        """Yield the answer; see ``ChatModel``. If the client disconnects, the tokens until then are usage.
 
         Raises:
             BudgetExceeded: a budget does not cover the prompt and the longest possible answer.
@@ -83,7 +83,7 @@ class MeteredChat:
             failed = True
             raise
         finally:
-            if usage is None and not failed:  # the client has left
+            if usage is None and not failed:  # the client has disconnected
                 usage = self.usage_of(request.messages, "".join(sent))
             if usage is not None:
                 self._record(usage)

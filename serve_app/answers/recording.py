@@ -28,10 +28,10 @@ from serve_app.service import Service
 
 log = structlog.get_logger(__name__)
 
-#: The source of the events, which senders of ``POST /v1/events`` are told not to use.
+#: Source of the events. Ids of answers are random, so no event of another sender has the same id.
 SOURCE = "/v1/answers"
 QUESTION, ANSWER = "question", "answer"
-#: The error class of an answer whose client left before its end.
+#: Error class of an answer whose client disconnected before the end of the answer.
 LEFT = "ClientLeft"
 
 

@@ -1,4 +1,4 @@
-"""Count the answers of a replica, by how they ended.
+"""Count the answers of a replica by their outcome.
 
 ``serve_app.answers.agent_answer`` counts, and ``answer_metrics`` publishes the counts.
 
