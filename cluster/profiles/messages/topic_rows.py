@@ -118,7 +118,9 @@ def compute_topics(data: TopicData) -> TopicChange:
     """Return the topics of the messages. This takes seconds and needs no database."""
     dim = data.vectors.shape[1]
     before = np.array([topic.centroid for topic in data.previous], dtype=np.float32).reshape(-1, dim)
-    found = find_topics(data.vectors, before)
+    places = {topic.id: place for place, topic in enumerate(data.previous)}
+    labels_before = np.array([places.get(topic or "", -1) for topic in data.topics_before], dtype=np.int64)
+    found = find_topics(data.vectors, before, labels_before)
     topics = []
     for centroid, place in zip(found.centroids, found.previous, strict=True):
         if place >= 0:

@@ -28,9 +28,14 @@ MIN_NEW_SHARE = 0.05
 #: Numbers of new topics that are tried. The number with the best silhouette is taken.
 COUNTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
 #: Maximum number of messages from which new topics are computed, and from which a silhouette is computed.
-MAX_FITTED, MAX_JUDGED = 10_000, 1_500
+MAX_FITTED, MAX_JUDGED = 5_000, 1_500
 #: Rounds that move the centroids to the mean of their messages.
 ROUNDS = 5
+#: Maximum number of times that new topics are looked for among the messages that have none. The first
+#: clusters of very different messages are few and large, and leave many messages without a topic.
+SEARCHES = 6
+#: A message leaves its topic only for one whose cosine is higher by at least this number.
+STAY_MARGIN = 0.1
 #: Number of keywords of a topic, and of those in its name.
 KEYWORDS, NAME_WORDS = 8, 3
 #: A keyword occurs in messages of at least this number of customers, so that it does not identify a person.
@@ -63,26 +68,36 @@ def assign(vectors: Floats, centroids: Floats) -> Labels:
     return np.where(similarity[np.arange(len(vectors)), labels] >= MIN_SIMILARITY, labels, -1)
 
 
-def find_topics(vectors: Floats, previous: Floats, *, seed: int = 0) -> FoundTopics:
+def find_topics(
+    vectors: Floats, previous: Floats, before: Labels | None = None, *, seed: int = 0
+) -> FoundTopics:
     """Return the topics of the messages.
 
     Args:
         vectors: (n, dim) float32, unit length.
         previous: (k, dim) float32, the centroids of the run before; (0, dim) in the first run.
+        before: (n,) int64, the place of each message's topic in ``previous``; -1: it had none.
         seed: the same seed and vectors give the same topics.
     """
     centroids, places = previous, np.arange(len(previous))
-    for _ in range(ROUNDS if len(centroids) else 0):
-        centroids = _moved(vectors, centroids)
-    rest = vectors[assign(vectors, centroids) < 0]
-    if len(rest) >= max(MIN_MESSAGES, MIN_NEW_SHARE * len(vectors)):
-        new = _distinct(_clusters(rest, seed), centroids)
+    for _ in range(SEARCHES):
+        centroids = _settled(vectors, centroids)
+        rest = vectors[assign(vectors, centroids) < 0]
+        if len(rest) < max(MIN_MESSAGES, MIN_NEW_SHARE * len(vectors)):
+            break
+        new = _large(rest, _distinct(_clusters(rest, seed), centroids))
+        if not len(new):
+            break
         centroids = np.vstack([centroids, new])
         places = np.concatenate([places, np.full(len(new), -1)])
+    centroids = _settled(vectors, centroids)
     least = np.where(places < 0, MIN_MESSAGES, MIN_KEPT_SHARE * MIN_MESSAGES)
     kept = np.bincount(assign(vectors, centroids) + 1, minlength=len(centroids) + 1)[1:] >= least
     centroids, places = centroids[kept], places[kept]
-    return FoundTopics(centroids=centroids, previous=places, labels=assign(vectors, centroids))
+    labels = assign(vectors, centroids)
+    if before is not None:
+        labels = _sticky(vectors, centroids, labels, _new_places(before, places))
+    return FoundTopics(centroids=centroids, previous=places, labels=labels)
 
 
 def agreement(before: Sequence[str], now: Sequence[str]) -> float | None:
@@ -148,6 +163,13 @@ def _customers_of_words(counts, customers: Sequence[str]) -> Labels:  # type: ig
     return np.bincount(pairs[0], minlength=counts.shape[1])
 
 
+def _settled(vectors: Floats, centroids: Floats) -> Floats:
+    """Return the centroids after ``ROUNDS`` rounds."""
+    for _ in range(ROUNDS if len(centroids) else 0):
+        centroids = _moved(vectors, centroids)
+    return centroids
+
+
 def _moved(vectors: Floats, centroids: Floats) -> Floats:
     """Return the centroids after one round: each moves to the mean of its messages. One without messages
     stays.
@@ -173,7 +195,7 @@ def _clusters(vectors: Floats, seed: int) -> Floats:
     for count in COUNTS:
         if count * MIN_MESSAGES > len(sample):
             break
-        fitted = KMeans(count, n_init=2, random_state=seed).fit(sample)
+        fitted = KMeans(count, n_init=1, random_state=seed).fit(sample)
         labels = fitted.labels_[judged]
         if len(np.unique(labels)) < 2:
             continue
@@ -181,6 +203,29 @@ def _clusters(vectors: Floats, seed: int) -> Floats:
         if silhouette > best:
             best, found = silhouette, _unit(fitted.cluster_centers_.astype(np.float32))
     return _moved(vectors, found)
+
+
+def _large(vectors: Floats, centroids: Floats) -> Floats:
+    """Return the centroids that enough of the vectors are close to."""
+    counts = np.bincount(assign(vectors, centroids) + 1, minlength=len(centroids) + 1)[1:]
+    return centroids[counts >= MIN_MESSAGES]
+
+
+def _new_places(before: Labels, places: Labels) -> Labels:
+    """Return the place of each message's old topic among the new topics; -1 if the topic is gone."""
+    new = {int(old): place for place, old in enumerate(places) if old >= 0}
+    return np.array([new.get(int(label), -1) for label in before], dtype=np.int64)
+
+
+def _sticky(vectors: Floats, centroids: Floats, labels: Labels, old: Labels) -> Labels:
+    """Return the labels, with the old label if it is almost as close as the new one."""
+    had = np.flatnonzero((old >= 0) & (old != labels))
+    stayed = np.einsum("nd,nd->n", vectors[had], centroids[old[had]])
+    best = (vectors[had] @ centroids.T).max(axis=1, initial=-1.0)
+    keeps = had[(stayed > best - STAY_MARGIN) & (stayed >= MIN_SIMILARITY - STAY_MARGIN / 2)]
+    labels = labels.copy()
+    labels[keeps] = old[keeps]
+    return labels
 
 
 def _distinct(new: Floats, known: Floats) -> Floats:
