@@ -18,7 +18,16 @@ from psycopg.types.json import Jsonb
 from cluster.agents.agents import agent_id, config_hash, save_agent
 from cluster.agents.contents import PURPOSE, NewContent
 from cluster.agents.definition import AgentDefinition, AgentKnowledge
-from cluster.agents.knowledge import AgentSource, NewStores, add_sources, files_of, lock, plan, source_id
+from cluster.agents.knowledge import (
+    AgentSource,
+    NewStores,
+    add_sources,
+    files_of,
+    lock,
+    plan,
+    release,
+    source_id,
+)
 from cluster.agents.preparing import PreparedAgent
 from cluster.blobs import BlobStore
 from cluster.database.queries import queries
@@ -267,6 +276,22 @@ def summary(connection: Connection[Any], organisation: str, job: str) -> dict[st
         **dict(zip(("files", "files_completed", "files_failed", "tokens_embedded"), counts, strict=True)),
         "failures": [dict(zip(names, failure, strict=True)) for failure in failures],
     }
+
+
+def end_abandoned_imports(connection: Connection[Any]) -> list[tuple[str, str]]:
+    """End the rows of imports that were cancelled or failed, of all organisations, and delete what they had
+    stored for agents that were not created.
+
+    Returns:
+        the organisation and the SHA-256 of each deleted file, for ``files.release_blobs``.
+    """
+    released: list[tuple[str, str]] = []
+    for (organisation,) in connection.execute(SQL["abandoned_of_all"]).fetchall():
+        with connection.transaction():
+            lock(connection, organisation)
+            connection.execute(SQL["end_abandoned_rows"], {"organisation": organisation})
+            released += [(organisation, sha256) for sha256 in release(connection, organisation)]
+    return released
 
 
 def _key(job: Job) -> dict[str, Any]:

@@ -90,3 +90,14 @@ FROM (
     LEFT JOIN jobs ON jobs.organisation = %(organisation)s AND jobs.id = attached.job
     WHERE row.organisation = %(organisation)s AND row.job = %(job)s AND row.knowledge IS NOT NULL
 ) AS placed;
+
+-- name: abandoned_of_all  organisations with rows of ended imports that have no outcome
+SELECT DISTINCT row.organisation FROM agent_import_rows AS row
+JOIN jobs ON (jobs.organisation, jobs.id) = (row.organisation, row.job)
+WHERE row.outcome IS NULL AND jobs.state NOT IN ('queued', 'running');
+
+-- name: end_abandoned_rows
+UPDATE agent_import_rows AS row SET outcome = 'failed', error = 'the import ended before this agent was created'
+FROM jobs
+WHERE row.organisation = %(organisation)s AND row.outcome IS NULL AND jobs.organisation = %(organisation)s
+    AND jobs.id = row.job AND jobs.state NOT IN ('queued', 'running');

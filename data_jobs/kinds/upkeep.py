@@ -11,6 +11,7 @@ from typing import Any
 
 from psycopg_pool import ConnectionPool
 
+from cluster.agents.imports import end_abandoned_imports
 from cluster.database import translated
 from cluster.documents.batches.batch_files import end_abandoned
 from cluster.documents.chunks.change_counters import count_changes
@@ -58,8 +59,8 @@ class Upkeep:
 
 def expire(resources: Resources, settings: Settings, pool: ConnectionPool) -> dict[str, Any]:
     """Expire files, uploads, vector stores, stored responses and answers to idempotent requests that have
-    reached their expiry time. Also end batches that no job will end, and webhook deliveries whose deadline
-    has passed.
+    reached their expiry time. Also end batches and imports of agents that no job will end, and webhook
+    deliveries whose deadline has passed.
     """
     expired = {"files": 0, "uploads": 0, "batches": 0, "deliveries": 0, "responses": 0}
     with translated(), pool.connection() as connection:
@@ -78,6 +79,8 @@ def expire(resources: Resources, settings: Settings, pool: ConnectionPool) -> di
             expired["files"] += len(files)
             expired["uploads"] += len(uploads)
             more = bool(files or uploads)
+        for organisation, hash in end_abandoned_imports(connection):
+            release_blobs(connection, resources.blobs, organisation, [hash])
         ended = end_abandoned(connection, resources.blobs, max_line_bytes=settings.max_request_bytes)
         expired["batches"] = len(ended)
         with connection.transaction():
