@@ -20,8 +20,8 @@ from cluster.errors import InvalidInput
 
 #: Number of random bytes in the delimiters of an answer.
 DELIMITER_BYTES = 8
-#: Maximum share of the free context that sources take, so that room for the history is left.
-SOURCES_SHARE = 0.75
+#: Share of the free context that is kept for the newest messages of the history, if they need it.
+HISTORY_SHARE = 0.25
 #: Maximum number of characters of a file's name in the prompt.
 NAME_CHARACTERS = 200
 
@@ -48,9 +48,9 @@ class Prompt:
 def write_prompt(request: AnswerRequest, sources: Sequence[Source], chat: ChatModel) -> Prompt:
     """Write the messages for the chat model.
 
-    The system prompt and the question are always whole. Then the best sources get at most ``SOURCES_SHARE``
-    of the remaining room, the newest messages of the history get the rest, and the oldest are left out. If
-    not even one source has room, the best source is cut.
+    The system prompt and the question are always whole. Of the remaining room, ``HISTORY_SHARE`` is kept for
+    the newest messages of the history. The best sources get the rest. What they leave goes to older messages,
+    and the oldest messages are left out. If not even one source has room, the best source is cut.
 
     Raises:
         InvalidInput: the system prompt and the question do not fit into the context of the model.
@@ -67,7 +67,8 @@ def write_prompt(request: AnswerRequest, sources: Sequence[Source], chat: ChatMo
             "a shorter question, or a lower max_tokens",
             param="messages",
         )
-    quoted, used = _quoted(sources, delimiter, int(room * SOURCES_SHARE) if earlier else room, chat)
+    kept = sum(chat.count_tokens([one]) for one in _newest(earlier, int(room * HISTORY_SHARE), chat))
+    quoted, used = _quoted(sources, delimiter, room - kept, chat)
     history = _newest(earlier, room - used, chat)
     last = ChatMessage("user", _last_message(question.content, quoted))
     return Prompt(messages=[*system, *history, last], sources=sources[: len(quoted)], max_tokens=reserved)

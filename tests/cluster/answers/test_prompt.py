@@ -106,6 +106,16 @@ def test_the_history_is_cut_oldest_first_and_the_system_prompt_stays() -> None:
     assert tokens(prompt.messages) + prompt.max_tokens <= 1_000
 
 
+def test_long_sources_leave_room_for_the_newest_messages() -> None:
+    turns = [ChatMessage("user", "Hello " * 130), ChatMessage("assistant", "Good day.")]
+    long = [source(number, "bird " * 300) for number in (1, 2, 3)]
+    prompt = write_prompt(replace(REQUEST, history=[*turns, QUESTION]), long, model(context_tokens=1_000))
+
+    assert prompt.messages[1:3] == turns
+    assert [one.number for one in prompt.sources] == [1]
+    assert tokens(prompt.messages) + prompt.max_tokens <= 1_000
+
+
 def test_sources_without_room_are_left_out_and_the_first_is_cut() -> None:
     long = [source(number, f"page {number} " + "bird " * 300) for number in (1, 2, 3)]
     two = write_prompt(REQUEST, long, model(context_tokens=1_000))
