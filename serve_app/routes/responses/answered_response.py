@@ -6,7 +6,7 @@ stream = await StreamedAnswer.begin(answered.encoded_events())
 """
 
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from http import HTTPStatus
 from typing import Self
@@ -93,39 +93,33 @@ class AnsweredResponse:
         began = False
         try:
             async with aclosing(self._events()) as events:
-                async for event in events:
+                async for batch in events:
                     began = True
-                    yield encoded(event)
+                    yield _encoded(batch)
         except Exception as exc:
             if not began:
                 raise
-            for event in self._writer.fail(*_described(exc)):
-                yield encoded(event)
+            yield _encoded(self._writer.fail(*_described(exc)))
 
-    async def _events(self) -> AsyncGenerator[ResponseStreamEvent, None]:
-        """Yield the events. The first event comes with the first text, so that an error of the chat server
-        before this text still gets its HTTP status.
+    async def _events(self) -> AsyncGenerator[list[ResponseStreamEvent], None]:
+        """Yield the events, in one batch for each part of the answer.
+
+        The first batch comes with the first text, so that an error of the chat server before this text still
+        gets its HTTP status.
         """
-        sources: Sources | None = None
+        batch: list[ResponseStreamEvent] = []
         async with aclosing(self._answer.events()) as answer:
             async for part in answer:
                 if isinstance(part, Sources):
-                    sources = part
-                    continue
-                if sources is not None:
-                    for event in self._begun(sources):
-                        yield event
-                    sources = None
-                for event in self._writer.take(part):
-                    yield event
+                    batch += self._writer.begin()
+                batch += self._writer.take(part)
+                if not isinstance(part, Sources):
+                    yield batch
+                    batch = []
         self._writer.finish(self._answer.calls)
         if self._body.store:
             await self._turns.store(self._service, self._writer.response, self._target.stores)
-        yield self._writer.end()
-
-    def _begun(self, sources: Sources) -> Iterator[ResponseStreamEvent]:
-        yield from self._writer.begin()
-        yield from self._writer.take(sources)
+        yield [self._writer.end()]
 
     def _beginning(self, id: str) -> ResponseObject:
         body = self._body
@@ -159,6 +153,11 @@ class AnsweredResponse:
         if name is None:
             return None
         return ConversationOfResponse(id=row_id("conv", self._target.context.organisation, name))
+
+
+def _encoded(events: Iterable[ResponseStreamEvent]) -> bytes:
+    """Encode the events for one write, because each write is a packet of its own."""
+    return b"".join(map(encoded, events))
 
 
 def _described(exc: Exception) -> tuple[str, str]:
