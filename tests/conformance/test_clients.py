@@ -32,6 +32,7 @@ GENERATED = "Swifts sleep on the wing [1]."
 PYTHON_CLIENTS = ("langchain", "llamaindex", "haystack_", "litellm_", "cohere_")
 NODE_CLIENTS = ("openai_client", "ai_sdk")
 CHAT_CLIENTS = ("langchain", "litellm_", *NODE_CLIENTS)
+RESPONSE_CLIENTS = ("langchain", "litellm_", "openai_client")
 #: Keeps the clients from using the network.
 OFFLINE = {
     "HAYSTACK_TELEMETRY_ENABLED": "False",
@@ -141,6 +142,28 @@ def test_a_client_streams_an_answer_of_an_agent_with_usage_and_sources(
     assert (source["number"], source["filename"], source["page"]) == (1, "birds.pdf", 2)
     assert (cited["number"], cited["quote"]) == (1, BIRDS["swift"][0])
     assert found["text"][cited["start_index"] : cited["end_index"]] == "[1]"
+
+
+@pytest.mark.parametrize("client", RESPONSE_CLIENTS)
+@pytest.mark.parametrize("way", ["generated", "quoted"])
+def test_a_client_streams_a_response_of_an_agent_with_citations_and_continues_it(
+    ask: Ask, client: str, way: str
+) -> None:
+    found = ask(client)["responses"][way]
+    assert found["parts"] > 1
+    assert found["text"].startswith(GENERATED if way == "generated" else LABEL)
+    assert found["next"].startswith(GENERATED if way == "generated" else LABEL)
+    assert (found["prompt_tokens"] > 50, found["completion_tokens"]) == (
+        (True, 6) if way == "generated" else (False, 0)
+    )
+    cited = found["annotations"][0]
+    assert (cited["type"], cited["filename"], cited["quote"]) == (
+        "file_citation",
+        "birds.pdf",
+        BIRDS["swift"][0],
+    )
+    assert found["text"][cited["index"] :].startswith("[1]")
+    assert "NotFoundError" in found["error"]["classes"].split()
 
 
 @pytest.mark.skipif(

@@ -43,7 +43,7 @@ class ResponseStateEvent(ResponseModel):
     """The response begins or ends."""
 
     type: ResponseState
-    """`response.created` and `response.in_progress` begin the stream; one of the others ends it."""
+    """`response.created` and `response.in_progress` begin the stream; each of the other types ends it."""
     response: ResponseObject
     """The response as it is now."""
     sequence_number: int

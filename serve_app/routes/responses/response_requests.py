@@ -21,7 +21,7 @@ from serve_app.routes.vector_store_fields import Metadata
 MAX_ITEMS, MAX_PARTS = 1_000, 100
 #: Value of ``include`` with which an answer contains the found texts.
 RESULTS = "file_search_call.results"
-#: Fields whose meaning would be lost if they were ignored: the answer would lack its history or its prompt.
+#: Fields that are refused, because an answer that ignores them would lack its history or its prompt.
 NEEDED_FIELDS = frozenset({"conversation", "prompt"})
 ROLES: dict[str, ChatRole] = {
     "user": "user",
@@ -109,9 +109,9 @@ class FileSearchTool(RequestModel):
     filters: dict[str, Any] | None = None
     """A comparison or a compound filter on attributes of files, as in a search of a vector store."""
     max_num_results: Annotated[Whole, Field(ge=1, le=50)] | None = None
-    """Maximum number of texts that the answer is made from; by default that of the agent, or 8."""
+    """Maximum number of texts from which the answer is made; by default the agent's maximum, or 8."""
     ranking_options: FileSearchRanking | None = None
-    """The ranker and the minimum score; by default those of the agent."""
+    """The ranker and the minimum score; by default the agent's."""
 
     @model_validator(mode="before")
     @classmethod
@@ -181,13 +181,13 @@ class CreateResponseRequest(RequestModel):
     input: Text | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_ITEMS)]
     """The question, or a list of messages that ends with the question."""
     instructions: Text | None = None
-    """Instructions for the chat model, which follow those of the agent. They are not taken over from the
-    response that this request continues.
+    """Instructions for the chat model, which follow the agent's instructions. The instructions of an earlier
+    response are not used again.
     """
     previous_response_id: Text | None = None
     """Id of the response that this request continues; its messages come before the input."""
     tools: Annotated[list[FileSearchTool], Field(max_length=1)] | None = None
-    """The tool `file_search`. Its vector stores are searched in place of those of the agent."""
+    """The tool `file_search`. The vector stores of the tool are searched in place of the agent's stores."""
     tool_choice: Literal["auto", "required", "none"] | ToolChoice = "auto"
     """`none` answers without a search. With every other value, each question is searched for."""
     include: Annotated[list[Text], Field(max_length=32)] | None = None
@@ -205,7 +205,7 @@ class CreateResponseRequest(RequestModel):
     user: Annotated[Text, Field(min_length=1, max_length=256)] | None = None
     """Your id of the customer who asks."""
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    """Temperature of the chat model; by default that of the agent."""
+    """Temperature of the chat model; by default the agent's."""
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     """Nucleus sampling of the chat model."""
     max_output_tokens: PositiveWhole | None = None

@@ -35,12 +35,12 @@ def model_name(service: Service, body: CreateResponseRequest) -> str:
 async def response_target(
     service: Service, context: RequestContext, body: CreateResponseRequest
 ) -> AnswerTarget:
-    """Return what answers the request. The vector stores of a tool replace those of an agent.
+    """Return what answers the request. The vector stores of a tool replace the agent's stores.
 
     Raises:
         ModelNotFound: there is no such agent or chat model.
         NotFound: there is no such vector store.
-        NotPermitted: the caller's key allows neither the model nor the vector store.
+        NotPermitted: the caller's key does not allow the model or a vector store.
         InvalidInput: there is nothing to quote from, or no ranker has the name that the tool gives.
     """
     model = model_name(service, body)

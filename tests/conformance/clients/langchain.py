@@ -37,11 +37,32 @@ def answer(agent: dict) -> dict:
     }
 
 
+def response(agent: dict) -> dict:
+    """Stream a response, and send it back as a part of the next conversation."""
+    model = chat(agent, use_responses_api=True)
+    parts = list(model.stream(asked["question"]))
+    whole = sum(parts[1:], parts[0])
+    (text,) = [block for block in whole.content if block["type"] == "text"]
+    next_one = model.invoke([("user", asked["question"]), whole, ("user", asked["question"])])
+    return {
+        "text": text["text"],
+        "parts": sum(bool(part.text) for part in parts),
+        "prompt_tokens": whole.usage_metadata["input_tokens"],
+        "completion_tokens": whole.usage_metadata["output_tokens"],
+        "annotations": [{**one, "index": one["file_index"]} for one in text["annotations"]],
+        "next": next_one.text,
+        "error": error_of(
+            lambda: chat({**agent, "model": "agent:nobody"}, use_responses_api=True).invoke("a")
+        ),
+    }
+
+
 mine = client(asked["model"])
 print_results(
     vectors=mine.embed_documents(asked["texts"]),
     query=mine.embed_query(asked["texts"][0]),
     unknown=error_of(lambda: client("no-such-model").embed_query("a")),
     answers={way: answer(agent) for way, agent in asked["agents"].items()},
+    responses={way: response(agent) for way, agent in asked["agents"].items()},
     too_long=error_of(lambda: mine.embed_query(asked["long"])),
 )

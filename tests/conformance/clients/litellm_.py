@@ -40,6 +40,33 @@ def answer_of(agent: dict) -> dict:
     }
 
 
+def respond(agent: dict, **options):
+    return litellm.responses(
+        model=f"openai/{agent['model']}",
+        input=asked["question"],
+        api_base=agent["base_url"],
+        api_key="none needed",
+        max_retries=0,
+        **options,
+    )
+
+
+def response_of(agent: dict) -> dict:
+    events = list(respond(agent, stream=True))
+    texts = [event.delta for event in events if event.type == "response.output_text.delta"]
+    whole = events[-1].response
+    last = respond(agent, previous_response_id=whole.id)
+    return {
+        "text": "".join(texts),
+        "parts": len(texts),
+        "prompt_tokens": whole.usage.input_tokens,
+        "completion_tokens": whole.usage.output_tokens,
+        "annotations": [dict(one) for one in whole.output[-1].content[0].annotations],
+        "next": last.output[-1].content[0].text,
+        "error": error_of(lambda: respond({**agent, "model": "agent:nobody"})),
+    }
+
+
 answer = embed(asked["texts"], asked["model"])
 print_results(
     vectors=[item["embedding"] for item in answer.data],
@@ -47,5 +74,6 @@ print_results(
     query=embed(asked["texts"][:1], asked["model"]).data[0]["embedding"],
     unknown=error_of(lambda: embed(["a"], "no-such-model")),
     answers={way: answer_of(agent) for way, agent in asked["agents"].items()},
+    responses={way: response_of(agent) for way, agent in asked["agents"].items()},
     too_long=error_of(lambda: embed([asked["long"]], asked["model"])),
 )

@@ -27,8 +27,33 @@ async function answerOf(agent) {
   };
 }
 
+// Streams a response with the client's helper, continues the response, reads it and deletes it.
+async function responseOf(agent) {
+  const { responses } = new OpenAI({ baseURL: agent.base_url, apiKey: "none needed", maxRetries: 0 });
+  const stream = responses.stream({ model: agent.model, input: asked.question });
+  const texts = [];
+  stream.on("response.output_text.delta", (event) => texts.push(event.delta));
+  const whole = await stream.finalResponse();
+  const next = await responses.create({ model: agent.model, input: asked.question, previous_response_id: whole.id });
+  const text = (await responses.retrieve(next.id)).output_text;
+  await responses.delete(next.id);
+  return {
+    text: texts.join(""),
+    parts: texts.length,
+    prompt_tokens: whole.usage.input_tokens,
+    completion_tokens: whole.usage.output_tokens,
+    annotations: whole.output.at(-1).content[0].annotations,
+    next: text,
+    error: await errorOf(() => responses.retrieve(next.id)),
+  };
+}
+
 const answers = {};
-for (const [way, agent] of Object.entries(asked.agents)) answers[way] = await answerOf(agent);
+const responses = {};
+for (const [way, agent] of Object.entries(asked.agents)) {
+  answers[way] = await answerOf(agent);
+  responses[way] = await responseOf(agent);
+}
 
 const answer = await embed(asked.texts);
 const models = await client.models.list();
@@ -38,6 +63,7 @@ console.log(
     usage: answer.usage.prompt_tokens,
     query: Array.from((await embed(asked.texts[0])).data[0].embedding),
     answers,
+    responses,
     models: models.data.map((model) => model.id),
     unknown: await errorOf(() => embed("a", "no-such-model")),
     too_long: await errorOf(() => embed(asked.long)),
