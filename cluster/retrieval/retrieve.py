@@ -259,9 +259,8 @@ def _search(pool: ConnectionPool, indexes: ChunkIndexes, asked: _Asked) -> tuple
         indexes.of(one.store).external is None or one.unchanged_s >= EXTERNAL_UNCHANGED_S
         for one in asked.found
     )
-    return search_stores(
-        pool, [_store_search(indexes.of(one.store), one.store, asked) for one in asked.found]
-    ), lasting
+    searches = [_store_search(indexes.of(one.store), one.store, asked) for one in asked.found]
+    return search_stores(pool, searches), lasting
 
 
 def _store_search(index: ChunkIndex, store: VectorStore, asked: _Asked) -> StoreSearch:

@@ -19,10 +19,15 @@ from cluster.engines.contract import Fingerprint
 from cluster.errors import InvalidInput, NotFound
 from cluster.retrieval import QueryVectors, Ranker, ResultCache, RetrievalOptions, Retrieved, retrieve
 from cluster.settings import Settings
+from cluster.settings.indexes import IndexSource
+from cluster.settings.values import Table
+from tests import folder_index
 
 T = TypeVar("T")
 WORDS = "heron swift pump valve pond wing crow oil seal rotor nest beak".split()
 FUSED = RetrievalOptions(mode="exact", max_chunks=50)
+#: Name of an index outside Postgres.
+OUTSIDE = "outside"
 VECTORS = replace(FUSED, ranker=Ranker.VECTORS)
 
 
@@ -101,7 +106,10 @@ def made(
     organisation: str,
     fingerprint: Fingerprint,
 ) -> Stores:
-    return Stores(connection, pool, ChunkIndexes(settings, pool), organisation, fingerprint)
+    folder_index.behave(settings)
+    outside = Table({OUTSIDE: IndexSource(kind=folder_index.NAME)})
+    indexes = ChunkIndexes(settings.model_copy(update={"indexes": outside}), pool)
+    return Stores(connection, pool, indexes, organisation, fingerprint)
 
 
 def texts(count: int, seed: int) -> list[str]:
@@ -109,13 +117,19 @@ def texts(count: int, seed: int) -> list[str]:
     return [f"{number} " + " ".join(draw.choice(WORDS, size=9)) for number in range(count)]
 
 
+@pytest.mark.parametrize("index", ["", OUTSIDE], ids=["in Postgres", "one of them outside"])
 @pytest.mark.parametrize("options", [FUSED, VECTORS, replace(FUSED, ranker=Ranker.CROSS_ENCODER)])
 def test_stores_of_one_model_answer_as_one_store_with_all_chunks(
-    made: Stores, options: RetrievalOptions
+    made: Stores, options: RetrievalOptions, index: str
 ) -> None:
     several = texts(90, seed=1)
     whole = made.make(*several)
-    parts = [made.make(*several[:5]), made.make(*several[5:60]), made.make(*several[60:]), made.make()]
+    parts = [
+        made.make(*several[:5]),
+        made.make(*several[5:60], index=index),
+        made.make(*several[60:]),
+        made.make(),
+    ]
     questions = ["heron on the pond", "oil seal of the rotor", "nothing of these"]
     expected = made.ask([whole], *questions, options=options).chunks
     found = made.ask(parts, *questions, options=options).chunks
