@@ -11,7 +11,7 @@ The routes of agents, the bulk import and the answer flow use this model. Its JS
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from cluster.jobs.kinds.inputs import storable
@@ -26,6 +26,8 @@ MAX_SENTENCE_CHARACTERS = 2_000
 MAX_KNOWLEDGE_CHARACTERS = 1_000_000
 #: Maximum number of entries in the knowledge of an agent.
 MAX_KNOWLEDGE = 1_000
+#: Maximum number of these entries that are vector stores of the caller, because a search of many is slow.
+MAX_NAMED_STORES = 16
 MAX_PATH_CHARACTERS = 4_096
 #: Number of passages that an agent reads for an answer, by default and at most.
 DEFAULT_PASSAGES, MAX_PASSAGES = 8, 50
@@ -151,6 +153,18 @@ class AgentSettings(AgentPart):
                 {"parts": ", ".join(parts)},
             )
         return self
+
+    @field_validator("knowledge")
+    @classmethod
+    def _few_stores(cls, knowledge: tuple[AgentKnowledge, ...]) -> tuple[AgentKnowledge, ...]:
+        stores = {one.vector_store_id for one in knowledge} - {None}
+        if len(stores) > MAX_NAMED_STORES:
+            raise PydanticCustomError(
+                "must",
+                "must have at most {limit} vector stores, and has {count}",
+                {"limit": MAX_NAMED_STORES, "count": len(stores)},
+            )
+        return knowledge
 
     @property
     def system_prompt(self) -> str:

@@ -11,6 +11,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+#: Maximum number of stores that hold the sources of one agent, because a search of many stores is slow. An
+#: agent that shares sources with more groups has own copies of the others.
+MAX_STORES = 16
 #: An agent finds each of its sources in a store: source -> store.
 Places = dict[str, str]
 
@@ -65,6 +68,9 @@ def place(wanted: Mapping[str, Collection[str]], present: Iterable[SourcePlace])
                 users.setdefault(store, set()).add(agent)
         for source in knows[agent] - places[agent].keys():
             lacking[source].append(agent)
+    for agent, stores in own.items():  # a store whose whole content is replaced stays with its agents
+        for store in stores.keys() - contents.keys():
+            users.setdefault(store, set()).add(agent)
     return _with_new_stores(places, users, lacking)
 
 
@@ -75,16 +81,37 @@ def _with_new_stores(
     groups: dict[frozenset[str], list[str]] = defaultdict(list)
     for source in sorted(lacking):
         groups[frozenset(lacking[source])].append(source)
-    of_users = {frozenset(agents): store for store, agents in sorted(users.items(), reverse=True)}
+    store_of = {frozenset(agents): store for store, agents in sorted(users.items(), reverse=True)}
     new_stores: dict[str, frozenset[str]] = {}
-    for agents, sources in groups.items():
-        store = of_users.get(agents)
-        if store is None:
-            store = f"new {len(new_stores)}"
-            new_stores[store] = agents
+
+    def put(agents: frozenset[str], sources: Iterable[str]) -> None:
+        if agents not in store_of:
+            store_of[agents] = f"new {len(new_stores)}"
+            new_stores[store_of[agents]] = agents
         for agent in agents:
-            places[agent] |= dict.fromkeys(sources, store)
-    return Placement(places=places, new_stores=new_stores)
+            places[agent] |= dict.fromkeys(sources, store_of[agents])
+
+    for agents, sources in groups.items():
+        put(agents, sources)
+    for agent in places:
+        alone = frozenset([agent])
+        if beyond := _beyond_limit(places[agent], store_of.get(alone)):
+            put(alone, beyond)
+    used = {store for found in places.values() for store in found.values()}
+    return Placement(
+        places=places, new_stores={store: who for store, who in new_stores.items() if store in used}
+    )
+
+
+def _beyond_limit(places: Places, own: str | None) -> list[str]:
+    """Return the sources in the smallest shared stores, if the agent would search too many stores."""
+    sources: dict[str, list[str]] = defaultdict(list)
+    for source, store in places.items():
+        sources[store].append(source)
+    shared = sorted(sources.keys() - {own}, key=lambda store: (-len(sources[store]), store))
+    if len(sources) <= MAX_STORES:
+        return []
+    return [source for store in shared[MAX_STORES - 1 :] for source in sources[store]]
 
 
 def _split(

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from cluster.agents import placing
+from cluster.agents.definition import MAX_NAMED_STORES
 from cluster.agents.placing import Placement, SourcePlace, place
+from cluster.retrieval.retrieve import MAX_STORES as MAX_SEARCHED_STORES
 
 AGENTS = some.dictionaries(
     some.sampled_from("abcdef"), some.sets(some.sampled_from("uvwxyz"), max_size=6), max_size=6
@@ -56,8 +59,19 @@ def test_a_shared_source_lies_in_one_store_also_for_agents_of_a_later_run() -> N
     assert len({one.store for one in later}) == 4
 
 
-def test_new_pages_join_the_store_of_the_same_agents() -> None:
+def test_new_versions_go_into_the_stores_of_the_same_agents() -> None:
     first = after([], {"a": {"handbook", "a"}, "b": {"handbook"}}, 0)
-    new = after(first, {"a": {"handbook 2", "a"}, "b": {"handbook 2"}}, 1)
-    assert {one.store for one in new} <= {one.store for one in first} | {"1 new 0"}
-    assert len({one.store for one in new if one.source == "handbook 2"}) == 1
+    new = after(first, {"a": {"handbook 2", "a 2"}, "b": {"handbook 2"}}, 1)
+    version = {"handbook 2": "handbook", "a 2": "a"}
+    old = [(one.agent, version[one.source], one.store) for one in new]
+    assert sorted(old) == sorted((one.agent, one.source, one.store) for one in first)
+
+
+def test_an_agent_never_searches_more_stores_than_a_search_takes() -> None:
+    assert placing.MAX_STORES + MAX_NAMED_STORES <= MAX_SEARCHED_STORES
+    many = {f"agent {number}": {f"source {number}"} for number in range(40)}
+    first = after([], {**many, "all": {f"source {number}" for number in range(40)}}, 0)
+    of_all = {one.source: one.store for one in first if one.agent == "all"}
+    assert (len(of_all), len(set(of_all.values()))) == (40, placing.MAX_STORES)
+    others = {one.store for one in first if one.agent != "all"}
+    assert len(set(of_all.values()) - others) == 1
