@@ -21,6 +21,11 @@ from cluster.profiles.selection import Selection
 
 SQL = queries("cluster.profiles.propensity", "features.sql")
 FEATURES = SQL["features"].replace("{amount}", AMOUNT)
+#: The statement for all customers, and the one for some customers, which finds their events by an index.
+OF_ALL = FEATURES.replace("{and_id}", "").replace("{and_customer}", "")
+OF_SOME = FEATURES.replace("{and_id}", " AND id = ANY (%(customers)s)").replace(
+    "{and_customer}", "AND customer = ANY (%(customers)s)"
+)
 #: The columns of ``FeatureTable.raw``.
 RAW = ("recency_days", "frequency", "monetary_mean", "tenure_days")
 #: The columns of ``FeatureTable.inputs``: logarithms of the raw features, the part of the tenure that has
@@ -72,7 +77,7 @@ def read_features(
         "unsaid": not selection.need_consent,
         "limit": MAX_CUSTOMERS,
     }
-    rows = connection.execute(FEATURES, values).fetchall()
+    rows = connection.execute(OF_ALL if customers is None else OF_SOME, values).fetchall()
     numbers = np.array([row[1:] for row in rows], dtype=np.float64).reshape(-1, len(RAW) + 1)
     return FeatureTable(customers=[row[0] for row in rows], raw=numbers[:, :-1], bought=numbers[:, -1])
 

@@ -1,4 +1,5 @@
--- name: features  of each customer who bought before the cutoff, and whether the customer bought in the window after it
+-- name: features  of each customer who bought before the cutoff, and whether the customer bought in the window after it;
+-- {and_id} and {and_customer} choose the customers
 SELECT customer,
     extract(epoch FROM %(cutoff)s::timestamptz - max(occurred_at) FILTER (WHERE occurred_at < %(cutoff)s))::float8 / 86400 AS recency,
     count(*) FILTER (WHERE occurred_at < %(cutoff)s)::float8 AS frequency,
@@ -10,9 +11,9 @@ FROM (
     FROM customer_events
     WHERE organisation = (SELECT %(organisation)s::text) AND type = %(purchase)s
         AND occurred_at < %(cutoff)s::timestamptz + %(window)s
-        AND (%(customers)s::text[] IS NULL OR customer = ANY (%(customers)s))
         AND customer IN (SELECT id FROM customers
-            WHERE organisation = (SELECT %(organisation)s::text) AND coalesce(profiling, %(unsaid)s))
+            WHERE organisation = (SELECT %(organisation)s::text) AND coalesce(profiling, %(unsaid)s){and_id})
+        {and_customer}
 ) AS purchase
 GROUP BY customer
 HAVING min(occurred_at) < %(cutoff)s

@@ -1,6 +1,7 @@
 """The job computes the profiles of the selected customers, and of nobody who refuses."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from cluster.platform_data.erasure import erase_customer
 from cluster.profiles.profiles import PartVersion, ProfileValue, get_profile, write_part
 from cluster.profiles.propensity import fitting, training
 from cluster.profiles.propensity.models import latest_models
+from cluster.profiles.selection import Selection
 from cluster.settings import Settings
-from data_jobs.kinds.profiles import profile_part
+from data_jobs.kinds.profiles import behaviour_part, profile_part
 from data_jobs.kinds.profiles.enrich_customer_profile import EnrichCustomerProfile
 from tests.cluster.profiles.platform import AS_OF, cust, event, profiles, selection, send
 from tests.data_jobs.kinds.test_import_events import ended
@@ -177,3 +179,48 @@ def test_a_repeated_part_replaces_its_values_only(connection: Connection[Any], o
     profile = get_profile(connection, organisation, id)
     assert profile.attributes == {"x": 2, "z": 1}
     assert profile.parts["other"]["version"] == "2"
+
+
+def test_a_refusal_waits_for_a_profile_that_is_being_written(
+    pool: ConnectionPool, connection: Connection[Any], organisation: str
+) -> None:
+    send(connection, organisation, [event("a", 1, "customer.seen")])
+    id = cust(organisation, "a")
+    refused = threading.Event()
+
+    def refuse() -> None:
+        with pool.connection() as other, other.transaction():
+            change_customer(other, organisation, id, {"profiling": False})
+        refused.set()
+
+    thread = threading.Thread(target=refuse)
+    with connection.transaction():
+        values = {"x": ProfileValue(value=1, n=1)}
+        assert write_part(connection, selection(organisation), OTHER, {id: values}) == 1
+        thread.start()
+        assert not refused.wait(0.3)
+    thread.join()
+    assert profiles(pool, organisation) == {}
+
+
+@pytest.mark.usefixtures("worker")
+def test_another_attempt_continues_after_the_last_customers(
+    pool: ConnectionPool, connection: Connection[Any], organisation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profile_part, "CUSTOMERS_AT_ONCE", 2)
+    computed: list[str] = []
+    compute = behaviour_part.compute_behaviour
+
+    def fail_once(connection: Connection[Any], chosen: Selection, customers: Sequence[str]) -> Any:
+        computed.extend(customers)
+        if len(computed) == 4:
+            raise RuntimeError("a fault")
+        return compute(connection, chosen, customers)
+
+    monkeypatch.setattr(behaviour_part, "compute_behaviour", fail_once)
+    send(connection, organisation, [event(name, 1, "customer.seen") for name in "abcde"])
+    job = enriched(pool, organisation)
+    assert job.state == JobState.SUCCEEDED, job.error
+    ids = sorted(cust(organisation, name) for name in "abcde")
+    assert computed == [*ids[:4], *ids[2:]]
+    assert set(profiles(pool, organisation)) == set(ids)
