@@ -24,7 +24,7 @@ from cluster.database.row_access import OWNER
 from cluster.logs import configure
 from cluster.organisations.organisations import ensure_organisation
 from cluster.profiles.behaviour import BEHAVIOUR, compute_behaviour
-from cluster.profiles.profiles import write_part
+from cluster.profiles.profiles import ProfileValue, write_part
 from cluster.profiles.propensity.features import read_features
 from cluster.profiles.propensity.scores import part_of, score
 from cluster.profiles.propensity.training import TrainingData, read_training_data, train
@@ -97,7 +97,8 @@ def _enrich(
     seconds: dict[str, float],
 ) -> int:
     """Compute and write all profiles. Return the number of customers whose behaviour differs from pandas."""
-    training, after, wrong = train(data), "", 0
+    training, after = train(data), ""
+    found: dict[str, dict[str, ProfileValue]] = {}
     spent = {"compute the behaviour": 0.0, "compute the scores": 0.0, "write both parts": 0.0}
     while True:
         with pool.connection() as connection:
@@ -114,10 +115,10 @@ def _enrich(
             times.append(time.perf_counter())
         for name, begin, end in zip(spent, times[:-1], times[1:], strict=True):
             spent[name] += end - begin
-        wrong += len(differences(behaviour, purchases, chosen))
+        found.update(behaviour)
         after = customers[-1]
     seconds.update(spent)
-    return wrong
+    return len(differences(found, purchases, chosen))
 
 
 def _show(report: PropensityReport) -> None:

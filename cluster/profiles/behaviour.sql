@@ -1,4 +1,5 @@
--- name: purchases  {amount} is the expression of an amount
+-- name: purchases  {amount} is the expression of an amount. The lateral subqueries of this file make Postgres read each
+-- customer by an index, also if its statistics do not contain the organisation yet
 SELECT customer, count(*) AS n, min(occurred_at) AS first_at, max(occurred_at) AS last_at, count(amount) AS amounts,
     CASE WHEN count(DISTINCT currency) FILTER (WHERE amount IS NOT NULL) = 1 THEN sum(amount) END AS total,
     array_agg(id ORDER BY occurred_at DESC, id) FILTER (WHERE place <= %(evidence)s) AS ids
@@ -6,23 +7,27 @@ FROM (
     SELECT customer, source || '#' || id AS id, occurred_at, coalesce(properties ->> 'currency', '') AS currency,
         {amount} AS amount,
         row_number() OVER (PARTITION BY customer ORDER BY occurred_at DESC, source || '#' || id) AS place
-    FROM customer_events
-    WHERE organisation = (SELECT %(organisation)s::text) AND customer = ANY (%(customers)s)
-        AND type = %(purchase)s AND occurred_at < %(as_of)s
+    FROM unnest(%(customers)s::text[]) AS wanted (customer), LATERAL (
+        SELECT source, id, occurred_at, properties FROM customer_events
+        WHERE organisation = (SELECT %(organisation)s::text) AND customer_events.customer = wanted.customer
+            AND type = %(purchase)s AND occurred_at < %(as_of)s OFFSET 0) AS event
 ) AS purchase
 GROUP BY customer;
 
 -- name: activity  what a customer did: messages of the customer, and events except those that agents and the platform cause
 WITH act AS MATERIALIZED (
-    SELECT customer, source || '#' || id AS id, occurred_at FROM customer_events
-    WHERE organisation = (SELECT %(organisation)s::text) AND customer = ANY (%(customers)s)
-        AND occurred_at < %(as_of)s AND type <> ALL (%(not_acts)s)
+    SELECT customer, event.id, occurred_at FROM unnest(%(customers)s::text[]) AS wanted (customer), LATERAL (
+        SELECT source || '#' || id AS id, occurred_at FROM customer_events
+        WHERE organisation = (SELECT %(organisation)s::text) AND customer_events.customer = wanted.customer
+            AND occurred_at < %(as_of)s AND type <> ALL (%(not_acts)s) OFFSET 0) AS event
     UNION ALL
-    SELECT conversations.customer, messages.id, messages.occurred_at
-    FROM conversations JOIN messages ON messages.organisation = conversations.organisation
-        AND messages.conversation = conversations.id
-    WHERE conversations.organisation = (SELECT %(organisation)s::text) AND conversations.customer = ANY (%(customers)s)
-        AND messages.occurred_at < %(as_of)s AND messages.role = 'user'
+    SELECT customer, message.id, occurred_at FROM unnest(%(customers)s::text[]) AS wanted (customer), LATERAL (
+        SELECT id FROM conversations
+        WHERE organisation = (SELECT %(organisation)s::text) AND conversations.customer = wanted.customer OFFSET 0
+    ) AS talk, LATERAL (
+        SELECT id, occurred_at FROM messages
+        WHERE organisation = (SELECT %(organisation)s::text) AND conversation = talk.id
+            AND occurred_at < %(as_of)s AND role = 'user' OFFSET 0) AS message
 ), placed AS MATERIALIZED (
     SELECT *, row_number() OVER (PARTITION BY customer ORDER BY occurred_at DESC, id) AS place,
         coalesce(occurred_at - lag(occurred_at) OVER (PARTITION BY customer ORDER BY occurred_at, id) > %(session_gap)s, true)
@@ -56,12 +61,16 @@ SELECT * FROM acts JOIN sessions USING (customer) JOIN hours USING (customer);
 
 -- name: questions  successive messages of a customer are one question; the messages until the next question answer it
 WITH message AS MATERIALIZED (
-    SELECT conversations.customer, messages.conversation, messages.id, role, messages.occurred_at,
-        role = 'assistant' AND error_class IS NULL AND retrieval_hit IS DISTINCT FROM false AND text <> '' AS answers
-    FROM conversations JOIN messages ON messages.organisation = conversations.organisation
-        AND messages.conversation = conversations.id
-    WHERE conversations.organisation = (SELECT %(organisation)s::text) AND conversations.customer = ANY (%(customers)s)
-        AND messages.occurred_at < %(as_of)s AND role IN ('user', 'assistant')
+    SELECT customer, talk.id AS conversation, message.id, role, occurred_at, answers
+    FROM unnest(%(customers)s::text[]) AS wanted (customer), LATERAL (
+        SELECT id FROM conversations
+        WHERE organisation = (SELECT %(organisation)s::text) AND conversations.customer = wanted.customer OFFSET 0
+    ) AS talk, LATERAL (
+        SELECT id, role, occurred_at,
+            role = 'assistant' AND error_class IS NULL AND retrieval_hit IS DISTINCT FROM false AND text <> '' AS answers
+        FROM messages
+        WHERE organisation = (SELECT %(organisation)s::text) AND conversation = talk.id
+            AND occurred_at < %(as_of)s AND role IN ('user', 'assistant') OFFSET 0) AS message
 ), question AS (
     SELECT customer, bool_or(answers) AS answered, min(id) FILTER (WHERE asks) AS id, min(occurred_at) AS asked_at FROM (
         SELECT *, count(*) FILTER (WHERE asks) OVER (PARTITION BY conversation ORDER BY occurred_at, id) AS number FROM (

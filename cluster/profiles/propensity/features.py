@@ -21,11 +21,8 @@ from cluster.profiles.selection import Selection
 
 SQL = queries("cluster.profiles.propensity", "features.sql")
 FEATURES = SQL["features"].replace("{amount}", AMOUNT)
-#: The statement for all customers, and the one for some customers, which finds their events by an index.
-OF_ALL = FEATURES.replace("{and_id}", "").replace("{and_customer}", "")
-OF_SOME = FEATURES.replace("{and_id}", " AND id = ANY (%(customers)s)").replace(
-    "{and_customer}", "AND customer = ANY (%(customers)s)"
-)
+#: The statement for all customers, and the one for some customers.
+OF_ALL, OF_SOME = (FEATURES.replace("{events}", SQL[name].rstrip(";")) for name in ("of_all", "of_some"))
 #: The columns of ``FeatureTable.raw``.
 RAW = ("recency_days", "frequency", "monetary_mean", "tenure_days")
 #: The columns of ``FeatureTable.inputs``: logarithms of the raw features, the part of the tenure that has

@@ -1,5 +1,4 @@
--- name: features  of each customer who bought before the cutoff, and whether the customer bought in the window after it;
--- {and_id} and {and_customer} choose the customers
+-- name: features  at a cutoff, of customers who bought before; `bought` says who bought in the window after it
 SELECT customer,
     extract(epoch FROM %(cutoff)s::timestamptz - max(occurred_at) FILTER (WHERE occurred_at < %(cutoff)s))::float8 / 86400 AS recency,
     count(*) FILTER (WHERE occurred_at < %(cutoff)s)::float8 AS frequency,
@@ -8,17 +7,30 @@ SELECT customer,
     (max(occurred_at) >= %(cutoff)s)::integer AS bought
 FROM (
     SELECT customer, occurred_at, {amount} AS amount
-    FROM customer_events
-    WHERE organisation = (SELECT %(organisation)s::text) AND type = %(purchase)s
-        AND occurred_at < %(cutoff)s::timestamptz + %(window)s
-        AND customer IN (SELECT id FROM customers
-            WHERE organisation = (SELECT %(organisation)s::text) AND coalesce(profiling, %(unsaid)s){and_id})
-        {and_customer}
+    FROM {events} AS event
+    WHERE type = %(purchase)s AND occurred_at < %(cutoff)s::timestamptz + %(window)s
 ) AS purchase
 GROUP BY customer
 HAVING min(occurred_at) < %(cutoff)s
 ORDER BY md5(customer), customer
 LIMIT %(limit)s;
+
+-- name: of_all  the events of all customers
+(SELECT customer, type, occurred_at, properties FROM customer_events
+    WHERE organisation = (SELECT %(organisation)s::text) AND customer IN (
+        SELECT id FROM customers
+        WHERE organisation = (SELECT %(organisation)s::text) AND coalesce(profiling, %(unsaid)s)));
+
+-- name: of_some  the lateral subqueries make Postgres read each customer by an index
+(SELECT wanted.customer, type, occurred_at, properties
+    FROM unnest(%(customers)s::text[]) AS wanted (customer), LATERAL (
+        SELECT FROM customers
+        WHERE organisation = (SELECT %(organisation)s::text) AND id = wanted.customer AND coalesce(profiling, %(unsaid)s)
+        OFFSET 0
+    ) AS allowed, LATERAL (
+        SELECT type, occurred_at, properties FROM customer_events
+        WHERE organisation = (SELECT %(organisation)s::text) AND customer_events.customer = wanted.customer OFFSET 0
+    ) AS found);
 
 -- name: first_purchase
 SELECT min(occurred_at) FROM customer_events
