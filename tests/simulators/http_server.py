@@ -31,6 +31,8 @@ class SimulatorHandler(BaseHTTPRequestHandler):
     """Answers with JSON, at once or slowly, or with a reset connection."""
 
     protocol_version = "HTTP/1.1"
+    #: Without this, each small write waits up to 40 ms for an acknowledgement.
+    disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: Any) -> None:
         """Write no log."""
