@@ -119,15 +119,14 @@ class RetriedChatModel:
     def _in_order(self, request: ChatRequest) -> Iterator[OneServer]:
         """Yield the server and the fallback, in the order in which they are asked.
 
-        A fallback whose context has no room for the prompt is left out.
+        A fallback whose context has no room for the prompt and its answer is left out.
         """
         rests = self._failed >= FAILURES_BEFORE_REST and time.monotonic() < self._rests_until
         if not rests:
             self._rests_until = time.monotonic() + REST_S  # only one request tries the server after its rest
             yield self._server
-        fallback = self._fallback
-        if fallback is not None and fallback.count_tokens(request.messages) < fallback.context_tokens:
-            yield fallback
+        if self._fallback is not None and _has_room(self._fallback, request):
+            yield self._fallback
         if rests:
             yield self._server
 
@@ -169,6 +168,12 @@ def _wait_s(failure: ClusterError) -> float | None:
         return None
     wait_s = BACKOFF.wait_s(1, failure)
     return wait_s if wait_s <= LONGEST_PAUSE_S else None
+
+
+def _has_room(server: OneServer, request: ChatRequest) -> bool:
+    """True if the prompt and the longest possible answer fit into the server's context."""
+    answer = min(request.max_tokens or server.max_output_tokens, server.max_output_tokens)
+    return server.count_tokens(request.messages) + answer <= server.context_tokens
 
 
 def _is_replaceable(failure: ClusterError) -> bool:
