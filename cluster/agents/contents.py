@@ -10,6 +10,8 @@ blobs without rows, which ``cluster.doctor`` finds.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,7 +41,7 @@ class NewContent:
 
 
 class Contents:
-    """Stores the blobs of new contents, each path once.
+    """Stores the blobs of new contents, each content once.
 
     Args:
         blobs: the blob store.
@@ -53,7 +55,8 @@ class Contents:
     ) -> None:
         self._blobs, self._organisation = blobs, organisation
         self._open_file, self._max_bytes = open_file, max_bytes
-        self._of_paths: dict[str, NewContent | InvalidInput] = {}
+        self._of_paths: dict[str, NewContent] = {}
+        self._of_texts: dict[tuple[str, bytes], NewContent] = {}
 
     def check(self, path: str) -> None:
         """Check that the file can become knowledge.
@@ -73,18 +76,13 @@ class Contents:
         Raises:
             InvalidInput: as ``check``.
         """
-        known = self._of_paths.get(path)
-        if isinstance(known, NewContent):
-            return known
+        if path in self._of_paths:
+            return self._of_paths[path]
         self.check(path)
         with self._opened(path) as file:
             start = file.read(SNIFFED_BYTES)
-            with self._blobs.writer(self._organisation) as writer:
-                part = start
-                while part:
-                    writer.write(part)
-                    part = file.read(COPY_BYTES)
-                blob = writer.commit()
+            file.seek(0)
+            blob = self._stored(file)
         content = NewContent(
             blob=blob, filename=shown_name(Path(path).name), media_type=_media_type(start, path)
         )
@@ -94,11 +92,28 @@ class Contents:
     def of_text(self, knowledge: AgentKnowledge) -> NewContent:
         """Store the blob of a text."""
         assert knowledge.text is not None
-        data = knowledge.text.encode()
         name = shown_name(knowledge.name or TEXT_NAME)
+        data = knowledge.text.encode()
+        key = name, sha256(data).digest()
+        if key not in self._of_texts:
+            blob = self._stored(BytesIO(data))
+            media_type = _text_type(data, name)
+            self._of_texts[key] = NewContent(blob=blob, filename=name, media_type=media_type)
+        return self._of_texts[key]
+
+    def _stored(self, file: BinaryIO) -> Blob:
+        """Store the blob of the file, unless the organisation has it already."""
+        digest, size = sha256(), 0
+        while part := file.read(COPY_BYTES):
+            digest.update(part)
+            size += len(part)
+        if self._blobs.exists(self._organisation, digest.hexdigest()):
+            return Blob(sha256=digest.hexdigest(), bytes=size)
+        file.seek(0)
         with self._blobs.writer(self._organisation) as writer:
-            writer.write(data)
-            return NewContent(blob=writer.commit(), filename=name, media_type=_text_type(data, name))
+            while part := file.read(COPY_BYTES):
+                writer.write(part)
+            return writer.commit()
 
     def _opened(self, path: str) -> BinaryIO:
         if self._open_file is None:
