@@ -4,14 +4,14 @@ target = await response_target(service, context, body)
 target.stores
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 from psycopg import Connection
 
 from cluster.answers import AnswerRules
-from cluster.documents.vector_stores.stores import find_store
+from cluster.documents.vector_stores.stores import VectorStore, find_store
 from cluster.errors import InvalidInput
 from cluster.organisations.caller import require_store
 from cluster.usage.events import UsageSource
@@ -53,7 +53,8 @@ async def response_target(
     if body.tool_choice == "none":
         target = replace(target, stores=())
     elif tool is not None:
-        stores = await _stores(service, context.organisation, tool.vector_store_ids)
+        agents_own = () if target.agent is None else target.agent.stores
+        stores = await _stores(service, context.organisation, tool.vector_store_ids, agents_own)
         target = replace(target, stores=stores, rules=_rules(service, target.rules, tool))
     if target.agent is None and target.chat is None and not target.stores:
         raise InvalidInput(
@@ -64,16 +65,23 @@ async def response_target(
     return target
 
 
-async def _stores(service: Service, organisation: str, names: Sequence[str]) -> Sequence[str]:
-    """Return the ids of the stores with these ids or names, each once."""
+async def _stores(
+    service: Service, organisation: str, names: Sequence[str], agents_own: Collection[str]
+) -> Sequence[str]:
+    """Return the ids of the stores with these ids or names, each once.
 
-    def work(connection: Connection[Any]) -> list[str]:
-        return [find_store(connection, organisation, name).id for name in names]
+    A key that allows an agent allows the models of the agent's own stores, and of no other store.
+    """
 
-    ids = await service.read(work)
-    for id in ids:
-        require_store(id)
-    return tuple(dict.fromkeys(ids))
+    def work(connection: Connection[Any]) -> list[VectorStore]:
+        return [find_store(connection, organisation, name) for name in names]
+
+    stores = await service.read(work)
+    for store in stores:
+        require_store(store.id)
+        if store.id not in agents_own:
+            service.models.of_store(store.fingerprint)  # checks that the caller's key allows the model
+    return tuple(dict.fromkeys(store.id for store in stores))
 
 
 def _rules(service: Service, rules: AnswerRules, tool: FileSearchTool) -> AnswerRules:

@@ -1,7 +1,9 @@
 """POST /v1/responses: OpenAI's unmodified client asks, continues and deletes, whole and streamed."""
 
+import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +13,13 @@ from openai import APIStatusError, BadRequestError, NotFoundError
 from openai.types.responses import Response
 
 from cluster.answers.extractive import LABEL
+from cluster.database import for_organisation
+from cluster.errors import NotPermitted
+from cluster.organisations.caller import Caller, CallerKind, acting_as
+from serve_app.answers import AnswerTarget
+from serve_app.embedding.served_model import RequestContext
+from serve_app.routes.responses.response_requests import CreateResponseRequest
+from serve_app.routes.responses.response_target import response_target
 from tests.serve_app.answers.conftest import ANSWER, ChattingServer, NewAgent, NewStore
 from tests.serve_app.answers.openai_events import rebuilt, strict_events, strict_response
 from tests.serve_app.usage.test_usage_recorder import assert_soon
@@ -235,6 +244,26 @@ def test_a_wrong_request_is_refused_with_the_field(
     assert 400 <= answer.status_code < 500
     assert answer.json()["error"]["param"].split("[")[0].split(".")[0] == param
     assert chatting.chat.calls == []
+
+
+def test_a_key_for_an_agent_searches_no_other_store_with_a_model_that_it_does_not_allow(
+    chatting: ChattingServer, new_agent: NewAgent, birds_store: str
+) -> None:
+    agent, organisation = new_agent(SWIFT), chatting.server.service.settings.organisation
+    model = f"agent:{agent.id}"
+    key = Caller(kind=CallerKind.KEY, id="key_1", organisation=organisation, models=frozenset({model}))
+
+    def target_of(store: str) -> AnswerTarget:
+        body = CreateResponseRequest(model=model, input=QUESTION, **searching(store))
+        context = RequestContext(organisation=organisation)
+        return asyncio.run(response_target(chatting.server.service, context, body))
+
+    with for_organisation(organisation), acting_as(key):
+        assert target_of(agent.stores[0]).stores == agent.stores
+        with pytest.raises(NotPermitted, match="model"):
+            target_of(birds_store)
+    with for_organisation(organisation), acting_as(replace(key, models=None)):
+        assert target_of(birds_store).stores == (birds_store,)
 
 
 def test_an_unknown_store_and_an_unknown_ranker_are_refused_before_the_stream(
