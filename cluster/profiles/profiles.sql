@@ -7,7 +7,7 @@ WITH given AS MATERIALIZED (
     FROM jsonb_to_recordset(%(rows)s::jsonb) AS given (customer text, details jsonb)
 ), allowed AS MATERIALIZED (
     SELECT customers.id FROM customers
-    WHERE organisation = %(organisation)s AND id IN (SELECT customer FROM given) AND coalesce(profiling, %(unsaid)s)
+    WHERE organisation = %(organisation)s AND id = ANY (ARRAY(SELECT customer FROM given)) AND coalesce(profiling, %(unsaid)s)
         AND NOT EXISTS (SELECT FROM customer_erasures AS erasure
             WHERE erasure.organisation = %(organisation)s AND erasure.id = customers.id AND erased_at = 'infinity')
     ORDER BY id FOR SHARE OF customers
