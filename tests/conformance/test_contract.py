@@ -161,7 +161,7 @@ def test_no_request_inside_or_outside_our_description_is_a_server_error(
         "--checks",
         checks,
         "--max-examples",
-        "15",
+        "10",
     ]
     options = [
         "--phases",
