@@ -130,7 +130,9 @@ def _all_stores(connection: Connection[Any], organisation: str) -> list[str]:
 
 
 def _within(call: ToolCall, chunks: Sequence[RetrievedChunk], tokens: int) -> SearchToolResult:
-    """Return as many passages as fit into so many tokens. A long passage is replaced by its snippet."""
+    """Return the passages that fit into this number of tokens, best first. A passage that does not fit is
+    replaced by its snippet.
+    """
     budget = open_budget(call.service.settings, tokens)
     budget.take(_text({"results": [], "omitted": len(chunks)}))
     results: list[FoundPassage] = []

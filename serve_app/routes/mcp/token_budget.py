@@ -59,7 +59,7 @@ class TokenBudget:
 
 
 def open_budget(settings: Settings, tokens: int) -> TokenBudget:
-    """Return a new budget of so many tokens. The first call of a process takes half a second.
+    """Return a budget with this number of tokens. The first call of a process takes half a second.
 
     Raises:
         Misconfigured: the file with the vocabulary is missing.
