@@ -68,6 +68,8 @@ class JobRetriever:
         self.tokens: Counter[str] = Counter()
         #: Number of tokens that the cross-encoder read. The caller records these tokens as usage, too.
         self.reranked_tokens = 0
+        #: The vectors of the questions that were embedded before, and whether the question was cut.
+        self._embedded: dict[tuple[str, str], tuple[NDArray[np.float32], bool]] = {}
 
     @classmethod
     def of(
@@ -111,19 +113,33 @@ class JobRetriever:
             questions,
             options,
             in_database=self._in_database,
-            embed=self._embed,
+            embed=self.embed,
             rerank=None if self._score is None else self._rerank,
         )
 
-    async def _embed(self, store: VectorStore, questions: Sequence[str], /) -> QueryVectors:
+    async def embed(self, store: VectorStore, questions: Sequence[str], /) -> QueryVectors:
+        """Return the vectors of the questions. A question that was embedded before is not embedded again.
+
+        Raises:
+            ClusterError: no replica answers.
+        """
         fingerprint = store.fingerprint
-        ids, truncated = await self._in_database(lambda _, __: self._tokenised(store, questions))
-        vectors = await self._call(
-            ids, fingerprint=fingerprint.id, organisation=self._organisation, urgent=self._urgent
+        unknown = [one for one in dict.fromkeys(questions) if (fingerprint.id, one) not in self._embedded]
+        if unknown:
+            ids, cut = await self._in_database(lambda _, __: self._tokenised(store, unknown))
+            vectors = await self._call(
+                ids, fingerprint=fingerprint.id, organisation=self._organisation, urgent=self._urgent
+            )
+            special = process_resources.special_tokens(self._settings, fingerprint)
+            self.tokens[fingerprint.model] += sum(map(len, ids)) + special * len(ids)
+            for question, vector, was_cut in zip(unknown, vectors, cut, strict=True):
+                self._embedded[fingerprint.id, question] = vector, was_cut
+        known = [self._embedded[fingerprint.id, question] for question in questions]
+        return QueryVectors(
+            vectors=np.stack([vector for vector, _ in known]),
+            fingerprint=fingerprint.id,
+            truncated=sum(was_cut for _, was_cut in known),
         )
-        special = process_resources.special_tokens(self._settings, fingerprint)
-        self.tokens[fingerprint.model] += sum(map(len, ids)) + special * len(ids)
-        return QueryVectors(vectors=vectors, fingerprint=fingerprint.id, truncated=truncated)
 
     async def _rerank(self, question: str, texts: Sequence[str], /) -> NDArray[np.float32]:
         assert self._score is not None
@@ -131,13 +147,13 @@ class JobRetriever:
         self.reranked_tokens += scored.tokens
         return scored.scores
 
-    def _tokenised(self, store: VectorStore, questions: Sequence[str]) -> tuple[Ids, int]:
-        """Return the token ids of the questions, cut as the endpoint cuts long inputs, and the number of cut
-        questions.
+    def _tokenised(self, store: VectorStore, questions: Sequence[str]) -> tuple[Ids, list[bool]]:
+        """Return the token ids of the questions, cut as the endpoint cuts long inputs, and for each question
+        whether it was cut.
         """
         entry = Registry(self._settings).of(store.fingerprint)
         prompt = prompt_for(properties(entry).prompts, "query")
         tokeniser = process_resources.tokeniser(self._settings, store.fingerprint)
         ids = tokeniser.ids([prompt + question for question in questions])
         longest = tokeniser.max_content_tokens
-        return [one[:longest] for one in ids], sum(len(one) > longest for one in ids)
+        return [one[:longest] for one in ids], [len(one) > longest for one in ids]

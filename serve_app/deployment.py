@@ -87,7 +87,7 @@ class Embedder:
                 RateMetrics(self._service.rates),
                 BudgetMetrics(self._service.budgets),
                 ChatMetrics(self._service.chat_stats, self._service.chat.names),
-                AnswerMetrics(self._service.answer_stats),
+                AnswerMetrics(self._service.answer_stats, self._service.contexts.stats),
             ],
         )
         self._metrics.start()

@@ -27,6 +27,7 @@ from cluster.jobs.schedules.schedules import schedule_lag
 from cluster.keys.known_keys import KnownKeys
 from cluster.oidc.tokens import IssuerTokens
 from cluster.outbound import AsyncOutboundClient
+from cluster.precomputed import ContextLookup
 from cluster.rate_limits import ProviderLoad, breaker_states, provider_load
 from cluster.rate_limits.leased_rates import LeasedRates
 from cluster.retrieval import ResultCache
@@ -90,6 +91,8 @@ class Service(DatabaseAccess):
         )
         #: Results of searches; used on the event loop only.
         self.search_cache = ResultCache(settings.search_cache_bytes)
+        #: Sources of frequent questions of agents; used on the event loop only.
+        self.contexts = ContextLookup(self.in_database, similarity=settings.context_similarity)
         self.chat_stats = ChatStats()
         self.answer_stats = AnswerStats()
         #: The chat models; false if there is none. Used on the event loop only.

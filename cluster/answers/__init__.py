@@ -17,6 +17,7 @@ from cluster.answers.contract import (
     Sources,
     Text,
 )
+from cluster.answers.rules import retrieval_options, rules_of
 
 __all__ = [
     "AnswerEvent",
@@ -29,4 +30,6 @@ __all__ = [
     "Sources",
     "Text",
     "answer",
+    "retrieval_options",
+    "rules_of",
 ]

@@ -25,8 +25,9 @@ from cluster.answers.contract import (
 from cluster.answers.extractive import passages, quoted_sources
 from cluster.answers.prompt import write_prompt
 from cluster.answers.questions import question_of, search_question
+from cluster.answers.rules import retrieval_options
 from cluster.chat import ChatFinishReason, ChatModel, ChatRequest, ChatUsage
-from cluster.retrieval import Ranker, RetrievalOptions, RetrievedChunk
+from cluster.retrieval import Ranker, RetrievedChunk
 
 
 async def answer(
@@ -48,20 +49,22 @@ async def answer(
     """
     query = question_of(request.history)
     sources: list[Source] = []
+    precomputed = False
     if find is not None:
         query = await search_question(request.history, chat)
-        retrieved = await find(query, _options(request))
+        retrieved = await find(query, retrieval_options(request.rules, request.filters))
+        precomputed = retrieved.precomputed
         chunks = [chunk for chunk in retrieved.chunks if _is_close(chunk, request.rules)]
         sources = [_source(number, chunk) for number, chunk in enumerate(chunks, start=1)]
     if not sources and (find is not None or chat is None):
-        yield Sources(sources=[], query=query)
+        yield Sources(sources=[], query=query, precomputed=precomputed)
         yield Text(text=request.rules.no_answer)
         yield Done(finish_reason="stop", usage=None, citations=[], generated=False)
         return
     events = _quote(sources, query) if chat is None else _generate(request, sources, query, chat)
     async with aclosing(events):
         async for event in events:
-            yield event
+            yield replace(event, precomputed=precomputed) if isinstance(event, Sources) else event
 
 
 async def _generate(
@@ -118,16 +121,6 @@ async def _quote(sources: Sequence[Source], query: str) -> AsyncGenerator[Answer
         written += len(passage.text)
         yield Text(text=passage.text)
     yield Done(finish_reason="stop", usage=None, citations=citations, generated=False)
-
-
-def _options(request: AnswerRequest) -> RetrievalOptions:
-    rules = request.rules
-    return RetrievalOptions(
-        max_chunks=rules.max_sources,
-        score_threshold=0.0 if rules.ranker is Ranker.FUSED else rules.threshold,
-        filters=request.filters,
-        ranker=rules.ranker,
-    )
 
 
 def _is_close(chunk: RetrievedChunk, rules: AnswerRules) -> bool:

@@ -94,6 +94,8 @@ class Sources:
     sources: Sequence[Source]
     #: The question that was searched for, after the question was resolved with the history.
     query: str
+    #: True if the sources were found before the question was asked (``cluster.precomputed``).
+    precomputed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

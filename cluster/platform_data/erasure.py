@@ -71,6 +71,7 @@ def erase_customer(
         raise NotFound(f"there is no customer {customer!r}")
     if exists:
         connection.execute(SQL["remember"], values)
+        connection.execute(SQL["delete_contexts"], values)
     # A row can occur twice among the rows that are counted.
     many = _has_many_conversations(connection, values)
     if many or sum(_counts(connection, values, 2 * max_rows + 2).values()) > max_rows:

@@ -38,6 +38,9 @@ WHERE organisation = %(organisation)s AND customer = %(customer)s;
 UPDATE customers SET name = NULL, email = NULL, properties = '{}', described_at = NULL
 WHERE organisation = %(organisation)s AND id = %(customer)s;
 
+-- name: delete_contexts  frequent questions can contain words of the customer; the next job finds them again
+DELETE FROM precomputed_contexts WHERE organisation = %(organisation)s AND question IS NULL;
+
 -- name: delete_profile
 DELETE FROM customer_profiles WHERE organisation = %(organisation)s AND customer = %(customer)s;
 

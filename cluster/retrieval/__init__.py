@@ -5,6 +5,7 @@ from cluster.retrieval import RetrievalOptions, retrieve
 
 from cluster.retrieval.contract import (
     EmbedQuestions,
+    PreparedSearch,
     QueryVectors,
     Ranker,
     RerankTexts,
@@ -18,6 +19,7 @@ from cluster.retrieval.retrieve import retrieve
 
 __all__ = [
     "EmbedQuestions",
+    "PreparedSearch",
     "QueryVectors",
     "Ranker",
     "RerankTexts",

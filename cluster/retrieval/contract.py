@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from psycopg_pool import ConnectionPool
 
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
-from cluster.documents.vector_stores.store_versions import StoreVersion
+from cluster.documents.vector_stores.store_versions import StoreVersion, VersionedStore
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import InvalidInput
 from cluster.vector_index import Mode
@@ -135,6 +135,10 @@ class Retrieved:
     #: For each searched store, by id: the version of the store before the search. While all stores keep these
     #: versions, an equal search has the same result, except in an external index.
     versions: Mapping[str, StoreVersion]
+    #: True if the result stays correct while the stores keep these versions.
+    lasting: bool = True
+    #: True if the search was run before the question was asked (``PreparedSearch``).
+    precomputed: bool = False
 
 
 class EmbedQuestions(Protocol):
@@ -149,6 +153,27 @@ class RerankTexts(Protocol):
     """Scores with a cross-encoder how well each text answers the question: (n,) float32, 0 to 1."""
 
     async def __call__(self, question: str, texts: Sequence[str], /) -> NDArray[np.float32]: ...
+
+
+class PreparedSearch(Protocol):
+    """Finds the result of a search that was run before its question was asked (``cluster.precomputed``)."""
+
+    async def __call__(
+        self,
+        found: Sequence[VersionedStore],
+        question: str,
+        embedded: Mapping[str, QueryVectors],
+        options: RetrievalOptions,
+        /,
+    ) -> Sequence[RetrievedChunk] | None:
+        """Return the chunks, best first; None if the search must be run.
+
+        Args:
+            found: the stores, with the versions that the result must have.
+            question: the question.
+            embedded: the vectors of the question, by the id of the fingerprint of a store's model.
+            options: the options that the result must have.
+        """
 
 
 class RunInDatabase(Protocol):

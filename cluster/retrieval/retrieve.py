@@ -26,6 +26,7 @@ from cluster.documents.vector_stores.stores import VectorStore, touch_store
 from cluster.errors import Conflict, InvalidInput
 from cluster.retrieval.contract import (
     EmbedQuestions,
+    PreparedSearch,
     QueryVectors,
     Ranker,
     RerankTexts,
@@ -34,10 +35,8 @@ from cluster.retrieval.contract import (
     RetrievedChunk,
     RunInDatabase,
 )
+from cluster.retrieval.found_chunks import Answer, beginning_of, chunks_of
 from cluster.retrieval.result_cache import ResultCache, key_of
-from cluster.retrieval.snippets import QueryWords, snippet
-from cluster.text.graphemes import boundary
-from cluster.vector_index.attributes import FILE, owner_attributes, system_attributes
 from cluster.vector_index.filters import parse_filter
 
 MAX_QUESTIONS = 32
@@ -46,9 +45,6 @@ MAX_STORES = 32
 #: Maximum number of questions times the number of stores. Each question in each store costs the database some
 #: milliseconds.
 MAX_SEARCHES = 128
-#: The word rankings and the snippets read only this many characters of a question, about as many as a model
-#: reads of a text, because each further word costs a look-up.
-WORDS_CHARACTERS = 2_048
 #: Number of chunks that the cross-encoder scores for each question. Scoring one chunk takes as long as the
 #: whole search.
 RERANKED_CHUNKS = 50
@@ -58,9 +54,6 @@ EXTERNAL_UNCHANGED_S = 60.0
 
 #: The question of a search that has only a vector.
 NO_QUESTION = ""
-
-#: A hit, and the question that the hit answers.
-Answer = tuple[Hit, str]
 
 
 async def retrieve(
@@ -74,26 +67,27 @@ async def retrieve(
     rerank: RerankTexts | None = None,
     vector: Sequence[float] | None = None,
     cache: ResultCache | None = None,
+    prepared: PreparedSearch | None = None,
 ) -> Retrieved:
     """Return the chunks of the stores that answer the questions best.
 
     All questions see one state of the stores. If a document is being replaced, the search finds its old
     version or its new version, never a mixture. The search counts as activity of the stores.
-
-    Stores of one model give the same chunks and scores as one store with all their chunks. Vectors of
-    different models cannot be compared, so each model's ranking is one more ranking in the fusion.
+    Stores of one model give the chunks and scores of one store with all their chunks. Vectors of different
+    models cannot be compared, so each model's ranking is one more ranking in the fusion.
 
     Args:
         organisation: id of the organisation; only its stores are searched.
         stores: ids or names of 1 to 32 vector stores. A store that is named twice is searched once.
-        questions: 1 to 32 texts, none of them blank. If ``vector`` is given: at most one text, which is not
-            embedded; it is used for the search by words, the cross-encoder and the snippets.
+        questions: 1 to 32 texts, none of them blank. If ``vector`` is given: at most one text, which is
+            used for the search by words, the cross-encoder and the snippets.
         options: select the chunks to return.
         in_database: runs the work that calls the database.
         embed: computes the vectors of the questions; called once for each model.
         rerank: the cross-encoder; required if ``options.ranker`` is ``Ranker.CROSS_ENCODER``.
         vector: the vector to search with; None: ``embed`` computes a vector for each question.
-        cache: results of earlier searches; None: every search is run.
+        cache: results of earlier searches; None: there are none.
+        prepared: finds results that were computed before their question was asked; None: there are none.
 
     Raises:
         InvalidInput: the questions, the stores, the filters or the ranker are not valid.
@@ -101,18 +95,13 @@ async def retrieve(
         Conflict: a store holds vectors of another model than ``embed`` uses.
         Unavailable: the database does not answer.
     """
-    questions = _valid(stores, questions, options, vector)
-    if options.ranker is Ranker.CROSS_ENCODER and rerank is None:
-        raise InvalidInput("no cross-encoder is configured; set CLUSTER_RERANKER_PATH", param="ranker")
+    questions = _valid(stores, questions, options, vector, reranks=rerank is not None)
     found = await in_database(lambda pool, _: _find(pool, organisation, stores))
-    used = [one.store for one in found]
-    embedded = await _embed(embed, used, questions) if vector is None else _given(used, vector)
+    embedded = await _vectors(embed, [one.store for one in found], questions, vector)
     asked = _Asked(found=found, questions=questions, embedded=embedded, options=options)
-    return Retrieved(
-        chunks=await _answer(asked, in_database, rerank, cache),
-        truncated_questions=max(one.truncated for one in embedded.values()),
-        versions={one.store.id: one.version for one in found},
-    )
+    before = None if vector is not None else await _prepared(asked, prepared)
+    chunks, lasting = await _answer(asked, in_database, rerank, cache) if before is None else (before, True)
+    return asked.result(chunks, lasting=lasting, precomputed=before is not None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,21 +114,41 @@ class _Asked:
     embedded: Mapping[str, QueryVectors]
     options: RetrievalOptions
 
+    def result(self, chunks: Sequence[RetrievedChunk], *, lasting: bool, precomputed: bool) -> Retrieved:
+        """Make the result of the search with these chunks."""
+        return Retrieved(
+            chunks=chunks,
+            truncated_questions=max(one.truncated for one in self.embedded.values()),
+            versions={one.store.id: one.version for one in self.found},
+            lasting=lasting,
+            precomputed=precomputed,
+        )
+
+
+async def _prepared(asked: _Asked, prepared: PreparedSearch | None) -> Sequence[RetrievedChunk] | None:
+    """Return the result of a single question that was searched before it was asked; None if there is none."""
+    if prepared is None or len(asked.questions) != 1:
+        return None
+    return await prepared(asked.found, asked.questions[0], asked.embedded, asked.options)
+
 
 async def _answer(
     asked: _Asked, in_database: RunInDatabase, rerank: RerankTexts | None, cache: ResultCache | None
-) -> Sequence[RetrievedChunk]:
-    """Return the chunks from the cache; if the cache lacks them, search and cache the result."""
+) -> tuple[Sequence[RetrievedChunk], bool]:
+    """Return the chunks from the cache; if the cache lacks them, search and cache the result. Also return
+    True if the result stays correct until a store changes.
+    """
     if cache is None:
-        return (await _run(asked, in_database, rerank))[0]
+        return await _run(asked, in_database, rerank)
     first, *others = asked.found
     key = key_of(asked.questions, list(asked.embedded.values()), asked.options, others=others)
     chunks = cache.get(first, key)
-    if chunks is None:
-        chunks, lasting = await _run(asked, in_database, rerank)
-        if lasting:
-            cache.put(first, key, chunks)
-    return chunks
+    if chunks is not None:
+        return chunks, True
+    chunks, lasting = await _run(asked, in_database, rerank)
+    if lasting:
+        cache.put(first, key, chunks)
+    return chunks, lasting
 
 
 async def _run(
@@ -160,7 +169,7 @@ async def _run(
         if answer[0].score >= options.score_threshold
     ]
     # In a thread, because the snippets of long chunks take milliseconds.
-    return await asyncio.to_thread(_chunks, best), lasting
+    return await asyncio.to_thread(chunks_of, best), lasting
 
 
 def _valid(
@@ -168,6 +177,8 @@ def _valid(
     questions: Sequence[str],
     options: RetrievalOptions,
     vector: Sequence[float] | None,
+    *,
+    reranks: bool,
 ) -> Sequence[str]:
     """Check the number of stores, the questions and the filters before the questions are embedded. Return the
     questions.
@@ -196,9 +207,20 @@ def _valid(
         raise InvalidInput(
             f"query must be a text or a list of 1 to {MAX_QUESTIONS} texts, none of them empty", param="query"
         )
+    if options.ranker is Ranker.CROSS_ENCODER and not reranks:
+        raise InvalidInput("no cross-encoder is configured; set CLUSTER_RERANKER_PATH", param="ranker")
     if options.filters is not None:
         parse_filter(options.filters)
     return questions
+
+
+async def _vectors(
+    embed: EmbedQuestions,
+    stores: Sequence[VectorStore],
+    questions: Sequence[str],
+    vector: Sequence[float] | None,
+) -> dict[str, QueryVectors]:
+    return await _embed(embed, stores, questions) if vector is None else _given(stores, vector)
 
 
 async def _embed(
@@ -273,7 +295,7 @@ def _store_search(index: ChunkIndex, store: VectorStore, asked: _Asked) -> Store
         store=store.id,
         collection=index.collection(store.collection),
         questions=[
-            Question(text=None if by_vector_alone else _beginning(question), vector=vector)
+            Question(text=None if by_vector_alone else beginning_of(question), vector=vector)
             for question, vector in zip(
                 asked.questions, asked.embedded[store.fingerprint.id].vectors, strict=True
             )
@@ -301,36 +323,3 @@ def _merge(questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Ans
             if key not in best or hit.score > best[key][0].score:
                 best[key] = hit, question
     return sorted(best.values(), key=lambda answer: (-answer[0].score, answer[0].id, answer[0].store))
-
-
-def _chunks(answers: Sequence[Answer]) -> list[RetrievedChunk]:
-    words = {question: QueryWords(_beginning(question)) for question in {question for _, question in answers}}
-    return [_chunk(hit, question, words[question]) for hit, question in answers]
-
-
-def _chunk(hit: Hit, question: str, words: QueryWords) -> RetrievedChunk:
-    own = system_attributes(hit.attributes)
-    return RetrievedChunk(
-        id=hit.id,
-        store=hit.store,
-        file=own.get(FILE, hit.document),
-        filename=own.get("filename", ""),
-        text=hit.text,
-        score=min(1.0, max(0.0, hit.score)),
-        question=question,
-        page=own.get("page"),
-        start=own.get("start"),
-        end=own.get("end"),
-        snippet=snippet(hit.text, words),
-        similarity=hit.similarity,
-        keywords=own.get("keywords", []),
-        attributes={
-            name: value
-            for name, value in owner_attributes(hit.attributes).items()
-            if isinstance(value, str | int | float | bool)
-        },
-    )
-
-
-def _beginning(question: str) -> str:
-    return question[: boundary(question, WORDS_CHARACTERS)]

@@ -80,6 +80,10 @@ class ChatSettings(Concern):
     chat_model: str | None = None
     """Name of the chat model of agents that name none. Unset: the first chat model of the table."""
 
+    context_similarity: float = Field(default=0.97, ge=0.5, le=1)
+    """Least cosine similarity of two questions that count as the same: of a live question and a question
+    whose sources were computed before, and of the questions of one cluster (``precompute_contexts``)."""
+
     @model_validator(mode="after")
     def _default_chat_model_exists(self) -> Self:
         if self.chat_model is not None and self.chat_model not in self.chat_models:

@@ -20,6 +20,7 @@ from cluster.jobs.kinds import (
     IMPORT_EVENTS,
     INDEX_FILE,
     INGEST_FILES,
+    PRECOMPUTE_CONTEXTS,
     USAGE_REPORT,
 )
 from cluster.jobs.kinds.upkeep_kinds import (
@@ -36,6 +37,7 @@ from cluster.jobs.kinds.upkeep_kinds import (
     USAGE_REPORTS,
 )
 from data_jobs.kinds.agents.create_agents import CreateAgents
+from data_jobs.kinds.agents.precompute_contexts import PrecomputeContexts
 from data_jobs.kinds.analytics.rollup_jobs import (
     compute_daily_analytics,
     compute_hourly_stats,
@@ -75,6 +77,7 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
         ERASE_CUSTOMER.name: EraseCustomer,
         INGEST_FILES.name: IngestFiles,
         CREATE_AGENTS.name: CreateAgents,
+        PRECOMPUTE_CONTEXTS.name: PrecomputeContexts,
         BULK_INSERT_VECTORS.name: BulkInsertVectors,
         IMPORT_EVENTS.name: ImportEvents,
         EMBED_BATCH.name: EmbedBatch,

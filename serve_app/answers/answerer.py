@@ -10,11 +10,11 @@ The routes of chat completions and of responses use an ``Answerer``.
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 
-from cluster.agents import AgentDefinition, DefinedAgent, load_agent
-from cluster.answers import AnswerEvent, AnswerRequest, AnswerRules, answer
+from cluster.agents import DefinedAgent, load_agent
+from cluster.answers import AnswerEvent, AnswerRequest, AnswerRules, answer, rules_of
 from cluster.errors import NotFound
 from cluster.organisations.caller import acting_as, current_caller, require_model
-from cluster.retrieval import Ranker, RetrievalOptions, Retrieved
+from cluster.retrieval import RetrievalOptions, Retrieved
 from cluster.usage.events import UsageSource
 from serve_app.answers.metered_chat import MeteredChat
 from serve_app.embedding.served_model import RequestContext
@@ -71,7 +71,7 @@ class Answerer:
             context=context,
             agent=agent,
             chat=self.chat(context, definition.model) if self._service.chat else None,
-            rules=self.rules(definition),
+            rules=rules_of(definition, cross_encoder=self._retriever.cross_encoder is not None),
             stores=agent.stores,
         )
 
@@ -90,19 +90,6 @@ class Answerer:
             )
         return MeteredChat(models.named(name), self._service.admission, self._service.usage, context)
 
-    def rules(self, definition: AgentDefinition) -> AnswerRules:
-        """Return the rules of an agent. Its passages are reranked if this replica has a cross-encoder."""
-        retrieval = definition.retrieval
-        reranks = retrieval.rerank and self._retriever.cross_encoder is not None
-        return AnswerRules(
-            instructions=definition.system_prompt,
-            no_answer=retrieval.no_answer,
-            max_sources=retrieval.k,
-            threshold=retrieval.threshold,
-            ranker=Ranker.CROSS_ENCODER if reranks else Ranker.FUSED,
-            temperature=definition.temperature,
-        )
-
     def answer(self, target: AnswerTarget, request: AnswerRequest) -> AsyncGenerator[AnswerEvent, None]:
         """Return the events of the answer; see ``cluster.answers.answer``. An agent without documents answers
         with its chat model alone.
@@ -110,12 +97,13 @@ class Answerer:
 
         async def find(question: str, options: RetrievalOptions) -> Retrieved:
             caller = current_caller()
-            if (
-                target.agent is not None
-            ):  # a key that allows the agent allows the models that it searches with
+            if target.agent is not None:
+                # A key that allows the agent allows the models that search for the agent.
                 caller = replace(caller, models=None)
             with acting_as(caller):
-                return await self._retriever.retrieve(target.context, target.stores, [question], options)
+                return await self._retriever.retrieve(
+                    target.context, target.stores, [question], options, prepared=self._service.contexts
+                )
 
         return answer(request, find=find if target.stores else None, chat=target.chat)
 

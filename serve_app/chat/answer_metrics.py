@@ -2,13 +2,15 @@
 
 The thread of ``serve_app.embedding.metrics`` calls ``publish`` every few seconds.
 
-    AnswerMetrics(service.answer_stats).publish()
+    AnswerMetrics(service.answer_stats, service.contexts.stats).publish()
 """
 
+from dataclasses import replace
 from typing import Any
 
 from ray.serve.metrics import Counter, Gauge
 
+from cluster.precomputed.lookup import ContextStats
 from serve_app.chat.answer_stats import OUTCOMES, AnswerStats
 
 
@@ -17,11 +19,18 @@ class AnswerMetrics:
 
     Args:
         stats: the counts.
+        contexts: the counts of precomputed contexts.
     """
 
-    def __init__(self, stats: AnswerStats) -> None:
-        self._stats = stats
-        self._published = AnswerStats()
+    def __init__(self, stats: AnswerStats, contexts: ContextStats) -> None:
+        self._stats, self._contexts = stats, contexts
+        self._published, self._published_contexts = AnswerStats(), ContextStats()
+        self._lookups: Any = Counter(
+            "embedding_context_lookups", "Questions to agents with precomputed contexts", ("result",)
+        )
+        self._saved: Any = Counter(
+            "embedding_context_saved_seconds", "Seconds of searching that precomputed contexts saved"
+        )
         self._answers: Any = Counter(
             "embedding_answers", "Answers of agents and chat models, by how they ended", ("outcome",)
         )
@@ -38,6 +47,11 @@ class AnswerMetrics:
             now = self._stats.answered[outcome]
             self._answers._record(now - self._published.answered[outcome], tags={"outcome": outcome})
             self._published.answered[outcome] = now
+        contexts, before = replace(self._contexts), self._published_contexts
+        self._lookups._record(contexts.hits - before.hits, tags={"result": "hit"})
+        self._lookups._record(contexts.misses - before.misses, tags={"result": "miss"})
+        self._saved._record(contexts.saved_s - before.saved_s, tags={})
+        self._published_contexts = contexts
         unrecorded = self._stats.unrecorded
         self._unrecorded._record(unrecorded - self._published.unrecorded, tags={})
         self._published.unrecorded = unrecorded

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.retrieval import (
     EmbedQuestions,
+    PreparedSearch,
     QueryVectors,
     Ranker,
     RerankTexts,
@@ -61,6 +62,7 @@ class Retriever:
         options: RetrievalOptions,
         *,
         vector: Sequence[float] | None = None,
+        prepared: PreparedSearch | None = None,
     ) -> Retrieved:
         """Return the chunks of the stores that answer the questions best.
 
@@ -70,6 +72,7 @@ class Retriever:
             questions: as in ``cluster.retrieval.retrieve``.
             options: select the chunks to return.
             vector: as in ``cluster.retrieval.retrieve``.
+            prepared: as in ``cluster.retrieval.retrieve``.
 
         Raises:
             ClusterError: as ``cluster.retrieval.retrieve``; or the caller may not use a store or a model, or
@@ -85,6 +88,7 @@ class Retriever:
             rerank=None if self.cross_encoder is None else self._rerank(context),
             vector=vector,
             cache=self._service.search_cache,
+            prepared=prepared,
         )
 
     def _embed(self, context: RequestContext) -> EmbedQuestions:

@@ -19,6 +19,7 @@ from cluster.jobs.kinds.inputs import (
     ImportEventsInput,
     IndexFileInput,
     IngestFilesInput,
+    PrecomputeContextsInput,
     UsageReportInput,
 )
 from cluster.jobs.kinds.job_kind import UPKEEP_TIMEOUT_S, JobKind
@@ -223,6 +224,15 @@ ENRICH_CUSTOMER_PROFILE = JobKind(
     result=("parts", "deleted"),
     by_schedule=True,
 )
+PRECOMPUTE_CONTEXTS = JobKind(
+    name="precompute_contexts",
+    input=PrecomputeContextsInput,
+    priority_class=PriorityClass.LOW,
+    attempts=5,
+    stage_timeout_s=UPKEEP_TIMEOUT_S,
+    unit="questions",
+    result=("agent", "questions", "computed", "unchanged", "deleted"),
+)
 USAGE_REPORT = JobKind(
     name="usage_report",
     input=UsageReportInput,
@@ -278,6 +288,7 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
             DISCARD_UNFINISHED,
             MEASURE_STORAGE,
             ESTIMATE_QUALITY,
+            PRECOMPUTE_CONTEXTS,
             ENRICH_CUSTOMER_PROFILE,
             USAGE_REPORT,
             USAGE_REPORTS,

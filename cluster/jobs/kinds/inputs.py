@@ -40,6 +40,9 @@ GivenAttributes = Annotated[
     Field(max_length=MAX_ATTRIBUTES),
 ]
 
+#: Maximum number of questions of one agent whose sources are computed before they are asked.
+MAX_CONTEXTS = 1_000
+
 
 class JobInput(BaseModel):
     """The input of a job. Types are strict, and ``null`` has the same meaning as a missing field."""
@@ -149,6 +152,30 @@ class EstimateQualityInput(JobInput):
     """Id of an agent; by default, all agents."""
     sample: Annotated[int, Field(ge=1, le=10_000)] = 1_000
     """Maximum number of messages that each figure is estimated from."""
+
+
+class PrecomputeContextsInput(JobInput):
+    """Finds the sources of an agent's frequent questions before they are asked, so that answers to them need
+    no search. Use a schedule, because a context is no longer used as soon as a vector store of the agent
+    changes.
+    """
+
+    agent_id: StorableText
+    """Id or external id of the agent."""
+    questions: (
+        Annotated[
+            list[Annotated[StorableText, Field(min_length=1, max_length=2_000)]],
+            Field(min_length=1, max_length=MAX_CONTEXTS),
+        ]
+        | None
+    ) = None
+    """The questions; by default, the most frequent questions of the agent's conversations."""
+    days: Annotated[int, Field(ge=1, le=366)] = 30
+    """Number of days before the job was submitted whose conversations are read for frequent questions."""
+    min_conversations: Annotated[int, Field(ge=2, le=1_000_000)] = 2
+    """Least number of conversations with similar questions that make a question frequent."""
+    max_questions: Annotated[int, Field(ge=1, le=MAX_CONTEXTS)] = 100
+    """Maximum number of frequent questions."""
 
 
 class EnrichCustomerProfileInput(JobInput):

@@ -91,6 +91,7 @@ async def _whole(running: AgentAnswer, id: str, model: str) -> Response:
         sources=[SourceObject.of(source) for source in sources.sources],
         annotations=annotations_of(done.citations),
         generated=done.generated,
+        precomputed=sources.precomputed or None,
         conversation=running.conversation,
         message_id=running.message_id,
     )
@@ -134,5 +135,6 @@ def _first_fields(running: AgentAnswer, sources: Sources) -> dict[str, Any]:
         "sources": [SourceObject.of(source).model_dump(mode="json") for source in sources.sources],
         "conversation": running.conversation,
         "message_id": running.message_id,
+        "precomputed": sources.precomputed or None,
     }
     return {name: value for name, value in fields.items() if value is not None}

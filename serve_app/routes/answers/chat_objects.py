@@ -126,6 +126,9 @@ class AnswerFields(ResponseModel):
     generated: Omissible[bool] = None
     """True if a chat model wrote the text; false if it quotes passages, or says that nothing was found. In a
     stream, the last chunk with a choice has it."""
+    precomputed: Omissible[bool] = None
+    """True if the sources were found before the question was asked; otherwise left out. In a stream, the
+    first chunk has it."""
     conversation: Omissible[str] = None
     """Id of the conversation in which the answer is stored, to send as `metadata.conversation` of the next
     question; left out if the answer is not stored."""
