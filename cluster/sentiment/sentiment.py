@@ -1,23 +1,29 @@
 """Computes the language and the sentiment of messages. The job that enriches profiles calls ``analyse``.
 
 The default is the linear head for the vectors of the model (``linear_head``). If no head was trained for
-them, VADER scores the text alone. ``version`` says which of them computed a score, and is stored with it.
+them, VADER scores the text alone. The settings can name a transformer instead. ``version`` says which of them
+computed a score, and is stored with it.
 
-    model = open_sentiment_model(fingerprint)
+    model = open_sentiment_model(settings, fingerprint)
     model.analyse(["I love it!"], contexts=[""], vectors=vectors)   # [MessageTone(language="en", score=0.6)]
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from hashlib import file_digest
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cluster.engines.contract import Fingerprint
+from cluster.errors import Misconfigured
 from cluster.sentiment.languages import ENGLISH, detect
 from cluster.sentiment.lexicon import lexicon_features
 from cluster.sentiment.linear_head import open_head
+from cluster.settings import Settings
 
 Floats = NDArray[np.float32]
 #: A change of the rules in ``languages`` or ``lexicon`` changes the versions of all scores.
@@ -109,8 +115,43 @@ class HeadScorer:
         return self._head.score(vectors, lexicon_features(texts))
 
 
-def open_sentiment_model(fingerprint: Fingerprint) -> SentimentModel:
-    """Return the sentiment model for the vectors of an embedding model."""
+class TransformerScorer:
+    """Scores texts with a transformer.
+
+    Args:
+        path: folder with the transformer.
+        settings: decides the device.
+
+    Raises:
+        Misconfigured: the folder has no sentiment model.
+    """
+
+    def __init__(self, path: Path, settings: Settings) -> None:
+        # Importing sentence-transformers takes 6 s, so it is imported only if the settings name a folder.
+        from cluster.engines.sentiment_classifier import SentimentClassifier  # noqa: PLC0415
+
+        try:
+            self._classifier = SentimentClassifier(path, settings)
+            with (path / "model.safetensors").open("rb") as weights:
+                hash = file_digest(weights, "sha256").hexdigest()
+        except (OSError, ValueError) as exc:
+            raise Misconfigured(f"CLUSTER_SENTIMENT_PATH: {path} cannot be loaded: {exc}") from exc
+        self.version = f"{path.name}-{hash[:12]}"
+
+    def score(self, texts: Sequence[str], vectors: Floats) -> Floats:  # noqa: ARG002  the contract of ``Scorer``
+        """Return the sentiment of each text. The vectors are not used."""
+        return self._classifier.score(texts)
+
+
+@cache
+def open_sentiment_model(settings: Settings, fingerprint: Fingerprint) -> SentimentModel:
+    """Return the sentiment model for the vectors of an embedding model. A process opens each model once.
+
+    Raises:
+        Misconfigured: the settings name a folder without a sentiment model.
+    """
+    if settings.sentiment_path is not None:
+        return SentimentModel(TransformerScorer(settings.sentiment_path, settings))
     try:
         return SentimentModel(HeadScorer(fingerprint))
     except LookupError:

@@ -132,6 +132,11 @@ class ModelSettings(Concern):
     A source is a folder in the layout of sentence-transformers, or ``kind:source``. The page about models
     describes the kinds and the options."""
 
+    sentiment_path: AbsolutePath | None = None
+    """Folder with a transformer that classifies the sentiment of English texts, for profiles of customers.
+    Its classes are negative, positive and maybe neutral, or 1 star to 5 stars. Unset: a linear head on the
+    vector of the message."""
+
     reranker_path: AbsolutePath | None = None
     """Folder with a cross-encoder for ``/v1/rerank`` and for reranked searches. Unset: the embedding model
     ranks, and the answer names the embedding model."""

@@ -46,7 +46,7 @@ class AnalyseMessages:
     """
 
     def __init__(self, settings: Settings, fingerprint: Fingerprint) -> None:
-        self._model = open_sentiment_model(fingerprint)
+        self._model = open_sentiment_model(settings, fingerprint)
         self._tokeniser = process_resources.tokeniser(settings, fingerprint)
         (self._prompt,) = self._tokeniser.ids([fingerprint.document_prompt])
         self.key = AnalysisKey(space=fingerprint.id, version=self._model.version)
