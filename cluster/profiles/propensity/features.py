@@ -22,7 +22,7 @@ from cluster.profiles.selection import Selection
 SQL = queries("cluster.profiles.propensity", "features.sql")
 FEATURES = SQL["features"].replace("{amount}", AMOUNT)
 #: The statement for all customers, and the one for some customers.
-OF_ALL, OF_SOME = (FEATURES.replace("{events}", SQL[name].rstrip(";")) for name in ("of_all", "of_some"))
+EVERYONE, CHOSEN = (FEATURES.replace("{events}", SQL[name].rstrip(";")) for name in ("everyone", "chosen"))
 #: The columns of ``FeatureTable.raw``.
 RAW = ("recency_days", "frequency", "monetary_mean", "tenure_days")
 #: The columns of ``FeatureTable.inputs``: logarithms of the raw features, the part of the tenure that has
@@ -74,7 +74,7 @@ def read_features(
         "unsaid": not selection.need_consent,
         "limit": MAX_CUSTOMERS,
     }
-    rows = connection.execute(OF_ALL if customers is None else OF_SOME, values).fetchall()
+    rows = connection.execute(EVERYONE if customers is None else CHOSEN, values).fetchall()
     numbers = np.array([row[1:] for row in rows], dtype=np.float64).reshape(-1, len(RAW) + 1)
     return FeatureTable(customers=[row[0] for row in rows], raw=numbers[:, :-1], bought=numbers[:, -1])
 

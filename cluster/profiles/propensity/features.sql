@@ -15,13 +15,13 @@ HAVING min(occurred_at) < %(cutoff)s
 ORDER BY md5(customer), customer
 LIMIT %(limit)s;
 
--- name: of_all  the events of all customers
+-- name: everyone  the events of all customers
 (SELECT customer, type, occurred_at, properties FROM customer_events
     WHERE organisation = (SELECT %(organisation)s::text) AND customer IN (
         SELECT id FROM customers
         WHERE organisation = (SELECT %(organisation)s::text) AND coalesce(profiling, %(unsaid)s)));
 
--- name: of_some  the lateral subqueries make Postgres read each customer by an index
+-- name: chosen  the lateral subqueries make Postgres read each customer by an index
 (SELECT wanted.customer, type, occurred_at, properties
     FROM unnest(%(customers)s::text[]) AS wanted (customer), LATERAL (
         SELECT FROM customers

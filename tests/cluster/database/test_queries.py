@@ -28,7 +28,7 @@ OF_ALL = {
     "attempts.sql": {"take_turn"},
     "change_counters.sql": {"uncounted", "count", "count_one_change"},
     "knowledge.sql": {"present"},  # wraps a statement that names it
-    "features.sql": {"features"},  # reads the subqueries of_all and of_some, which name it
+    "features.sql": {"features"},  # reads one of two subqueries, which name it
     "missing_indexes.sql": {"indexed_here"},
     "organisation_deletion.sql": {"columns", "references"},  # of the catalogue of Postgres
     "organisations.sql": {"insert", "get", "update", "newest", "oldest", "places"},  # on organisations by id
