@@ -53,22 +53,22 @@ def write_prompt(request: AnswerRequest, sources: Sequence[Source], chat: ChatMo
     and the oldest messages are left out. If not even one source has room, the best source is cut.
 
     Raises:
-        InvalidInput: the system prompt and the question do not fit into the context of the model.
+        InvalidInput: the system prompt and the question leave no room in the context of the model.
     """
     delimiter = f"source-{secrets.token_hex(DELIMITER_BYTES)}"
     *earlier, question = [message for message in request.history if message.role != "system"]
     system = _system_prompt(request, RULES.format(delimiter=delimiter) if sources else "")
     reserved, fixed = _reserved(request, chat), chat.count_tokens([*system, question])
     room = chat.context_tokens - reserved - fixed
-    if room < 0:
+    kept = sum(chat.count_tokens([one]) for one in _newest(earlier, int(room * HISTORY_SHARE), chat))
+    quoted, used = _quoted(sources, delimiter, room - kept, chat)
+    if room < 0 or len(quoted) < min(1, len(sources)):
         raise InvalidInput(
             f"the system prompt and the question have {fixed:,} tokens, and {reserved:,} are kept free for "
             f"the answer, but the context of the model {chat.name} has {chat.context_tokens:,} tokens; send "
             "a shorter question, or a lower max_tokens",
             param="messages",
         )
-    kept = sum(chat.count_tokens([one]) for one in _newest(earlier, int(room * HISTORY_SHARE), chat))
-    quoted, used = _quoted(sources, delimiter, room - kept, chat)
     history = _newest(earlier, room - used, chat)
     last = ChatMessage("user", _last_message(question.content, quoted))
     return Prompt(messages=[*system, *history, last], sources=sources[: len(quoted)], max_tokens=reserved)

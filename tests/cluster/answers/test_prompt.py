@@ -134,6 +134,14 @@ def test_a_question_that_does_not_fit_is_refused() -> None:
         write_prompt(request, [], model(context_tokens=512))
 
 
+def test_a_question_that_leaves_no_room_for_a_source_is_refused() -> None:
+    request = replace(REQUEST, history=[ChatMessage("user", "word " * 250)])
+
+    assert write_prompt(request, [], model(context_tokens=512)).sources == []
+    with pytest.raises(InvalidInput, match="send a shorter question"):
+        write_prompt(request, [source(1)], model(context_tokens=512))
+
+
 def test_the_request_may_lower_the_maximum_length_of_the_answer() -> None:
     chat = model()
 
