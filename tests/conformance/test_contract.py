@@ -39,7 +39,9 @@ def test_a_request_may_have_every_property_that_openai_describes(server: Server)
 
 
 #: Objects that name a model of another platform.
-WITH_ANY_MODEL = frozenset({"AgentObject", "MessageObject", "ResponseObject"})
+WITH_ANY_MODEL = frozenset({"AgentObject", "MessageObject", "ResponseObject", "ChatCompletion"})
+#: The models of requests that agents answer.
+ANSWERED_BY_AGENTS = {"ChatCompletionRequest": ["agent:a", "agent:a", "none"]}
 
 
 def things_that_exist(http: httpx.Client) -> dict[str, str]:
@@ -134,12 +136,14 @@ def test_no_request_inside_or_outside_our_description_is_a_server_error(
     with httpx.Client(base_url=server.url) as http:
         description = http.get("/openapi.json").json()
         there = {**things_that_exist(http), "vector_store": birds.name}
+        agent = {"external_id": "a", "knowledge": [{"vector_store_id": birds.id}]}
+        http.post("/v1/agents", json=agent).raise_for_status()
     for name, schema in description["components"]["schemas"].items():
         if name in WITH_ANY_MODEL:
             continue
         # A property with values of its own, such as the model's state in /readyz, is not the name of a model.
         if "enum" not in json.dumps(schema.get("properties", {}).get("model", {"enum": []})):
-            schema["properties"]["model"] = {"enum": [MODEL, MODEL, "none"]}
+            schema["properties"]["model"] = {"enum": ANSWERED_BY_AGENTS.get(name, [MODEL, MODEL, "none"])}
     for path, operation in [
         (path, one) for path, operations in description["paths"].items() for one in operations.values()
     ]:
