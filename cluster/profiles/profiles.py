@@ -3,7 +3,6 @@
 Each part is computed by code of its own (``data_jobs/kinds/profiles``), which calls ``write_part``. A value
 has its number of cases and the ids of its evidence; a part has its version and the time of its computation.
 
-    share_with_erasures(connection, "acme")
     write_part(connection, selection, PartVersion(part="behaviour", version="1"), rows)
     get_profile(connection, "acme", "cust_...").parts["behaviour"]
 """
