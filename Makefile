@@ -33,8 +33,8 @@ status: $(READY) ## Show what runs, where the data is and how much there is
 doctor: $(READY) ## Show what is wrong and what to do about it (ARGS=--mend repairs what it can)
 	@$(PYTHON) -m cluster.doctor $(ARGS)
 
-test: $(READY) ## Run every test but the faults, two at a time (ARGS="-m 'not launch'" or a path narrows it; -n0: one)
-	@$(PYTHON) -m pytest --numprocesses 2 --ignore tests/faults $(ARGS)
+test: $(READY) ## Run every test but the faults, three at a time (ARGS="-m 'not launch'" or a path narrows it; -n0: one)
+	@$(PYTHON) -m pytest --numprocesses 3 --ignore tests/faults $(ARGS)
 
 faults: $(READY) ## Kill and stop processes at random moments, in 20 rounds (ROUNDS=1 SEED=7 repeats one round)
 	@ROUNDS=$(ROUNDS) SEED=$(SEED) $(PYTHON) -m pytest --numprocesses 2 tests/faults --verbose $(ARGS)

@@ -71,7 +71,7 @@ def local(command: str, settings: Settings, *more: str) -> subprocess.CompletedP
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=240,
+        timeout=480,
     )
 
 

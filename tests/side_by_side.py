@@ -2,8 +2,8 @@
 
 Plugin of ``tests.conftest``.
 
-Two processes suit two processors. With a third process, the clusters of the tests get too little of them and
-do not start in time.
+Three processes keep two processors busy, because many tests only wait. At most two of the processes run Ray
+at the same time: one has the running cluster, and one has all other clusters.
 
 The tests of a unit run in one process, one after the other. A unit is one file, or several files that share
 something that starts slowly, such as a cluster.
@@ -14,19 +14,18 @@ from typing import Any
 
 import pytest
 
-#: Units of several files: name -> pattern of test ids. They start first, in this order.
+#: Units of several files: name -> pattern of test ids. They start first, in this order. The units between the
+#: two with clusters let the first cluster start before the second one.
 UNITS = {
     "running cluster": r"tests/(launch/(?!test_serving|test_open_address)|faults/test_cluster)",
-    "bulk ingests": r"tests/(data_jobs/test_|faults/test_kill_ingest)",
-    "faults": r"tests/faults/",
     "clients": r"tests/conformance/",
     # Importing this package takes 4 s, and a cross-encoder as long again.
     "sentence-transformers": (
         r"tests/(cluster/engines/test_(contract|families|sentence_transformers_kind)"
         r"|serve_app/(edge/test_compatibility_fields|routes/test_(rerank|search)))\.py"
     ),
-    # The last of these units, so that fewer clusters start at the same time.
-    "clusters of one file": r"tests/launch/",
+    "other clusters": r"tests/(data_jobs/test_|launch/|faults/test_kill_ingest)",
+    "faults": r"tests/faults/",
 }
 
 

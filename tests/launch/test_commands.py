@@ -13,7 +13,7 @@ from nbclient import NotebookClient
 from tests.conftest import ROOT
 from tests.running_cluster import RunningCluster
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
 
 
 def typed(cluster: RunningCluster, *command: str) -> subprocess.CompletedProcess[str]:
@@ -25,7 +25,7 @@ def typed(cluster: RunningCluster, *command: str) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=240,
+        timeout=480,
     )
 
 
@@ -97,7 +97,8 @@ def test_the_demo_on_a_running_cluster_answers_and_leaves_it_running(
     shown = typed(running_cluster, "python", "-m", "cluster.local.demo", str(documents))
 
     assert shown.returncode == 0, shown.stderr
-    assert shown.stdout.count("What do the documents say about ") == 3
+    # Three questions for the search; the agent is asked the last one again.
+    assert shown.stdout.count("What do the documents say about ") == 4
     assert "pump.md, page 1" in shown.stdout
     assert "broken.pdf" in shown.stdout + shown.stderr
     assert running_cluster.api in shown.stdout

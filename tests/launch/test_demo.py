@@ -20,7 +20,7 @@ from tests.conftest import ROOT, NewHome
 from tests.launch.production_cluster import await_true
 from tests.running_cluster import RunningCluster, environment_of, local, pids
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
 
 
 def demo(settings: Settings) -> "subprocess.Popen[str]":
@@ -56,7 +56,7 @@ def test_the_demo_answers_from_the_handbook_and_stops_what_it_started(
     neighbour = pids(running_cluster.settings)
     running = demo(settings)
     head = head_of(settings)
-    output, _ = running.communicate(timeout=240)
+    output, _ = running.communicate(timeout=480)
 
     assert running.returncode == 0, output
     assert "0 failed" in output

@@ -23,7 +23,7 @@ from tests.launch.production_cluster import await_true
 from tests.running_cluster import RunningCluster, environment_of, local
 from tests.serve_app.edge.test_http import BODY, JDK, replies
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("listener", ["api", "fallback_proxy"])

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import ROOT, free_ports
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
 
 DEPLOY = """
 import json, sys

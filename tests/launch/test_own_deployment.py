@@ -10,7 +10,7 @@ from cluster.deploy.model_deployments import APPLICATION, ENDPOINT, own_deployme
 from tests.data_jobs.running_consumer import until
 from tests.running_cluster import IDLE_MODEL, RunningCluster
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
 
 TEXT = "Only the operator on duty may stop the pump."
 

@@ -20,7 +20,7 @@ from tests.launch.embedding_load import MODEL, Load
 from tests.launch.production_cluster import Production, await_true, production
 from tests.simulators.chat_server import ChatFault, ChatServerSimulator, chat_server
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
 
 SHARE = 0.5
 MOST = 2

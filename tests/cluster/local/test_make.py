@@ -46,7 +46,7 @@ def test_help_shows_every_target_with_a_line() -> None:
 def test_targets_run_in_the_project_s_environment_whichever_is_active() -> None:
     planned = make("-n", "test", "ARGS=tests/local", VIRTUAL_ENV="/elsewhere", PYTHONHOME="/elsewhere")
 
-    command = ".venv/bin/python -m pytest --numprocesses 2 --ignore tests/faults tests/local"
+    command = ".venv/bin/python -m pytest --numprocesses 3 --ignore tests/faults tests/local"
     assert planned.stdout.splitlines()[-1] == command
 
 

@@ -1,7 +1,7 @@
 """Clients of the Model Context Protocol search and read documents: the official client, over HTTP."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,9 @@ from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.vector_stores.stores import VectorStore, ensure_store
 from cluster.engines.tokens.cl100k import Cl100kTokeniser, packaged_file
-from tests.serve_app.conftest import BIRDS, Server, bearer
+from cluster.settings import Settings
+from tests.conftest import new_organisation
+from tests.serve_app.conftest import BIRDS, Server, bearer, serving
 
 VOCABULARY = packaged_file()
 assert VOCABULARY is not None
@@ -63,13 +65,24 @@ def text_of(result: CallToolResult) -> str:
 
 
 @pytest.fixture(scope="module")
+def alone(settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
+    """A server of an organisation that has no store."""
+    with serving(settings.model_copy(update={"organisation": new_organisation(pool)})) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def manual(server: Server, pool: ConnectionPool) -> VectorStore:
+    return new_manual(server, pool, "manual")
+
+
+def new_manual(server: Server, pool: ConnectionPool, name: str) -> VectorStore:
     """A store with one document of 24 pages, each with one chunk, and a link to its source."""
     service = server.service
     engine, index = service.models.default.engine, open_chunk_index(service.settings, pool)
     with pool.connection() as connection:
         organisation = service.settings.organisation
-        store = ensure_store(connection, organisation, "manual", fingerprint=engine.fingerprint)
+        store = ensure_store(connection, organisation, name, fingerprint=engine.fingerprint)
     index.ensure(store.collection, dim=store.fingerprint.dim)
     texts = [f"Section {page}: " + f"turbine {page} needs oil number {page}. " * 80 for page in range(1, 25)]
     vectors = engine.embed([text[:99] for text in texts]).vectors
@@ -119,10 +132,11 @@ async def test_the_official_client_lists_and_calls_the_tools(
 
 
 async def test_search_takes_only_a_query_and_searches_all_stores(
-    server: Server, birds: VectorStore, manual: VectorStore
+    alone: Server, server: Server, pool: ConnectionPool, manual: VectorStore
 ) -> None:
-    found = await called(server, "search", query="oil of turbine 7, and who may stop the pump")
-    assert {one["metadata"]["vector_store_id"] for one in found["results"]} >= {birds.id, manual.id}
+    both = {new_manual(alone, pool, name).id for name in ("manual", "another")}
+    found = await called(alone, "search", query="oil of turbine 7")
+    assert {one["metadata"]["vector_store_id"] for one in found["results"]} == both
     named = await called(server, "search", query="turbine", vector_stores=["manual"])
     assert {one["metadata"]["vector_store_id"] for one in named["results"]} == {manual.id}
     assert {one["url"] for one in named["results"]} == {"https://example.com/manual.pdf"}
@@ -184,11 +198,15 @@ async def test_stores_are_listed_with_what_they_contain(server: Server, http: ht
     ("tool", "arguments", "sentence"),
     [
         ("search", {}, "query is missing"),
-        ("search", {"query": " "}, "none of them empty"),
+        ("search", {"query": " ", "vector_stores": ["birds"]}, "none of them empty"),
         ("search", {"query": "a", "vector_stores": ["missing"]}, "no vector store 'missing'"),
         ("search", {"query": "a", "where": {}}, "where"),
         ("search", {"query": "a", "max_tokens": 10}, "max_tokens is 10; it must be at least 500"),
-        ("search", {"query": "a", "filters": {"type": "like", "key": "a", "value": 1}}, "like"),
+        (
+            "search",
+            {"query": "a", "vector_stores": ["birds"], "filters": {"type": "like", "key": "a", "value": 1}},
+            "like",
+        ),
         ("fetch", {"id": "nothing"}, "no document 'nothing'"),
         ("fetch", {"id": "vs_000000000000000000000000/a"}, "no vector store"),
     ],
