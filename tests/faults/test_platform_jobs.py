@@ -139,6 +139,7 @@ def test_an_erasure_leaves_no_row_and_counts_each_once(
         "messages": MESSAGES,
         "customer_events": MESSAGES + 1,
         "conversations": 1,
+        "customer_profiles": 0,
         "customers": 1,
     }
     assert (job.result or {})["deleted_rows"] == deleted
