@@ -22,7 +22,7 @@ from cluster.answers.contract import (
     Sources,
     Text,
 )
-from cluster.answers.extractive import passages, quoted_sources
+from cluster.answers.extractive import distinct_sources, passages
 from cluster.answers.prompt import write_prompt
 from cluster.answers.questions import question_of, search_question
 from cluster.answers.rules import retrieval_options
@@ -107,13 +107,11 @@ def _uncited(text: str, sources: Sequence[Source]) -> list[Citation]:
 
 
 async def _quote(sources: Sequence[Source], query: str) -> AsyncGenerator[AnswerEvent, None]:
-    quoted = [
-        replace(source, number=number) for number, source in enumerate(quoted_sources(sources), start=1)
-    ]
-    yield Sources(sources=quoted, query=query)
+    distinct = distinct_sources(sources)
+    yield Sources(sources=distinct, query=query)
     citations: list[Citation] = []
     written = 0
-    for passage in passages(quoted, query):
+    for passage in passages(distinct, query):
         if passage.cited is not None:
             source, start = passage.cited
             begin = written + start

@@ -7,12 +7,12 @@
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cluster.answers.contract import Source
 from cluster.retrieval.snippets import QueryWords, snippet
 
-#: Maximum number of passages of an answer.
+#: Maximum number of passages that an answer quotes.
 MAX_PASSAGES = 3
 #: Maximum number of characters of a passage.
 PASSAGE_CHARACTERS = 480
@@ -29,17 +29,18 @@ class Passage:
     cited: tuple[Source, int] | None = None
 
 
-def quoted_sources(sources: Sequence[Source]) -> Sequence[Source]:
-    """Return the sources that the answer quotes: the best, each text once."""
+def distinct_sources(sources: Sequence[Source]) -> Sequence[Source]:
+    """Return the sources with each text once, numbered in their order. The answer quotes the first ones."""
     distinct = {source.text: source for source in reversed(sources)}
-    return sorted(distinct.values(), key=lambda source: source.number)[:MAX_PASSAGES]
+    ordered = sorted(distinct.values(), key=lambda source: source.number)
+    return [replace(source, number=number) for number, source in enumerate(ordered, start=1)]
 
 
 def passages(sources: Sequence[Source], question: str) -> Iterator[Passage]:
-    """Yield the label, and then the passage of each source."""
+    """Yield the label, and then the passages of the first ``MAX_PASSAGES`` sources."""
     yield Passage(text=LABEL)
     words = QueryWords(question)
-    for source in sources:
+    for source in sources[:MAX_PASSAGES]:
         quote = " ".join(snippet(source.text, words, length=PASSAGE_CHARACTERS).split())
         page = "" if source.page is None else f", page {source.page}"
         opening = f'\n\n"{quote}" '

@@ -106,14 +106,14 @@ def test_without_a_chat_model_the_best_passages_are_quoted_numbered_and_labelled
         (1, "file-1", 1),
         (2, "file-2", 2),
         (3, "file-4", 4),
+        (4, "file-5", 5),
     ]
     assert text == (
         f'{LABEL}\n\n"Swifts sleep on the wing [7]." [1] birds.pdf, page 1'
         '\n\n"Herons stand." [2] birds.pdf, page 2\n\n"A" [3] birds.pdf, page 4'
     )
     assert [text[one.start : one.end] for one in done.citations] == ["[1]", "[2]", "[3]"]
-    assert [one.source for one in done.citations] == list(first.sources)
-    assert len(first.sources) == MAX_PASSAGES
+    assert [one.source for one in done.citations] == list(first.sources)[:MAX_PASSAGES]
     assert (done.usage, done.generated, done.finish_reason) == (None, False, "stop")
 
 
