@@ -1,6 +1,6 @@
 """Saves and reads agents with their definitions.
 
-The answer flow calls ``load_agent`` for each request, and the jobs that evaluate agents call it, too.
+The answer flow calls ``load_agent`` for each request, and so does the job ``precompute_contexts``.
 
     save_agent(connection, "acme", definition, knowledge={})
     agent = load_agent(connection, "acme", "helper")
@@ -82,14 +82,14 @@ def load_agent(connection: Connection[Any], organisation: str, id_or_external_id
 
 
 def answering_agents(connection: Connection[Any], organisation: str, *, limit: int) -> list[ListedAgent]:
-    """Return the agents that can answer, ordered by their external ids, at most ``limit``."""
+    """Return at most ``limit`` agents that can answer, in the order of their external ids."""
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(SQL["answering"], {"organisation": organisation, "limit": limit})
         return [ListedAgent(**row) for row in rows]
 
 
 def stores_of(connection: Connection[Any], organisation: str, agents: Sequence[str]) -> dict[str, list[str]]:
-    """Return the vector stores with the files and texts of each of these agents that has some."""
+    """Return for each of these agents with files or texts the ids of the stores that hold them."""
     values = {"organisation": organisation, "agents": list(agents)}
     return dict(connection.execute(SQL["stores_of_many"], values).fetchall())
 
@@ -101,7 +101,7 @@ def definition_of(row: dict[str, Any]) -> AgentDefinition:
 
 
 def agent_id(organisation: str, external_id: str) -> str:
-    """Return the id of the agent with this external id. Events make the same id."""
+    """Return the id of the agent with this external id. The ingestion of events makes the same id."""
     return row_id("agent", organisation, external_id)
 
 
@@ -115,7 +115,7 @@ def save_agent(
     """Add the agent, or replace its definition and its knowledge, in the caller's transaction.
 
     Args:
-        definition: its knowledge names only files and vector stores.
+        definition: the definition, whose knowledge names only uploaded files and vector stores.
         knowledge: for the id of each source that the agent knows, the vector store that holds the source.
     """
     key = {"organisation": organisation, "agent": agent_id(organisation, definition.external_id)}
@@ -138,8 +138,8 @@ def config_hash(definition: AgentDefinition, sources: Iterable[str]) -> str:
     same digest, even if they were written differently.
 
     Args:
-        definition: the definition; of its knowledge, only the vector stores count.
-        sources: ids of the sources that the agent knows, which are made from the contents.
+        definition: the definition. Of its knowledge, only the vector stores count; ``sources`` has the rest.
+        sources: ids of the sources that the agent knows. Each id is made from the content of the source.
     """
     fields = definition.model_dump(mode="json", exclude={"knowledge"})
     stores = {one.vector_store_id for one in definition.knowledge if one.vector_store_id is not None}

@@ -1,4 +1,4 @@
-"""Adds, changes and deletes single agents, as the routes ask. Bulk imports are in ``imports``.
+"""Adds, changes and deletes single agents for the routes of agents. ``imports`` creates agents in bulk.
 
 changed = add_agent(connection, blobs, "acme", "helper", {"instructions": "Be brief."}, how)
 delete_agent(connection, "acme", changed.agent.id)
@@ -28,13 +28,13 @@ from cluster.organisations.organisations import StorageLimits
 
 #: The fields that a request gives, with their new values. None removes a value.
 Changes = Mapping[str, Any]
-#: The only agent of a request has this path in faults.
+#: Beginning of a fault's path for the only agent of a request. Error messages leave it out.
 AGENT_PATH = "agents[0]."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KnowledgeChange:
-    """What a change of an agent's knowledge needs."""
+    """The resources and limits that a change of an agent's knowledge needs."""
 
     blobs: BlobStore
     new_stores: NewStores
@@ -64,6 +64,10 @@ def add_agent(
 
     Raises:
         InvalidInput: the fields do not fit each other, or the knowledge names a thing that does not exist.
+        NotPermitted: the caller's key may not use a vector store of the knowledge.
+        Throttled: the organisation has reached a storage limit.
+        NotFound: an uploaded file was deleted after it was checked.
+        Unavailable: the last file with the bytes of a new content was deleted at the same time.
     """
     places_of.lock(connection, organisation)
     row = _row(connection, organisation, agent_id(organisation, external_id))
@@ -73,9 +77,10 @@ def add_agent(
 def change_agent(
     connection: Connection[Any], organisation: str, id: str, changes: Changes, how: KnowledgeChange
 ) -> ChangedAgent:
-    """Make the changes, and return the agent; see ``add_agent``.
+    """Make the changes in the agent with this id, and return the agent.
 
     Raises:
+        ClusterError: the errors of ``add_agent``.
         NotFound: the organisation has no such agent.
     """
     places_of.lock(connection, organisation)
@@ -86,8 +91,8 @@ def change_agent(
 
 
 def delete_agent(connection: Connection[Any], organisation: str, id: str) -> list[str]:
-    """Delete the definition and the knowledge of the agent, and what only this agent used. The statistics and
-    the conversations of the agent stay.
+    """Delete the definition and the knowledge of the agent, and the stores and files that were made for
+    agents and that no agent uses any more. The statistics and the conversations of the agent stay.
 
     Returns:
         the SHA-256 of deleted files; call ``files.release_blobs`` with them after the commit.
@@ -139,7 +144,9 @@ def _change(
 def _with_knowledge(
     connection: Connection[Any], organisation: str, definition: AgentDefinition, how: KnowledgeChange
 ) -> tuple[AgentDefinition, Mapping[str, str]]:
-    """Attach the files of the new knowledge, and return the definition with their ids and their places."""
+    """Attach the files of the new knowledge. Return the definition with the ids of these files, and for each
+    source the store that holds the source.
+    """
     id = agent_id(organisation, definition.external_id)
     contents = Contents(how.blobs, organisation, open_file=None, max_bytes=how.max_bytes)
     given = Located(value=definition.model_dump(mode="json", exclude_unset=True))

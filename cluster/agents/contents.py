@@ -1,10 +1,10 @@
-"""Reads what agents are to know: files of this machine, uploaded files, and texts.
+"""Stores the contents that agents are to know: files of this machine, and texts.
 
 The bytes of new files go into the blob store before any row names them. So a killed import leaves at most
 blobs without rows, which ``cluster.doctor`` finds.
 
-    contents = Contents(open_blob_store(settings), "acme", folder=Path("."), max_bytes=1 << 20)
-    content = contents.of(AgentKnowledge(text="The pump is red."))
+    contents = Contents(open_blob_store(settings), "acme", open_file=None, max_bytes=1 << 20)
+    content = contents.of_text(AgentKnowledge(text="The pump is red."))
 """
 
 import os
@@ -25,15 +25,15 @@ from cluster.formats import DOCUMENT_PURPOSES, READABLE, recognise
 COPY_BYTES = 1024 * 1024
 #: Purpose of the files that are made for agents.
 PURPOSE = DOCUMENT_PURPOSES[0]
-#: Name of a text without a name.
+#: Name of the file of a text, if the knowledge gives the text no name.
 TEXT_NAME = "text.txt"
-#: Opens a file of this machine. Only the command of agents passes such a function.
+#: A function that opens a file of this machine. Only the command ``create_agents`` passes such a function.
 OpenFile = Callable[[str], BinaryIO]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewContent:
-    """A content of which a file is to be made; its blob is stored."""
+    """A content whose blob is stored, and of which a file is to be made."""
 
     blob: Blob
     filename: str
@@ -47,7 +47,7 @@ class Contents:
         blobs: the blob store.
         organisation: id of the organisation.
         open_file: opens a path; None: paths are refused.
-        max_bytes: maximum size of a file.
+        max_bytes: maximum size of a file of this machine. The size of texts is not checked.
     """
 
     def __init__(
@@ -62,7 +62,8 @@ class Contents:
         """Check that the file can become knowledge.
 
         Raises:
-            InvalidInput: the file cannot be read, is too large, or has no format with text.
+            InvalidInput: paths are refused, or the file cannot be read, is too large, or has a format from
+                which no text is read.
         """
         with self._opened(path) as file:
             size = os.fstat(file.fileno()).st_size
@@ -71,10 +72,10 @@ class Contents:
             _media_type(file.read(SNIFFED_BYTES), path)
 
     def of_file(self, path: str) -> NewContent:
-        """Store the blob of a file of this machine.
+        """Store the blob of a file of this machine, and return the new content.
 
         Raises:
-            InvalidInput: as ``check``.
+            InvalidInput: for the same reasons as in ``check``.
         """
         if path in self._of_paths:
             return self._of_paths[path]
@@ -90,7 +91,7 @@ class Contents:
         return content
 
     def of_text(self, knowledge: AgentKnowledge) -> NewContent:
-        """Store the blob of a text."""
+        """Store the blob of the text, and return the new content."""
         assert knowledge.text is not None
         name = shown_name(knowledge.name or TEXT_NAME)
         data = knowledge.text.encode()
@@ -102,7 +103,7 @@ class Contents:
         return self._of_texts[key]
 
     def _stored(self, file: BinaryIO) -> Blob:
-        """Store the blob of the file, unless the organisation has it already."""
+        """Return the blob of the file. Store it unless the organisation has a blob with the same bytes."""
         digest, size = sha256(), 0
         while part := file.read(COPY_BYTES):
             digest.update(part)

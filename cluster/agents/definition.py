@@ -26,7 +26,7 @@ MAX_SENTENCE_CHARACTERS = 2_000
 MAX_KNOWLEDGE_CHARACTERS = 1_000_000
 #: Maximum number of entries in the knowledge of an agent.
 MAX_KNOWLEDGE = 1_000
-#: Maximum number of these entries that are vector stores of the caller, because a search of many is slow.
+#: Maximum number of vector stores that the knowledge of an agent names, because a search of many is slow.
 MAX_NAMED_STORES = 16
 MAX_PATH_CHARACTERS = 4_096
 #: Number of passages that an agent reads for an answer, by default and at most.
@@ -35,13 +35,13 @@ NO_ANSWER = "I found nothing about this in my documents."
 
 
 def _meaningful(text: str) -> str:
-    """Return the text, if Postgres can store it and it is not blank."""
+    """Return the text. Raise an error if the text is blank or Postgres cannot store it."""
     if not text.strip():
         raise PydanticCustomError("must", "must not be blank; leave it out if there is none")
     return storable(text)
 
 
-#: Checks of texts. They come after the limits of the length, which the JSON Schema shows.
+#: Checks of texts. In the types below, the limits of the length come first, and the JSON Schema shows them.
 _STORABLE, _MEANINGFUL = AfterValidator(storable), AfterValidator(_meaningful)
 AgentId = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS), _STORABLE]
 AgentName = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS), _STORABLE]

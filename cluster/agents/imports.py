@@ -1,7 +1,7 @@
-"""Bulk imports of agents: submits the job, and keeps the rows with which the job resumes.
+"""Submits jobs that import agents in bulk, and keeps the rows from which such a job resumes.
 
-The job is ``data_jobs.kinds.agents.create_agents``. Its rows say for each agent what is wanted, where its
-knowledge lies, and how it ended.
+The job is ``data_jobs.kinds.agents.create_agents``. Each row says for one agent which definition is
+wanted, which stores hold the knowledge, and which outcome the import of the agent has.
 
     with connection.transaction():
         job = submit_import(connection, blobs, "acme", prepared, mode="atomic", default_limits=limits)
@@ -39,7 +39,7 @@ from cluster.jobs.kinds import CREATE_AGENTS
 from cluster.organisations.organisations import StorageLimits
 
 SQL = queries("cluster.agents", "imports.sql")
-#: ``atomic``: all agents or none. ``partial``: every agent that can be made.
+#: ``atomic``: creates all agents or none. ``partial``: creates every agent that can be created.
 ImportMode = Literal["atomic", "partial"]
 AgentOutcome = Literal["created", "updated", "unchanged", "failed"]
 #: Maximum number of failed agents that the result of an import names.
@@ -48,7 +48,7 @@ FAILURES_SHOWN = 100
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportRow:
-    """An agent of an import without an outcome."""
+    """An agent of an import, as long as the import of this agent has no outcome."""
 
     number: int
     agent: str
@@ -60,13 +60,13 @@ class ImportRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowFiles:
-    """How far the files of one row are."""
+    """How many files one row has, and how many of them are indexed or failed."""
 
     number: int
     files: int
     completed: int
     failed: int
-    #: Why one of the files failed.
+    #: Why one of the files failed; None if no file failed.
     error: str | None
 
     @property
@@ -89,10 +89,11 @@ def submit_import(
 
     Args:
         blobs: has the bytes of the new contents.
-        options: priority class and priority of the job.
+        options: priority class, priority and attempts of the job, in place of the defaults of its kind.
 
     Raises:
-        NotFound: an uploaded file was deleted meanwhile.
+        NotFound: an uploaded file was deleted after it was checked.
+        Unavailable: the last file with the bytes of a new content was deleted at the same time.
         Throttled: the organisation has reached a storage limit.
     """
     lock(connection, organisation)
@@ -130,7 +131,8 @@ def resolve(
     first.
 
     Raises:
-        NotFound: an uploaded file was deleted meanwhile.
+        NotFound: an uploaded file was deleted after it was checked.
+        Unavailable: the last file with the bytes of a new content was deleted at the same time.
         Throttled: the organisation has reached a storage limit.
     """
     given = {
@@ -192,7 +194,7 @@ def _existing_or_new(
 
 
 def normalised(agent: PreparedAgent, sources: Sequence[AgentSource]) -> AgentDefinition:
-    """Return the definition with the files of its sources in place of paths and texts."""
+    """Return the definition, whose knowledge then names only vector stores and the files of the sources."""
     if not agent.knowledge:
         return agent.definition
     stores = [
@@ -207,8 +209,8 @@ def normalised(agent: PreparedAgent, sources: Sequence[AgentSource]) -> AgentDef
 
 
 def plan_rows(connection: Connection[Any], job: Job, *, new: NewStores) -> None:
-    """Mark the agents that have their definition already, and plan the places of the knowledge of the others.
-    Safe to repeat: planned rows keep their places.
+    """Record ``unchanged`` for the agents that already have this definition and its indexed files. For the
+    other agents, plan the stores of their sources. A repeated call leaves planned rows as they are.
     """
     lock(connection, job.organisation)
     connection.execute(SQL["mark_unchanged"], _key(job))
@@ -227,19 +229,21 @@ def plan_rows(connection: Connection[Any], job: Job, *, new: NewStores) -> None:
 def open_rows(
     connection: Connection[Any], job: Job, *, after: int = 0, limit: int | None = None
 ) -> list[ImportRow]:
-    """Return the next rows without an outcome, in their order."""
+    """Return the rows without an outcome whose numbers are greater than ``after``, in their order, at most
+    ``limit``.
+    """
     with connection.cursor(row_factory=class_row(ImportRow)) as cursor:
         return cursor.execute(SQL["open_rows"], {**_key(job), "after": after, "limit": limit}).fetchall()
 
 
 def row_files(connection: Connection[Any], job: Job) -> list[RowFiles]:
-    """Return how far the files of each row without an outcome are."""
+    """Return for each row without an outcome how many of its files are indexed, and how many failed."""
     with connection.cursor(row_factory=class_row(RowFiles)) as cursor:
         return cursor.execute(SQL["row_files"], _key(job)).fetchall()
 
 
 def save_rows(connection: Connection[Any], job: Job, rows: Iterable[ImportRow]) -> None:
-    """Make the agents of these rows visible, and record the outcome of each row."""
+    """Save the agents of these rows, and record the outcome of each row."""
     rows = list(rows)
     values = {"organisation": job.organisation, "agents": [row.agent for row in rows]}
     existing = dict(connection.execute(SQL["existing"], values).fetchall())
@@ -248,21 +252,21 @@ def save_rows(connection: Connection[Any], job: Job, rows: Iterable[ImportRow]) 
         definition = AgentDefinition.model_validate(row.definition)
         saved = save_agent(connection, job.organisation, definition, knowledge=row.knowledge or {})
         outcome: AgentOutcome = "updated" if row.agent in existing else "created"
-        if existing.get(row.agent) == saved.config_hash:  # an import at the same time was faster
+        if existing.get(row.agent) == saved.config_hash:  # another import saved the same agent first
             outcome = "unchanged"
         ended.append({"number": row.number, "outcome": outcome})
     connection.execute(SQL["end_rows"], {**_key(job), "rows": Jsonb(ended)})
 
 
 def fail_rows(connection: Connection[Any], job: Job, errors: Mapping[int, str | None]) -> None:
-    """Record for the rows with these numbers why they failed; None: because another row failed."""
+    """Record for the rows with these numbers why they failed. None means: because another row failed."""
     ended = [{"number": number, "outcome": "failed", "error": error} for number, error in errors.items()]
     connection.execute(SQL["end_rows"], {**_key(job), "rows": Jsonb(ended)})
 
 
 def summary(connection: Connection[Any], organisation: str, job: str) -> dict[str, Any]:
     """Return the numbers of agents by outcome, the numbers of files, the tokens that were embedded, and the
-    first failed agents with their errors.
+    first agents that failed for an error of their own, with these errors.
     """
     key = {"organisation": organisation, "job": job}
     outcomes = dict(connection.execute(SQL["outcomes"], key).fetchall())
@@ -279,8 +283,8 @@ def summary(connection: Connection[Any], organisation: str, job: str) -> dict[st
 
 
 def end_abandoned_imports(connection: Connection[Any]) -> list[tuple[str, str]]:
-    """End the rows of imports that were cancelled or failed, of all organisations, and delete what they had
-    stored for agents that were not created.
+    """Record ``failed`` for the rows without an outcome of imports that have ended, of all organisations.
+    Delete the stores and the files that were made for agents and that no agent uses.
 
     Returns:
         the organisation and the SHA-256 of each deleted file, for ``files.release_blobs``.

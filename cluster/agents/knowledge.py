@@ -43,7 +43,7 @@ class AgentSource:
     id: str
     #: Id of a file with this content.
     file: str
-    #: True if the file was made for agents; it is deleted when no agent knows it.
+    #: True if the file was made for agents. ``release`` deletes such a file if nothing uses the source.
     owned: bool
 
 
@@ -51,19 +51,21 @@ class AgentSource:
 class NewStores:
     """How new vector stores of agents are made."""
 
-    #: Fingerprint of the model that computes their vectors.
+    #: Fingerprint of the model that computes the vectors of the new stores.
     fingerprint: Fingerprint
-    #: Name of the index that holds their vectors; its collection exists.
+    #: Name of the index that holds the vectors. The collection of the fingerprint exists in this index.
     index: str
 
 
 def source_id(sha256: str) -> str:
-    """Return the id of the source with this SHA-256."""
+    """Return the id of the source whose content has this SHA-256."""
     return f"src_{sha256[:32]}"
 
 
 def lock(connection: Connection[Any], organisation: str) -> None:
-    """Wait for other transactions that change the knowledge of the organisation's agents."""
+    """Lock the knowledge of the organisation's agents until the transaction ends. If another transaction has
+    this lock, wait for the end of that transaction.
+    """
     connection.execute(SQL["lock"], {"organisation": organisation})
 
 
@@ -79,7 +81,7 @@ def add_sources(connection: Connection[Any], organisation: str, sources: Iterabl
 
 
 def files_of(connection: Connection[Any], organisation: str, ids: Iterable[str]) -> dict[str, str]:
-    """Return the file of each of these sources that exists."""
+    """Return, by the id of the source, the id of the file of each of these sources that exists."""
     found = connection.execute(SQL["files"], {"organisation": organisation, "ids": list(ids)})
     return dict(found.fetchall())
 
@@ -126,10 +128,12 @@ def attach(
     before: datetime,
     **options: Any,
 ) -> None:
-    """Attach the files of these places to their stores. Files that are attached already do not change.
+    """Attach the files of these places to their stores. Files that are attached already stay as
+    they are, except files that were not indexed successfully (``before``).
 
     Args:
-        before: a file whose last job failed is attached again if that job was submitted before this time.
+        before: a file whose indexing failed or was cancelled is attached again if its last job was submitted
+            before this time, or no longer exists.
         options: priority class, priority and attempts of the files' jobs, see ``attach_many``.
     """
     pairs = {pair for one in places for pair in one.items()}
@@ -147,7 +151,8 @@ def attach(
 
 
 def release(connection: Connection[Any], organisation: str) -> list[str]:
-    """Delete the stores, the attachments and the sources that no agent and no open import uses.
+    """Delete the stores of agents, the attachments and the sources that no agent and no open import uses, and
+    the files that were made for these sources.
 
     Returns:
         the SHA-256 of deleted files; call ``files.release_blobs`` with them after the commit.
@@ -166,7 +171,7 @@ def release(connection: Connection[Any], organisation: str) -> list[str]:
         if owned:
             try:
                 hashes.append(delete_file(connection, organisation, file).sha256)
-            except NotFound:  # its owner deleted it
+            except NotFound:  # the organisation has deleted the file itself
                 continue
     return hashes
 

@@ -1,7 +1,7 @@
-"""Decides in which vector stores the sources of agents lie, so that a shared source is embedded once.
+"""Decides which vector stores hold the sources of agents, so that a shared source is embedded once.
 
 Agents that know the same sources share a store. An agent never searches a store that holds a source that it
-does not know. ``planning`` reads the present places from the database and calls ``place``.
+does not know. ``knowledge.plan`` reads the present places from the database and calls ``place``.
 
     place({"a": {"handbook", "page a"}, "b": {"handbook"}}, present=[])
     # a finds the handbook in the first new store and its page in the second; b searches only the first
@@ -12,15 +12,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 #: Maximum number of stores that hold the sources of one agent, because a search of many stores is slow. An
-#: agent that shares sources with more groups has own copies of the others.
+#: agent that shares sources with more groups of agents has its own copies of the other shared sources.
 MAX_STORES = 16
-#: An agent finds each of its sources in a store: source -> store.
+#: For each source of an agent, the store in which the agent finds the source.
 Places = dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourcePlace:
-    """An agent finds a source in a store."""
+    """Says that an agent finds a source in a store."""
 
     agent: str
     source: str
@@ -40,12 +40,13 @@ class Placement:
 def place(wanted: Mapping[str, Collection[str]], present: Iterable[SourcePlace]) -> Placement:
     """Return a place for each source of each agent.
 
-    A store that an agent may search keeps its sources. A source without such a store goes into the store of
-    exactly the agents that lack it, or into a new store.
+    If an agent knows every source in a present store, the agent finds these sources there. A source that some
+    agents find in no such store goes into the store that exactly these agents search, or into a new store.
 
     Args:
         wanted: for each agent that changes, the sources that it is to know.
-        present: the places of the stores that these agents use or that hold these sources, of all agents.
+        present: the present places of all agents in the stores that these agents use or that hold these
+            sources.
     """
     knows = {agent: frozenset(sources) for agent, sources in wanted.items()}
     others, own = _split(present, knows)
@@ -68,7 +69,7 @@ def place(wanted: Mapping[str, Collection[str]], present: Iterable[SourcePlace])
                 users.setdefault(store, set()).add(agent)
         for source in knows[agent] - places[agent].keys():
             lacking[source].append(agent)
-    for agent, stores in own.items():  # a store whose whole content is replaced stays with its agents
+    for agent, stores in own.items():  # an emptied store can take other sources of the same agents
         for store in stores.keys() - contents.keys():
             users.setdefault(store, set()).add(agent)
     return _with_new_stores(places, users, lacking)
@@ -77,7 +78,9 @@ def place(wanted: Mapping[str, Collection[str]], present: Iterable[SourcePlace])
 def _with_new_stores(
     places: dict[str, Places], users: Mapping[str, set[str]], lacking: Mapping[str, list[str]]
 ) -> Placement:
-    """Give a store to each source that some agents lack: the store of exactly these agents, or a new one."""
+    """Give a store to each source that some agents lack: the store of exactly these agents, or a new one.
+    Then move the sources of an agent that exceed ``MAX_STORES`` into a store of this agent alone.
+    """
     groups: dict[frozenset[str], list[str]] = defaultdict(list)
     for source in sorted(lacking):
         groups[frozenset(lacking[source])].append(source)
@@ -104,7 +107,7 @@ def _with_new_stores(
 
 
 def _beyond_limit(places: Places, own: str | None) -> list[str]:
-    """Return the sources in the smallest shared stores, if the agent would search too many stores."""
+    """If the agent would search too many stores, return the sources in its smallest shared stores."""
     sources: dict[str, list[str]] = defaultdict(list)
     for source, store in places.items():
         sources[store].append(source)
@@ -153,7 +156,8 @@ def _contents(
             leaving = [agent for agent in stay[store] if not content <= knows[agent]]
             if not leaving:
                 break
-            # Only the agents that know least leave, so that the others may fit without them.
+            # Only the agents that know the fewest sources of the store leave. Then the others may be able to
+            # stay.
             least = min(len(content & knows[agent]) for agent in leaving)
             for agent in leaving:
                 if len(content & knows[agent]) == least:

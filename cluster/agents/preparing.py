@@ -4,7 +4,7 @@ The command ``create_agents`` and the routes call ``missing_references`` and the
 ``imports.submit_import`` writes any row.
 
     faults = missing_references(connection, "acme", checked, contents)
-    prepared = prepare(checked.agents, contents)
+    prepared = prepare(checked, contents)
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,8 +29,9 @@ SQL = queries("cluster.agents", "imports.sql")
 class PreparedAgent:
     """An agent whose new contents are stored."""
 
-    #: Position in the file or request, from 1, and line of the file.
+    #: Position of the agent in the file or request, from 1.
     number: int
+    #: Line of the agent in the file, from 1; None if it is unknown.
     line: int | None
     definition: AgentDefinition
     #: For each entry of the definition's knowledge: a new content, or the entry itself.
@@ -42,6 +43,9 @@ def missing_references(
 ) -> list[AgentFault]:
     """Return a fault for each file, uploaded file and vector store that cannot be used. An entry of the
     defaults has one fault, not one for each agent.
+
+    Raises:
+        NotPermitted: the caller's key may not use a named vector store.
     """
     files = _known_files(connection, organisation, checked.references)
     stores = _known_stores(connection, organisation, checked.references)
@@ -89,7 +93,7 @@ def _stored(knowledge: AgentKnowledge, contents: Contents) -> NewContent | Agent
 def _known_files(
     connection: Connection[Any], organisation: str, references: Iterable[KnowledgeReference]
 ) -> dict[str, tuple[str, str]]:
-    """Return the media type and the purpose of each uploaded file that exists."""
+    """Return, by id, the media type and the purpose of each referenced file that exists."""
     ids = {one.knowledge.file_id for one in references if one.knowledge.file_id is not None}
     found = connection.execute(SQL["file_hashes"], {"organisation": organisation, "ids": list(ids)})
     return {id: (media_type, purpose) for id, _, media_type, purpose in found}
@@ -98,7 +102,7 @@ def _known_files(
 def _known_stores(
     connection: Connection[Any], organisation: str, references: Iterable[KnowledgeReference]
 ) -> set[str]:
-    """Return the vector stores that exist.
+    """Return the ids of the referenced vector stores that exist and have not expired.
 
     Raises:
         NotPermitted: the caller's key is limited to other stores.

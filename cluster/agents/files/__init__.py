@@ -1,1 +1,1 @@
-"""Reads files of agents, and finds all faults in them at once."""
+"""Reads files of agents, and finds all faults of a file together."""

@@ -36,7 +36,9 @@ class Located:
     lines: Mapping[Path, int] = field(default_factory=dict)
 
     def line_of(self, path: Sequence[str | int]) -> int | None:
-        """Return the line of the value at this path, or else of the nearest value around it."""
+        """Return the line of the value at this path, or else of the nearest value around it; None if no line
+        is known.
+        """
         for end in range(len(path), -1, -1):
             if tuple(path[:end]) in self.lines:
                 return self.lines[tuple(path[:end])]
@@ -47,7 +49,7 @@ class Located:
 class AgentRows:
     """The content of a file of agents before its values are checked."""
 
-    #: The agents in the order of the file. The value of each should be an object, and may be anything.
+    #: The agents in the order of the file. The value of an agent should be an object, but is not checked yet.
     agents: Sequence[Located] = ()
     defaults: Located = field(default_factory=lambda: Located(value={}))
     faults: Sequence[AgentFault] = ()

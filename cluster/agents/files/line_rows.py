@@ -28,7 +28,9 @@ TEXTS = frozenset(
 
 
 def read_json_lines(text: str) -> AgentRows:
-    """Read one agent from each line that is not blank."""
+    """Read one agent from each line that is not blank. The first line may give the defaults instead. A line
+    that is not JSON becomes a fault.
+    """
     agents: list[Located] = []
     defaults = Located(value={})
     faults: list[AgentFault] = []
@@ -53,7 +55,8 @@ def read_csv(text: str) -> AgentRows:
     """Read one agent from each record.
 
     Raises:
-        WrongFile: the text is not CSV, or has a column that no agent has.
+        WrongFile: the text is not CSV, has an unknown column, has a column twice, or has a record with more
+            fields than columns.
     """
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, restkey="")

@@ -1,4 +1,4 @@
-"""Reads a file of agents and checks it: all faults are found at once, each with its line and its path.
+"""Reads a file of agents, and finds all faults in the file together, each with its line and its path.
 
 The command ``create_agents`` and the routes of agents call these functions.
 
@@ -36,7 +36,8 @@ FORMATS: Mapping[str, Callable[[str], AgentRows]] = MappingProxyType(
         ".csv": read_csv,
     }
 )
-#: The fields that describe what the agent is to do. An agent with one of these takes none from the defaults.
+#: The fields that describe what the agent is to do. An agent with one of them takes none of them
+#: from the defaults.
 PROMPT = ("instructions", "role", "goal", "backstory")
 
 
@@ -71,16 +72,16 @@ class KnowledgeReference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckedAgents:
-    """The agents of a file without a fault, and the faults of the others."""
+    """The agents of a file that have no fault, and all faults in the file."""
 
     agents: Sequence[CheckedAgent]
     faults: Sequence[AgentFault]
-    #: The entries of all knowledge that are correct in themselves, also those of agents with faults.
+    #: The correct entries of the knowledge of the defaults and of all agents, also of agents with faults.
     references: Sequence[KnowledgeReference] = ()
 
 
 def read_agents(data: bytes, *, name: str) -> AgentRows:
-    """Read the rows of a file. A file that cannot be read gives one fault and no row.
+    """Read the rows of a file. A file that cannot be read, or has no agent, gives one fault and no row.
 
     Args:
         data: the whole file, in UTF-8.
@@ -107,7 +108,9 @@ def read_agents(data: bytes, *, name: str) -> AgentRows:
 
 
 def check(rows: AgentRows) -> CheckedAgents:
-    """Check every agent, and return the definitions with the defaults applied, and all faults."""
+    """Check every agent, and return the definitions with the defaults applied, and all faults. If there are
+    more than ``MAX_AGENTS`` agents, this is a fault, and no agent is checked.
+    """
     faults = list(rows.faults)
     if len(rows.agents) > MAX_AGENTS:
         message = f"{len(rows.agents):,} agents are given; the limit is {MAX_AGENTS:,}"
@@ -136,10 +139,10 @@ def check(rows: AgentRows) -> CheckedAgents:
 
 
 def knowledge_references(number: int | None, given: Located) -> Iterator[KnowledgeReference]:
-    """Yield those entries of the knowledge that are correct in themselves."""
+    """Yield the entries of the knowledge that have no fault. They may name things that do not exist."""
     entries = given.value.get("knowledge") if isinstance(given.value, dict) else None
     for position, entry in enumerate(entries if isinstance(entries, list) else ()):
-        with suppress(ValidationError):  # ``check`` reports it
+        with suppress(ValidationError):  # not raised, because ``check`` reports the faults of the entry
             yield KnowledgeReference(
                 knowledge=AgentKnowledge.model_validate(entry), number=number, given=given, entry=position
             )
@@ -150,7 +153,7 @@ def _order(fault: AgentFault) -> tuple[int, int]:
 
 
 def _checked_defaults(given: Located, faults: list[AgentFault]) -> dict[str, Any]:
-    """Add the faults of the defaults, and return those defaults that have no fault."""
+    """Add the faults of the defaults to ``faults``. Return the fields of the defaults that have no fault."""
     try:
         AgentSettings.model_validate(given.value)
         return dict(given.value)
@@ -168,7 +171,8 @@ def _checked(
     number: int, given: Located, defaults: Mapping[str, Any], faults: list[AgentFault]
 ) -> AgentDefinition | None:
     try:
-        AgentDefinition.model_validate(given.value)  # alone first, because the defaults move its entries
+        # First without the defaults, because entries of the defaults change the positions in faults.
+        AgentDefinition.model_validate(given.value)
         return AgentDefinition.model_validate(with_defaults(given.value, defaults))
     except ValidationError as exc:
         for error in exc.errors(include_url=False, include_input=False):
@@ -179,8 +183,8 @@ def _checked(
 def with_defaults(agent: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the agent with the defaults applied.
 
-    Fields of the agent replace defaults. ``retrieval`` and ``metadata`` are merged by their names, and the
-    agent knows its own knowledge and that of the defaults.
+    Fields of the agent replace defaults. ``retrieval`` and ``metadata`` are merged field by field. The
+    knowledge of the defaults comes first, and then the agent's own knowledge.
     """
     own = {name: value for name, value in agent.items() if value is not None}
     taken = {name: value for name, value in defaults.items() if value is not None}

@@ -1,8 +1,8 @@
 """Reads agents from YAML and JSON, with the line of each value.
 
 ``reading`` calls these functions. The values of JSON come from Python's JSON parser, and the lines come from
-the YAML parser, because JSON is YAML. Aliases of YAML may repeat a value many times, so the number of values
-is limited.
+the YAML parser, because most JSON is YAML, too. Aliases of YAML may repeat a value many times, so the number
+of values is limited.
 """
 
 import json
@@ -13,7 +13,7 @@ import yaml
 
 from cluster.agents.files.agent_rows import AgentFault, AgentRows, Located, Path, shown_path
 
-#: Maximum number of values in a file, and maximum depth of a value. Aliases count as often as they are used.
+#: Maximum number of values in a file, and maximum depth of a value. An alias counts each time it is used.
 MAX_VALUES, MAX_DEPTH = 1_000_000, 32
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -32,10 +32,10 @@ class WrongFile(Exception):
 
 
 def read_yaml(text: str) -> AgentRows:
-    """Read agents from YAML: an object with ``agents`` and ``defaults``, or a list of agents.
+    """Read agents from YAML: an object with ``agents`` and perhaps ``defaults``, or a list of agents.
 
     Raises:
-        WrongFile: the text is not YAML, or has too many values.
+        WrongFile: the text is not YAML, has too many values, is nested too deeply, or has no list of agents.
     """
     located, twice = _located(text)
     return _rows(located, twice)
@@ -45,7 +45,7 @@ def read_json(text: str) -> AgentRows:
     """Read agents from JSON in the same form as YAML.
 
     Raises:
-        WrongFile: the text is not JSON, or has too many values.
+        WrongFile: the text is not JSON, has too many values, or has no list of agents.
     """
     try:
         value = json.loads(text)
@@ -57,7 +57,7 @@ def read_json(text: str) -> AgentRows:
     except WrongFile as exc:
         if "values" in str(exc):
             raise
-        return _rows(Located(value=value), [])  # some JSON is not YAML; its lines are unknown
+        return _rows(Located(value=value), [])  # some JSON is not YAML, so its lines are unknown
     return _rows(Located(value=value, lines=located.lines), twice)
 
 
@@ -97,7 +97,9 @@ def _below(located: Located, path: Path) -> dict[Path, int]:
 
 
 def _located(text: str) -> tuple[Located, list[Path]]:
-    """Return the value of the text with all lines, and the paths of keys that an object has twice."""
+    """Return the value of the text with the line of each value, and the paths of keys that an object has
+    twice.
+    """
     loader = Loader(text)
     try:
         node = loader.get_single_node()
@@ -111,7 +113,7 @@ def _located(text: str) -> tuple[Located, list[Path]]:
         mark = getattr(exc, "problem_mark", None)
         problem = getattr(exc, "problem", None) or exc
         raise WrongFile(f"the file is not YAML: {problem}", mark and mark.line + 1) from exc
-    except (ValueError, RecursionError) as exc:  # such as the date 2026-02-30
+    except (ValueError, RecursionError) as exc:  # ValueError, for example, for the date 2026-02-30
         raise WrongFile(f"the file is not YAML: {exc}") from exc
     finally:
         loader.dispose()
