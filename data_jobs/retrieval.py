@@ -1,7 +1,7 @@
 """Call ``cluster.retrieval.retrieve`` in a job. The fleet's replicas compute the vectors of the questions.
 
-The job that prepares answers uses a ``JobRetriever``. A question gets the same vector as over HTTP, so both
-find the same chunks.
+The job ``precompute_contexts`` uses a ``JobRetriever``. A question gets the same vector as over HTTP, so the
+job and the endpoint find the same chunks.
 
     retriever = JobRetriever.of(attempt, indexes=resources.indexes, embed=resources.embed)
     retrieved = await retriever.retrieve(["handbook"], ["Who may stop the pump?"], RetrievalOptions())
@@ -68,7 +68,8 @@ class JobRetriever:
         self.tokens: Counter[str] = Counter()
         #: Number of tokens that the cross-encoder read. The caller records these tokens as usage, too.
         self.reranked_tokens = 0
-        #: The vectors of the questions that were embedded before, and whether the question was cut.
+        #: For the id of a fingerprint and a question that was embedded before: the vector, and True if the
+        #: question was cut.
         self._embedded: dict[tuple[str, str], tuple[NDArray[np.float32], bool]] = {}
 
     @classmethod

@@ -28,7 +28,7 @@ from cluster.organisations.organisations import StorageLimits
 
 #: The fields that a request gives, with their new values. None removes a value.
 Changes = Mapping[str, Any]
-#: Beginning of a fault's path for the only agent of a request. Error messages leave it out.
+#: Beginning of the paths of faults in the only agent of a request. Error messages leave this part out.
 AGENT_PATH = "agents[0]."
 
 

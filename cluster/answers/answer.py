@@ -35,8 +35,8 @@ async def answer(
 ) -> AsyncGenerator[AnswerEvent, None]:
     """Yield the events of the answer. Close the iterator to cancel the request to the chat server.
 
-    If the agent's documents have no source above the threshold, the agent says its sentence for this case,
-    and the chat model is not asked.
+    If the agent's documents have no source above the threshold, or if there are neither
+    documents nor a chat model, the answer is the agent's sentence for this case.
 
     Args:
         find: searches the agent's stores; None: the agent has no documents, and the chat model answers from
@@ -45,7 +45,8 @@ async def answer(
 
     Raises:
         InvalidInput: the last message is not a question, or the prompt is too long.
-        ClusterError: the search or the chat server failed. After the first ``Text`` the answer is incomplete.
+        ClusterError: the search or the chat server failed. If the error follows a ``Text``, the answer is
+            incomplete.
     """
     query = question_of(request.history)
     sources: list[Source] = []
@@ -70,7 +71,7 @@ async def answer(
 async def _generate(
     request: AnswerRequest, sources: Sequence[Source], query: str, chat: ChatModel
 ) -> AsyncGenerator[AnswerEvent, None]:
-    # In a thread, because the tokens of a long history take milliseconds to count.
+    # In a thread, because counting the tokens of a long history would block the event loop for milliseconds.
     prompt = await asyncio.to_thread(write_prompt, request, sources, chat)
     yield Sources(sources=prompt.sources, query=query)
     temperature = request.rules.temperature if request.temperature is None else request.temperature
@@ -122,7 +123,9 @@ async def _quote(sources: Sequence[Source], query: str) -> AsyncGenerator[Answer
 
 
 def _is_close(chunk: RetrievedChunk, rules: AnswerRules) -> bool:
-    """Return True if the chunk reaches the threshold.
+    """Return False if the ranking is fused and the chunk's similarity is below the threshold.
+
+    With a cross-encoder, the search itself has applied the threshold.
 
     Scores of fused rankings are made from ranks, so even the best of many wrong chunks has a high score.
     Therefore the cosine similarity is compared in place of a fused score.

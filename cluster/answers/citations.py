@@ -28,5 +28,5 @@ def citations_in(text: str, sources: Sequence[Source]) -> list[Citation]:
 
 
 def without_brackets(text: str) -> str:
-    """Write numbers in brackets in parentheses, so that a chat model that copies the text cites nothing."""
+    """Return the text with ``(1)`` in place of ``[1]``. A chat model that copies this text cites nothing."""
     return BRACKETS.sub(r"(\1)", text)

@@ -74,9 +74,9 @@ class Source:
     chunk: str
     #: Page of the document, from 1; None if the document has no pages.
     page: int | None
-    #: Position of the chunk's first character on the page, and the position after its last character; None if
-    #: unknown.
+    #: Position of the chunk's first character on the page; None if it is unknown.
     start: int | None
+    #: Position after the chunk's last character on the page; None if it is unknown.
     end: int | None
     #: The part of the chunk with most of the question's words.
     quote: str
@@ -89,7 +89,9 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
-    """The first event: the sources of the answer, best first. It has no sources if nothing was found."""
+    """The first event: the sources of the answer, best first. Without a search, or if nothing was found,
+    there are no sources.
+    """
 
     sources: Sequence[Source]
     #: The question that was searched for, after the question was resolved with the history.

@@ -30,7 +30,7 @@ class Passage:
 
 
 def distinct_sources(sources: Sequence[Source]) -> Sequence[Source]:
-    """Return the sources with each text once, numbered in their order. The answer quotes the first ones."""
+    """Return the sources, each text once, with new numbers from 1 in the order of the old numbers."""
     distinct = {source.text: source for source in reversed(sources)}
     ordered = sorted(distinct.values(), key=lambda source: source.number)
     return [replace(source, number=number) for number, source in enumerate(ordered, start=1)]

@@ -1,8 +1,8 @@
 """Write the prompt of an answer, which fits into the context of the chat model. The prompt has the
 instructions, the history, the numbered sources and the question.
 
-Texts of documents are data. Each source stands between two delimiters with a random number that no document
-can contain, so a document cannot end its own source and continue with instructions.
+Texts of documents are data. Each source is between two delimiters with a random number that no author
+of a document can know, so a document cannot end its own source and continue with instructions.
 
     prompt = write_prompt(request, sources, chat)
     prompt.messages, prompt.sources
@@ -20,7 +20,8 @@ from cluster.errors import InvalidInput
 
 #: Number of random bytes in the delimiters of an answer.
 DELIMITER_BYTES = 8
-#: Share of the free context that is kept for the newest messages of the history, if they need it.
+#: Share of the free context that is kept for the newest messages of the history, if these messages
+#: need so much.
 HISTORY_SHARE = 0.25
 #: Maximum number of characters of a file's name in the prompt.
 NAME_CHARACTERS = 200
@@ -41,7 +42,7 @@ class Prompt:
     messages: Sequence[ChatMessage]
     #: The sources in the prompt. Sources without room are left out.
     sources: Sequence[Source]
-    #: Maximum number of tokens of the answer, which has room after the messages.
+    #: Maximum number of tokens of the answer. So many tokens of the context are free after the messages.
     max_tokens: int
 
 
@@ -49,8 +50,9 @@ def write_prompt(request: AnswerRequest, sources: Sequence[Source], chat: ChatMo
     """Write the messages for the chat model.
 
     The system prompt and the question are always whole. Of the remaining room, ``HISTORY_SHARE`` is kept for
-    the newest messages of the history. The best sources get the rest. What they leave goes to older messages,
-    and the oldest messages are left out. If not even one source has room, the best source is cut.
+    the newest messages of the history. The best sources get the rest. Tokens that the sources do not
+    need go to older messages, and the oldest messages are left out. If not even one source has room, the best
+    source is cut.
 
     Raises:
         InvalidInput: the system prompt and the question leave no room in the context of the model.

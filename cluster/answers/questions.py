@@ -30,11 +30,11 @@ def question_of(history: Sequence[ChatMessage]) -> str:
 
 
 async def search_question(history: Sequence[ChatMessage], chat: ChatModel | None) -> str:
-    """Return the question to search for. The first question of a conversation stays as it is.
+    """Return the question to search for. The first question of a conversation is not rewritten.
 
     Raises:
         InvalidInput: the last message is not a question of the user.
-        Retryable: the chat server does not answer.
+        ClusterError: the errors of ``rewrite``.
     """
     question = question_of(history)
     earlier = [message for message in history[:-1] if message.role in {"user", "assistant"}]

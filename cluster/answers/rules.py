@@ -36,7 +36,8 @@ def rules_of(definition: AgentDefinition, *, cross_encoder: bool) -> AnswerRules
 def retrieval_options(rules: AnswerRules, filters: Mapping[str, Any] | None) -> RetrievalOptions:
     """Return the options of the search for an answer.
 
-    The threshold of a fused ranking is compared later, with cosine similarities (``answer``).
+    A fused ranking gets the threshold 0 here, because ``answer`` compares cosine similarities with the
+    threshold of the rules later.
     """
     return RetrievalOptions(
         max_chunks=rules.max_sources,

@@ -1,6 +1,6 @@
 """Chat models: any server with OpenAI's chat completions, such as vLLM, Ray Serve LLM, Ollama or OpenAI.
 
-Agents answer with them, and questions are rewritten with them.
+Agents answer with these models, and searches rewrite questions with them.
 
     models = ChatModels(settings)
     if models:

@@ -29,18 +29,18 @@ log = structlog.get_logger(__name__)
 #: The wait before the retry. A person waits for the answer, so the wait is short.
 BACKOFF = Backoff(first_s=0.3, longest_s=0.3, jitter=True)
 #: Maximum seconds that a server may ask to wait before the retry. After a longer request to wait, there is no
-#: retry, and the fallback answers at once.
+#: retry, and the fallback answers immediately.
 LONGEST_PAUSE_S = 2.0
 #: Maximum number of requests to one server for one answer.
 ATTEMPTS = 2
-#: After so many answers in a row for which the server failed, the fallback is asked first for ``REST_S``
-#: seconds. Otherwise each answer would wait for a server that does not answer. Then one request tries the
-#: server again.
+#: After ``FAILURES_BEFORE_REST`` answers in a row for which the server failed, the fallback is asked first
+#: for ``REST_S`` seconds. Otherwise each answer would wait for a server that does not answer. After these
+#: seconds, one request tries the server again.
 FAILURES_BEFORE_REST, REST_S = 3, 10.0
 
 
 class FirstTokenLate(ProviderUnavailable):
-    """No token arrived in time. A retry would double the wait, so there is none on the same server."""
+    """No token arrived in time. A retry would double the wait, so the same server gets no retry."""
 
 
 class OneServer(Protocol):
@@ -63,7 +63,7 @@ class OneServer(Protocol):
         """Count the usage of an answer."""
 
     async def check(self) -> None:
-        """Ask the server for its models, which costs nothing."""
+        """Check that the server answers. The request asks for its list of models, which costs nothing."""
 
     async def close(self) -> None:
         """Close the connections to the server."""
@@ -74,8 +74,8 @@ class RetriedChatModel:
 
     Args:
         server: answers, unless it fails.
-        fallback: answers if ``server`` fails before its first token; None: there is none.
-        observer: measures the attempts.
+        fallback: answers if ``server`` fails before its first token; None: there is no fallback.
+        observer: measures the attempts; None: nothing is measured.
     """
 
     def __init__(

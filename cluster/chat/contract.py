@@ -1,4 +1,4 @@
-"""Define the contract of chat models, and the requests and answers of it.
+"""Define the contract of chat models, and the types of their requests and answers.
 
 ``cluster.chat.models`` opens the models. Agents' answers and ``cluster.chat.rewriting`` use them.
 
@@ -47,7 +47,7 @@ class ChatRequest:
 class ChatUsage:
     """The tokens of one answer."""
 
-    #: Name in ``CLUSTER_CHAT_MODELS`` of the model that answered. After a failure, this is the fallback.
+    #: Name in ``CLUSTER_CHAT_MODELS`` of the model that answered. If the server failed, this is its fallback.
     model: str
     prompt_tokens: int
     completion_tokens: int
@@ -71,7 +71,7 @@ class ChatInterrupted(ProviderUnavailable):
 
     Args:
         message: says what happened.
-        sent: the text that was sent before.
+        sent: the text that the caller got before the answer broke off.
         usage: the tokens of the prompt and of ``sent``, counted here.
     """
 
@@ -101,8 +101,8 @@ class ChatModel(Protocol):
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Count the tokens of a prompt with these messages.
 
-        The result includes the tokens that a chat template adds to each message. It is never smaller than
-        what OpenAI counts.
+        The result includes the tokens that a chat template adds to each message. The result is never
+        smaller than what OpenAI counts.
         """
 
     def count_text(self, text: str) -> int:
@@ -115,8 +115,8 @@ class ChatModel(Protocol):
         """Send the request, and yield the answer while it arrives.
 
         If the iterator is closed (``contextlib.aclosing``) or its task is cancelled, the request to the
-        server ends at once. Before the first token, a failed request is sent a second time, and then to the
-        fallback. So the caller never repeats a request.
+        server ends immediately. Before the first token, a failed request is sent a second time if that can
+        help, and then to the fallback. So the caller never repeats a request.
 
         Raises:
             Throttled: the server asks to send less.
@@ -128,13 +128,13 @@ class ChatModel(Protocol):
 
 
 class ChatObserver(Protocol):
-    """Measures the requests to chat servers, for example as metrics. Each method must return at once."""
+    """Measures the requests to chat servers, for example as metrics. No method may wait."""
 
     def first_token(self, model: str, seconds: float) -> None:
-        """An answer of this model began, so many seconds after the request was sent."""
+        """Take note that an answer of this model began, so many seconds after the request was sent."""
 
     def answered(self, model: str, tokens: int, seconds: float) -> None:
-        """An answer with so many tokens ended, so many seconds after its first token."""
+        """Take note that an answer with so many tokens ended, so many seconds after its first token."""
 
     def failed(self, model: str, reason: str) -> None:
-        """An attempt failed. ``reason`` is the name of the error's class."""
+        """Take note that a request failed. ``reason`` is the name of the error's class."""

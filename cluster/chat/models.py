@@ -20,14 +20,16 @@ NO_CHAT_MODEL = "no chat model is set; set CLUSTER_CHAT_MODELS to the chat serve
 
 
 class ChatModels:
-    """The chat models of an installation. Opening them sends nothing and opens no connection.
+    """The chat models of an installation. Creating an instance sends nothing and opens no
+    connection.
 
     The coroutines of all models run on one event loop. An instance is true if there is at least one model.
 
     Args:
         settings: ``chat_models`` names the models.
-        secrets: values of the environment variables that hold the servers' keys; None: the environment.
-        observer: measures the requests.
+        secrets: values of the environment variables that hold the servers' keys, by name; None: read the
+            environment.
+        observer: measures the requests; None: nothing is measured.
 
     Raises:
         Misconfigured: the file of a tokeniser cannot be read.

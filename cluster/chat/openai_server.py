@@ -1,7 +1,7 @@
-"""Send requests to a chat server with OpenAI's protocol, through the package openai. Each is sent once.
+"""Send requests to a chat server with OpenAI's protocol, with the package openai, each request once.
 
 ``cluster.chat.models`` opens the servers, and ``cluster.chat.attempts`` repeats failed requests. This is the
-only file for chat that imports openai. It accepts what other servers do differently
+only file for chat that imports openai. It accepts answers of other servers that differ from OpenAI's
 (docs/decisions/050-chat-models.md).
 
     server = ChatServer("small", setting, key, counter)
@@ -54,7 +54,7 @@ class ChatServer:
     Args:
         name: name of the model in ``CLUSTER_CHAT_MODELS``.
         setting: the server, and the model's name there.
-        key: the key of the server; empty: it needs none.
+        key: the key of the server; empty: there is no key.
         counter: counts tokens as the model does.
     """
 
@@ -78,7 +78,8 @@ class ChatServer:
             max_retries=0,
             timeout=Timeout(None, connect=CONNECT_TIMEOUT_S),
         )
-        # The client reads these two values from the environment. The values may belong to another key.
+        # The client reads these two values from the environment. The values may belong to
+        # another key, so the requests must not contain these values.
         self._client.organization = self._client.project = None
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:

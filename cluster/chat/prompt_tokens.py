@@ -57,7 +57,7 @@ def open_counter(folder: Path | None, vocabulary: Path | None) -> PromptTokens:
     file = folder / "tokenizer.json"
     try:
         tokenizer = Tokenizer.from_file(str(file))
-    except Exception as exc:  # the package raises no narrower class
+    except Exception as exc:  # the package tokenizers raises no narrower class
         raise Misconfigured(
             f"{file} cannot be read ({exc}); correct tokenizer_path in CLUSTER_CHAT_MODELS"
         ) from exc

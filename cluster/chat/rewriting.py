@@ -1,6 +1,6 @@
 """Rewrite a follow-up question so that it can be searched without the chat before it.
 
-Agents' answers and searches with ``rewrite_query`` call this.
+Agents' answers and searches with ``rewrite_query`` call ``rewrite``.
 
     await rewrite(model, history, "And where do they nest?")     # "Where do herons nest?"
 """
@@ -42,10 +42,10 @@ async def rewrite(
     itself.
 
     Args:
-        model: rewrites.
+        model: the chat model that rewrites the question.
         history: the messages before the question, oldest first. Messages of the role ``system`` are not sent.
         question: the last message of the user.
-        used: called with the tokens of the rewriting.
+        used: called with the tokens of the rewriting; None: the caller does not need them.
 
     Raises:
         ClusterError: the errors of ``ChatModel.stream``.

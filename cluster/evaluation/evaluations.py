@@ -20,7 +20,7 @@ from cluster.evaluation.measures import EvaluationMeasures
 SQL = queries("cluster.evaluation", "evaluations.sql")
 #: Number of evaluations that are kept for the same questions.
 KEPT = 100
-#: Stands for all agents together in the database, because a JSON object has no name None.
+#: Name in the database for all agents together, because a name in a JSON object cannot be None.
 ALL_AGENTS = ""
 
 
@@ -52,7 +52,7 @@ def save_evaluation(
     digest: str,
     measures: Mapping[str | None, EvaluationMeasures],
 ) -> Evaluation:
-    """Save an evaluation, and delete the oldest of the same questions beyond ``KEPT``."""
+    """Save an evaluation, and return it. Of the same questions, keep only the newest ``KEPT`` evaluations."""
     values = {
         "organisation": organisation,
         "id": f"eval_{uuid4().hex}",

@@ -103,7 +103,7 @@ def golden_digest(questions: Sequence[GoldenQuestion]) -> str:
 
 
 def _rows(data: bytes, name: str) -> AgentRows:
-    """Return the rows of the file; the readers of agents' files read any list of objects."""
+    """Return the rows of the file. The readers of agents' files are used, because they read any objects."""
     reader = next((read for suffix, read in FORMATS.items() if name.lower().endswith(suffix)), None)
     if reader is None:
         raise WrongFile(f"the file's name is {name!r}; it must end in one of {', '.join(FORMATS)}")

@@ -1,4 +1,4 @@
-"""Writes an evaluation as one HTML page without scripts and without anything from outside.
+"""Writes an evaluation as one HTML page that has no scripts and loads nothing from other addresses.
 
 page = html_report(evaluation, results, before)
 """
@@ -21,7 +21,7 @@ COLUMNS = (
     ("seconds_p95", "Answer p95, s", False),
     ("errors", "Errors", False),
 )
-#: Maximum number of questions without a right source that the page shows.
+#: Maximum number of questions that the page shows because no right source is among the first five.
 SHOWN_MISSES = 500
 
 PAGE = """<!doctype html>

@@ -29,8 +29,9 @@ class QuestionResult:
     found: bool = False
     #: Names of the sources, best first.
     sources: Sequence[str] = ()
-    #: Seconds until the first text, and until the end of the answer.
+    #: Seconds until the first text of the answer.
     first_text_s: float = 0.0
+    #: Seconds until the end of the answer.
     seconds: float = 0.0
     #: Why there is no answer; None if there is one.
     error: str | None = None
@@ -38,10 +39,11 @@ class QuestionResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationMeasures:
-    """The measures of several questions. A measure without a question is None."""
+    """The measures of several questions. A measure is None if no question counts for it."""
 
     questions: int
-    #: Number of questions that failed with an error. They count as not found.
+    #: Number of questions that failed with an error. If such a question has an answer in the documents, it
+    #: counts as not found; otherwise, ``right_refusals`` leaves it out.
     errors: int
     hit_at_1: float | None
     hit_at_5: float | None
@@ -51,9 +53,10 @@ class EvaluationMeasures:
     #: Share of the questions without an answer in the documents to which the agent said that it found
     #: nothing.
     right_refusals: float | None
-    #: Seconds until the first text, and until the end of the answer: median and 95th percentile.
+    #: Seconds until the first text: the median, and the 95th percentile.
     first_text_p50_s: float | None
     first_text_p95_s: float | None
+    #: Seconds until the end of the answer: the median, and the 95th percentile.
     seconds_p50: float | None
     seconds_p95: float | None
 

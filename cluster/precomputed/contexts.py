@@ -1,8 +1,8 @@
 """Saves and reads precomputed contexts. A context belongs to an agent, to the exact options of its search,
 and to the versions of the searched stores.
 
-    key, versions = context_key(found, options), versions_of(found)
-    save_context(connection, "acme", agent, key, versions, context)
+    key = context_key(stores, fingerprint, options)
+    save_context(connection, "acme", agent, key, context)
     contexts_of_key(connection, "acme", key)
 """
 
@@ -40,7 +40,7 @@ class ContextChunk:
 class PrecomputedContext:
     """The result of a search that was run before its question is asked."""
 
-    #: The question; None if it comes from customers' messages.
+    #: The question; None if the question comes from customers' messages, which are not stored here.
     question: str | None
     #: Vector of the question: (dim,) float32, unit length.
     vector: NDArray[np.float32]
@@ -72,12 +72,12 @@ def versions_of(versions: Mapping[str, StoreVersion]) -> str:
 
 
 def context_id(key: str, versions: str, vector: NDArray[np.float32]) -> str:
-    """Return the id of the context with this vector."""
+    """Return the id of the context with this key, these versions of the stores and this vector."""
     return digest("context", key, versions, np.asarray(vector, "<f4").tobytes().hex())
 
 
 def contexts_of_key(connection: Connection[Any], organisation: str, key: str) -> list[PrecomputedContext]:
-    """Return the contexts of this key, of all versions."""
+    """Return the contexts of this key, of all versions of the stores, at most ``2 * MAX_CONTEXTS``."""
     values = {"organisation": organisation, "key": key, "limit": 2 * MAX_CONTEXTS}
     return [
         PrecomputedContext(
@@ -92,7 +92,7 @@ def contexts_of_key(connection: Connection[Any], organisation: str, key: str) ->
 
 
 def current_ids(connection: Connection[Any], organisation: str, agent: str, ids: Collection[str]) -> set[str]:
-    """Return those of the ids that the agent has contexts for."""
+    """Return the ids in ``ids`` that are ids of contexts of the agent."""
     values = {"organisation": organisation, "agent": agent, "ids": list(ids)}
     return {id for (id,) in connection.execute(SQL["current_ids"], values)}
 
@@ -100,7 +100,7 @@ def current_ids(connection: Connection[Any], organisation: str, agent: str, ids:
 def save_context(
     connection: Connection[Any], organisation: str, agent: str, key: str, context: PrecomputedContext
 ) -> str:
-    """Save a context of the agent, and return its id. An equal context is kept."""
+    """Save a context of the agent, and return its id. A context with the same id is not replaced."""
     id = context_id(key, context.versions, context.vector)
     chunks = [
         {"id": one.id, "store": one.store, "score": one.score, "similarity": one.similarity}
@@ -122,12 +122,12 @@ def save_context(
 
 
 def keep_only(connection: Connection[Any], organisation: str, agent: str, ids: Collection[str]) -> int:
-    """Delete the agent's other contexts, and return their number."""
+    """Delete the agent's contexts whose ids are not in ``ids``. Return the number of deleted contexts."""
     values = {"organisation": organisation, "agent": agent, "ids": list(ids)}
     return connection.execute(SQL["keep_only"], values).rowcount
 
 
 def forget_if_erased(connection: Connection[Any], organisation: str, agent: str, *, since: datetime) -> None:
-    """Delete the agent's contexts of conversations if a customer was erased since this time."""
+    """Delete the agent's contexts of customers' messages if a customer was erased since this time."""
     values = {"organisation": organisation, "agent": agent, "since": since}
     connection.execute(SQL["forget_if_erased"], values)

@@ -1,7 +1,7 @@
 """Finds the frequent questions of an agent: clusters of similar questions of its conversations.
 
 asked = asked_questions(connection, "acme", agent, since=since)
-frequent(asked, vectors, similarity=0.97, least=2)
+frequent(asked, vectors, similarity=0.97, least=2, most=50)
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ MAX_ASKED, MAX_CHARACTERS = 2_000, 2_000
 
 @dataclass(frozen=True, slots=True)
 class AskedQuestion:
-    """A text of customers."""
+    """A question that customers asked in exactly these words."""
 
     text: str
-    #: Number of conversations that have this text.
+    #: Number of conversations with this text. ``frequent`` returns the number of a whole cluster here.
     conversations: int
 
 

@@ -30,7 +30,7 @@ from cluster.precomputed.contexts import (
 from cluster.retrieval import QueryVectors, RetrievalOptions, RetrievedChunk, RunInDatabase
 from cluster.retrieval.found_chunks import chunks_of
 
-#: Seconds after which a replica reads the contexts of a key again, so that it finds new ones.
+#: Seconds after which a replica reads the contexts of a key again, so that it finds new contexts.
 READ_AGAIN_S = 60.0
 #: Maximum number of keys whose contexts a replica keeps in memory.
 KEPT_KEYS = 256
@@ -42,7 +42,7 @@ class ContextStats:
 
     #: Number of questions that got a precomputed context.
     hits: int = 0
-    #: Number of questions to agents with contexts that got none.
+    #: Number of questions that got no context, although there are contexts with the same key.
     misses: int = 0
     #: Seconds that searches and reranking would have taken, less the seconds of the lookups.
     saved_s: float = 0.0
@@ -78,7 +78,7 @@ class ContextLookup:
         options: RetrievalOptions,
         /,
     ) -> Sequence[RetrievedChunk] | None:
-        """Return the chunks of a context for this question; None if there is none."""
+        """Return the chunks of the most similar context for this question; None if no context fits."""
         began = time.monotonic()
         fingerprint = min(embedded)
         key = context_key([one.store.id for one in found], fingerprint, options)

@@ -26,7 +26,7 @@ SQL = queries("cluster.responses", "stored_responses.sql")
 LIFETIME_DAYS = 30
 #: Maximum number of earlier responses that a request continues.
 MAX_TURNS = 100
-#: The chain is read until it has this many bytes, because a replica holds it in memory.
+#: A chain of earlier responses is read until it has this many bytes, because a replica holds it in memory.
 MAX_CHAIN_BYTES = 4_000_000
 
 
@@ -74,7 +74,7 @@ def customer_of(
         conversation: external id of the conversation.
 
     Raises:
-        Conflict: a job erases the customer.
+        Conflict: a job is erasing the customer.
     """
     share_with_erasures(connection, organisation)
     if user is not None:
@@ -114,11 +114,12 @@ def earlier_turns(connection: Connection[Any], organisation: str, id: str) -> li
     """Return the response with this id and the responses that it continues, the oldest first.
 
     There are at most ``MAX_TURNS`` responses, of about ``MAX_CHAIN_BYTES``. Responses before a deleted or
-    expired one are not found.
+    expired response are not found.
 
     Raises:
         NotFound: the organisation has no such response.
-        NotPermitted: the caller's key may not use a vector store that was searched for one of them.
+        NotPermitted: the caller's key may not use a vector store that was searched for one of these
+            responses.
     """
     values = {"organisation": organisation, "id": id, "turns": MAX_TURNS, "bytes": MAX_CHAIN_BYTES}
     with connection.cursor(row_factory=dict_row) as cursor:

@@ -21,7 +21,8 @@ from cluster.evaluation.golden import GoldenQuestion
 from cluster.evaluation.measures import QuestionResult
 
 TIMEOUT_S = 120.0
-#: Number of times that a question is asked if the endpoint is busy, and the longest wait between two.
+#: Maximum number of requests for a question if the endpoint is busy, and the longest wait in seconds before
+#: the next request.
 ATTEMPTS, LONGEST_WAIT_S = 5, 30.0
 BUSY = frozenset({http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE})
 
@@ -32,7 +33,8 @@ class AgentAsker:
     Args:
         base_url: URL of the endpoint, up to and including ``/v1``.
         key: an API key with the scope ``read``; None: the endpoint needs no key.
-        organisation: whose agents are asked, for the operator's key; None: the organisation of the key.
+        organisation: the organisation whose agents are asked, if the key is the operator's; None: the
+            organisation of the key.
 
     Raises:
         InvalidInput: the URL is not http or https.
@@ -97,7 +99,11 @@ class _Busy(Exception):
 
 
 def _result(question: GoldenQuestion, lines: http.client.HTTPResponse, began: float) -> QuestionResult:
-    """Read the events of a streamed answer."""
+    """Read the events of a streamed answer. Return the result with the rank of the first right source.
+
+    Raises:
+        Unavailable: the answer broke off.
+    """
     sources: list[dict[str, Any]] = []
     first_text_s: float | None = None
     for line in lines:
@@ -122,7 +128,7 @@ def _result(question: GoldenQuestion, lines: http.client.HTTPResponse, began: fl
 
 
 def is_right(question: GoldenQuestion, source: dict[str, Any]) -> bool:
-    """Return True if the source is what the question expects."""
+    """Return True if the source is the expected file, or contains the expected sentence."""
     if question.file is not None:
         return question.file in (source["file_id"], source["filename"])
     return question.sentence is not None and _plain(question.sentence) in _plain(source["text"])

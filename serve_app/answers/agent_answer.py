@@ -26,7 +26,7 @@ from serve_app.service import Service
 class ConversationOfAnswer:
     """Says where the question and the answer are stored."""
 
-    #: Id of the conversation, as the client names it; None: the answer begins a conversation of its own.
+    #: Id of the conversation, as the client names it; None: the answer begins a new conversation.
     conversation: str | None = None
     #: Id of the customer who asks, as the client names it; None: unknown.
     customer: str | None = None
@@ -35,7 +35,7 @@ class ConversationOfAnswer:
 
 
 class AgentAnswer:
-    """Runs one answer. ``events`` is called once.
+    """Runs one answer. Call ``events`` only once.
 
     Args:
         service: the service of the replica.
@@ -57,9 +57,9 @@ class AgentAnswer:
         of: ConversationOfAnswer,
     ) -> None:
         self._service, self._answerer, self._target, self._request = service, answerer, target, request
-        #: Id of the conversation as the client names it, and id of the message with the answer; None if the
-        #: answer is not stored.
+        #: Id of the conversation, as the client names it; None if the answer is not stored.
         self.conversation: str | None = None
+        #: Id of the message with the answer; None if the answer is not stored.
         self.message_id: str | None = None
         self._exchange = Exchange(
             id=id,
@@ -86,7 +86,8 @@ class AgentAnswer:
         was written, unless the request itself was refused.
 
         Raises:
-            ClusterError: the errors of ``cluster.answers.answer``, and those of budgets and rates.
+            ClusterError: the errors of ``cluster.answers.answer``, of budgets and of rates.
+            Throttled: the replica writes too many answers.
         """
         outcome: AnswerOutcome = "left"  # unless the answer ends, or raises an error
         self._exchange.error = LEFT
@@ -101,7 +102,7 @@ class AgentAnswer:
                         yield event
         except (Permanent, Throttled):
             outcome = "failed"
-            self.message_id = None  # nothing was asked of a model, so there is nothing to store
+            self.message_id = None  # the request was refused, so there is no answer to store
             raise
         except Exception as exc:
             outcome, self._exchange.error = "failed", type(exc).__name__
@@ -112,7 +113,7 @@ class AgentAnswer:
                 await self._record()
 
     def _note(self, event: AnswerEvent) -> None:
-        """Keep the parts of the event that are recorded later."""
+        """Add to the exchange what is recorded of this event later."""
         exchange = self._exchange
         if isinstance(event, Sources):
             exchange.sources = event.sources

@@ -57,7 +57,7 @@ class Answerer:
 
         Raises:
             ModelNotFound: there is no such agent or chat model.
-            NotPermitted: the caller's key does not allow it.
+            NotPermitted: the caller's key does not allow the agent or the chat model.
         """
         if not model.startswith(AGENT_PREFIX):
             require_model(model)

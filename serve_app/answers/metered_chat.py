@@ -3,7 +3,7 @@
 ``answerer`` wraps the chat model of each request in a ``MeteredChat``. So all calls are admitted and counted
 in this one place, also the calls that rewrite questions.
 
-    chat = MeteredChat(model, service, context)
+    chat = MeteredChat(model, service.admission, service.usage, context)
     async with aclosing(chat.stream(request)) as deltas: ...
 """
 
@@ -43,11 +43,13 @@ class MeteredChat:
         self.calls: list[ChatUsage] = []
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatDelta, None]:
-        """Yield the answer; see ``ChatModel``. If the client disconnects, the tokens until then are usage.
+        """Yield the answer; see ``ChatModel``. If the client disconnects, the tokens up to this
+        moment are recorded as usage.
 
         Raises:
             BudgetExceeded: a budget does not cover the prompt and the longest possible answer.
-            Throttled: a rate of the caller has no room for them.
+            Throttled: a rate of the caller has no room for these tokens.
+            ClusterError: the errors of ``ChatModel.stream``.
         """
         counts = self._admission.concerns(current_caller())
         most = min(request.max_tokens or self.max_output_tokens, self.max_output_tokens)

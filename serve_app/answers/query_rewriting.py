@@ -25,7 +25,7 @@ async def rewritten(service: Service, context: RequestContext, queries: Sequence
     Raises:
         InvalidInput: there is no chat model.
         NotPermitted: the caller's key does not allow the chat model.
-        Retryable: the chat server does not answer.
+        ClusterError: the errors of ``MeteredChat.stream``.
     """
     if not service.chat:
         raise InvalidInput(

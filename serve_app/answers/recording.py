@@ -58,8 +58,9 @@ class Exchange:
     #: Id of the answer, such as ``chatcmpl-...``.
     id: str
     organisation: str
-    #: The conversation and the customer, as the client names them; the customer is None if it is unknown.
+    #: Id of the conversation, as the client names it.
     conversation: str
+    #: Id of the customer, as the client names it; None if the customer is unknown.
     customer: str | None
     question: str
     asked_at: datetime
@@ -77,8 +78,8 @@ class Exchange:
 
 
 async def record(service: Service, agent: DefinedAgent, exchange: Exchange) -> bool:
-    """Write the two messages. Return False if they could not be written. Then the log says why, and no error
-    is raised, because the client has its answer already.
+    """Write the two messages. Return False if the messages could not be written. In this case, the log says
+    why, and no error is raised, because the client has its answer already.
     """
     events, faults = read_events(exchange.organisation, _rows(agent, exchange))
     try:
@@ -150,5 +151,5 @@ def _milliseconds(begin: datetime, end: datetime | None) -> int | None:
 
 
 def _storable(text: str) -> str:
-    """Return text that Postgres can store."""
+    """Return the text, cut to ``MAX_TEXT_CHARACTERS``, without characters that Postgres cannot store."""
     return text[:MAX_TEXT_CHARACTERS].replace("\0", "").encode("utf-8", "replace").decode()

@@ -42,7 +42,7 @@ class AnswerMetrics:
     def publish(self) -> None:
         """Pass the increments since the last call to Ray."""
         self._running.set(self._stats.running)
-        # ``_record`` accepts 0, and ``inc`` does not. A series must exist before its first increment.
+        # A series must exist before its first increment. So 0 is recorded, which ``inc`` does not accept.
         for outcome in OUTCOMES:
             now = self._stats.answered[outcome]
             self._answers._record(now - self._published.answered[outcome], tags={"outcome": outcome})

@@ -1,6 +1,6 @@
 """Compute the cost of usage events of chat models from the prices in ``CLUSTER_CHAT_MODELS``.
 
-``Service`` calls this when it writes usage to the database.
+``Service`` calls ``with_chat_costs`` when it writes usage to the database.
 
     events = with_chat_costs(settings.chat_models, events)
 """
@@ -16,7 +16,7 @@ MILLION = 1_000_000
 
 
 def with_chat_costs(models: Mapping[str, ChatModelSetting], events: Iterable[UsageEvent]) -> list[UsageEvent]:
-    """Return the events, with the cost of each event of a chat model that has a price."""
+    """Return the events. An event of a chat model with a price for its tokens has its cost set."""
     return [
         event
         if (price := _price_per_million(models, event)) is None

@@ -48,7 +48,7 @@ class ChatMetrics:
 
     def publish(self) -> None:
         """Pass the measurements since the last call to Ray."""
-        # ``_record`` accepts 0, and ``inc`` does not. A series must exist before its first increment.
+        # A series must exist before its first increment. So 0 is recorded, which ``inc`` does not accept.
         for model in self._models:
             self._tokens._record(0, tags={"model": model})
             self._failures._record(0, tags={"model": model, "reason": "ProviderUnavailable"})

@@ -1,8 +1,8 @@
 """The job that creates agents in bulk: plan, attach, index, create.
 
-The files of the agents have jobs of their own. While they are indexed, this job waits in its slot for a
-moment only, and then gives the slot back and continues later. Each transaction leaves rows with which a later
-attempt continues, so a killed worker loses nothing.
+The files of the agents have jobs of their own. While they are indexed, this job waits in its slot for
+a few seconds only, and then gives the slot back and continues later. Each transaction leaves rows from which
+a later attempt continues, so a killed worker loses nothing.
 """
 
 import asyncio
@@ -26,13 +26,16 @@ from data_jobs.kinds.resources import Resources
 from data_jobs.worker.job_attempt import JobAttempt, transaction
 from data_jobs.worker.stage_errors import TryLater
 
-#: Error codes: of a job some of whose agents cannot be created, and of one that waits for its files.
+#: Error codes: of a job some of whose agents cannot be created, and of a job that waits
+#: for its files.
 AGENTS_FAILED, WAITS_FOR_FILES = "agents_failed", "waits_for_files"
 #: Number of agents that one transaction attaches or saves.
 AGENTS_PER_TRANSACTION = 200
-#: Seconds that the job keeps its slot while it waits for files, and seconds between two looks.
+#: Seconds that the job keeps its slot while it waits for files, and seconds between two checks of
+#: the files.
 KEEPS_SLOT_S, LOOK_INTERVAL_S = 3.0, 0.5
-#: The job gives its slot back for this share of the time since its submission, within these seconds.
+#: The job gives its slot back for ``PAUSE_SHARE`` of the time since its submission, but for at least
+#: ``MIN_PAUSE_S`` and at most ``MAX_PAUSE_S`` seconds.
 PAUSE_SHARE, MIN_PAUSE_S, MAX_PAUSE_S = 0.1, 1.0, 15.0
 
 
@@ -81,7 +84,9 @@ class _Creation:
             self._attempt.goes_on()
 
     def _attach_some(self, after: int, connection: Connection[Any]) -> int | None:
-        """Attach the files of the next agents. Return the number of the last one; None if none is left."""
+        """Attach the files of the next agents. Return the number of the last agent; None if no agent
+        is left.
+        """
         job = self._attempt.job
         rows = imports.open_rows(connection, job, after=after, limit=AGENTS_PER_TRANSACTION)
         if not rows:
@@ -95,13 +100,14 @@ class _Creation:
             priority=job.priority,
             attempts=self._attempt.settings.job_attempts,
         )
-        # Lock the job after the rows of the files, in the same order as attaching and detaching.
+        # Lock the job after the rows of the files, because attaching and detaching lock in this order, too.
+        # Another order could end in a deadlock.
         attempts.hold(connection, job)
         return rows[-1].number
 
     async def _index(self) -> None:
         """Wait until no file is being indexed. In the mode ``partial``, save each agent when its files are
-        done.
+        indexed, or record why it failed.
 
         Raises:
             TryLater: files are still being indexed, and the job gives its slot back.
@@ -128,7 +134,7 @@ class _Creation:
         raise TryLater(run_at, because, WAITS_FOR_FILES, counts=False)
 
     async def _create(self) -> None:
-        """Save all agents in the mode ``atomic``, and end the job."""
+        """End the job. In the mode ``atomic``, save all agents before, or none if a file failed."""
         if self._atomic:
             rows = await self._attempt.in_transaction(partial(imports.row_files, job=self._attempt.job))
             if any(row.failed for row in rows):
@@ -136,7 +142,7 @@ class _Creation:
         await self._end()
 
     async def _save(self, rows: Sequence[RowFiles]) -> None:
-        """Save the agents whose files are indexed, and record why the others failed."""
+        """Save the agents whose files are all indexed, and record why the other agents failed."""
         for first in range(0, len(rows), AGENTS_PER_TRANSACTION):
             some = rows[first : first + AGENTS_PER_TRANSACTION]
             await self._attempt.in_transaction(partial(self._save_some, some))
@@ -158,7 +164,7 @@ class _Creation:
         imports.fail_rows(connection, self._attempt.job, errors)
 
     async def _end(self) -> None:
-        """End the job, and delete what no agent uses."""
+        """End the job, and delete the stores and files of agents that no agent uses."""
         attempt = self._attempt
         hashes = await attempt.in_transaction(self._finish)
 

@@ -1,8 +1,8 @@
 """The job that finds the sources of an agent's frequent questions before they are asked.
 
-The questions are given, or are the most frequent ones of the agent's conversations. Each question is searched
-as a live question is. A question whose context is still current is not searched again. At the end, contexts
-of other questions and of earlier versions of the stores are deleted.
+The questions are given, or are the most frequent questions of the agent's conversations. Each question is
+searched as a live question is. A question whose context is still current is not searched again. At the end,
+contexts of other questions and of earlier versions of the stores are deleted.
 """
 
 import time
@@ -39,7 +39,7 @@ from data_jobs.kinds.resources import Resources
 from data_jobs.retrieval import JobRetriever
 from data_jobs.worker.job_attempt import JobAttempt, NotWanted
 
-#: Number of questions that are embedded at once.
+#: Maximum number of questions that are embedded in one call.
 QUESTIONS_AT_ONCE = 64
 
 
@@ -65,7 +65,7 @@ class PrecomputeContexts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _ContextWork:
-    """What one attempt reads first."""
+    """What an attempt reads in its first stage."""
 
     agent: DefinedAgent
     stores: Sequence[VectorStore]
@@ -87,7 +87,7 @@ class _Run:
         self._computed = 0
 
     async def embed(self) -> None:
-        """Embed the questions, and choose the frequent ones."""
+        """Embed the questions. Keep all questions that the job names; otherwise, choose the frequent ones."""
         work, settings = self._work, self._attempt.settings
         texts = [one.text for one in work.asked]
         for store in {store.fingerprint.id: store for store in work.stores}.values():
@@ -110,11 +110,11 @@ class _Run:
 
     @property
     def _keyed(self) -> VectorStore:
-        """A store of the model whose vectors identify contexts: the first by the fingerprint's id."""
+        """The store with the smallest id of a fingerprint. The vectors of its model identify the contexts."""
         return min(self._work.stores, key=lambda store: store.fingerprint.id)
 
     async def search(self) -> None:
-        """Search the questions whose contexts are not current."""
+        """Search the questions whose contexts are not current, and save the new contexts."""
         attempt, work = self._attempt, self._work
         if not work.stores:
             return
@@ -136,7 +136,7 @@ class _Run:
             return
         began = time.monotonic()
         found = await self._retriever.retrieve([store.id for store in stores], [question], work.options)
-        if not found.lasting:  # an external index may still show what was deleted
+        if not found.lasting:  # not saved, because an external index may still show deleted chunks
             return
         context = PrecomputedContext(
             question=question if work.given else None,
@@ -163,7 +163,7 @@ class _Run:
         }
 
     def finish(self, connection: Connection[Any]) -> None:
-        """Delete the other contexts of the agent, record the usage, and end the job."""
+        """Delete the agent's contexts of other questions and versions, record the usage, and end the job."""
         job, agent = self._attempt.job, self._work.agent
         deleted = keep_only(connection, job.organisation, agent.id, self._ids)
         forget_if_erased(connection, job.organisation, agent.id, since=self._work.read_at)

@@ -1,7 +1,8 @@
 """POST /v1/chat/completions: an agent or a chat model answers, as OpenAI's API reference describes it.
 
-``model`` is ``agent:`` and the id or the external id of an agent. The answer is written at once and never
-queued. ``docs/answers.md`` describes sources, citations and what is stored.
+``model`` is ``agent:`` and the id or the external id of an agent, or the name of a chat model. The answer is
+written while the client waits, and is never queued. ``docs/answers.md`` describes sources, citations and what
+is stored.
 """
 
 import time

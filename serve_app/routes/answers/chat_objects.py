@@ -42,7 +42,7 @@ class SourceObject(SourceFields):
 
     @classmethod
     def of(cls, source: Source) -> Self:
-        """Show the source."""
+        """Convert the source into the object that answers contain."""
         return cls(**source_record(source), text=source.text)
 
 
@@ -65,7 +65,7 @@ class FileCitationAnnotation(ResponseModel):
 
     @classmethod
     def of(cls, citation: Citation) -> Self:
-        """Show the citation."""
+        """Convert the citation into the object that answers contain."""
         return cls(
             file_citation=FileCitation(
                 **source_record(citation.source), start_index=citation.start, end_index=citation.end
@@ -154,5 +154,5 @@ class ChatCompletion(AnswerFields):
 
 
 def annotations_of(citations: Sequence[Citation]) -> list[FileCitationAnnotation]:
-    """Show the citations."""
+    """Convert the citations into the objects that answers contain."""
     return [FileCitationAnnotation.of(citation) for citation in citations]

@@ -120,7 +120,7 @@ class ChatCompletionRequest(RequestModel):
 
     @classmethod
     def may_ignore(cls, name: str) -> bool:
-        """Return False for fields that choose what the client gets, such as audio in place of text."""
+        """Return False for fields that change what the client gets, such as audio in place of text."""
         return name not in {"audio", "functions", "filter", "where", "web_search_options"}
 
     model: Text

@@ -73,15 +73,17 @@ async def mcp(body: McpMessage, request: Request, service: ServiceDep, context: 
     """Searches and reads documents as tools of a language model: `search`, `fetch` and `list_vector_stores`.
 
     Takes one message of Streamable HTTP, without a session."""
-    del body  # only checked; the package reads the message itself
+    del body  # already checked; the package mcp reads the message from the request
     _require_known_origin(request.headers.get("origin"), service.settings.cors_origins)
     address = str(request.base_url).rstrip("/")
     return await answer(request, ToolCall(service=service, context=context, address=address))
 
 
 def _require_known_origin(origin: str | None, allowed: Sequence[str]) -> None:
-    """Refuse requests from pages of unknown sites, as the protocol demands, because a page could reach a
-    server of the browser's own machine under a name that its owner points at that machine (DNS rebinding).
+    """Refuse requests from pages of unknown sites, as the protocol demands.
+
+    The owner of a site can give the site's name the address of the browser's own machine (DNS rebinding).
+    Then a page of the site could send requests to a server on this machine.
 
     Raises:
         NotPermitted: the page is not on this machine, and ``CLUSTER_CORS_ORIGINS`` does not allow its origin.

@@ -87,7 +87,7 @@ class _Part:
 
 
 async def fetch(call: ToolCall, arguments: FetchArguments) -> FetchedDocument:
-    """Read the document.
+    """Return the text of a document from the passage on, or the whole document if its text fits.
 
     Raises:
         NotFound: the organisation has no such passage. A passage gets another id if its text changes.
@@ -100,7 +100,7 @@ async def fetch(call: ToolCall, arguments: FetchArguments) -> FetchedDocument:
     store, chunks = await call.service.in_database(read)
     budget = open_budget(call.service.settings, arguments.max_tokens)
     position = next(number for number, chunk in enumerate(chunks) if chunk.id == wanted.chunk)
-    # In a thread, because counting many tokens takes milliseconds.
+    # In a thread, because counting many tokens would block the event loop for milliseconds.
     part = await asyncio.to_thread(_part, [chunk.text for chunk in chunks], position, budget)
     return _document(call, store, chunks, part, arguments.id)
 
@@ -113,7 +113,7 @@ def _read(
         store = find_store(connection, organisation, wanted.store)
         key = organisation, store.id
         chunk = None
-        if look_up(connection, store.collection) is not None:  # else the store never had a chunk
+        if look_up(connection, store.collection) is not None:  # None: the store never had a chunk
             found = chunk_store.fetch(connection, *key, [wanted.chunk], collection=store.collection)
             chunk = found.get(wanted.chunk)
         if chunk is None:

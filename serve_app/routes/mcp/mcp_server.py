@@ -1,7 +1,7 @@
 """Offer the tools to clients of the Model Context Protocol (MCP), with the official package ``mcp``.
 
 ``endpoint`` passes each HTTP request to ``answer``. The server keeps no session, so any replica can answer
-any request. It answers clients of all versions of the protocol that ``mcp`` knows.
+any request. The server answers clients of all versions of the protocol that ``mcp`` knows.
 
     call = ToolCall(service=service, context=context, address="https://example.com")
     response = await answer(request, call)

@@ -96,10 +96,11 @@ class SearchToolResult(ResponseModel):
 
 
 async def search(call: ToolCall, arguments: SearchArguments) -> SearchToolResult:
-    """Search the stores.
+    """Search the stores, and return the passages that fit into ``max_tokens``.
 
     Raises:
         InvalidInput: the organisation has no store, or has so many stores that the request has to name some.
+        ClusterError: the errors of ``Retriever.retrieve``.
     """
     names = arguments.vector_stores
     if names is None:
@@ -115,7 +116,11 @@ async def search(call: ToolCall, arguments: SearchArguments) -> SearchToolResult
 
 
 def _all_stores(connection: Connection[Any], organisation: str) -> list[str]:
-    """Return the ids of all stores that the caller may search with a text."""
+    """Return the ids of all stores that the caller may search with a text.
+
+    Raises:
+        InvalidInput: there is no such store, or there are too many stores.
+    """
     page = stores.list_stores(connection, organisation, PageRequest(limit=100))
     found = [store.id for store in page.items if not store.expired and not store.fingerprint.given]
     if not found:
@@ -131,7 +136,7 @@ def _all_stores(connection: Connection[Any], organisation: str) -> list[str]:
 
 def _within(call: ToolCall, chunks: Sequence[RetrievedChunk], tokens: int) -> SearchToolResult:
     """Return the passages that fit into this number of tokens, best first. A passage that does not fit is
-    replaced by its snippet.
+    replaced by its snippet. If the snippet does not fit, this passage and all later passages are left out.
     """
     budget = open_budget(call.service.settings, tokens)
     budget.take(_text({"results": [], "omitted": len(chunks)}))

@@ -1,4 +1,4 @@
-"""The tool ``list_vector_stores``: name the vector stores that can be searched.
+"""The tool ``list_vector_stores``: list the vector stores of the organisation.
 
 ``mcp_server`` calls ``list_vector_stores`` through ``LIST_VECTOR_STORES``.
 """
@@ -52,7 +52,7 @@ class StoreList(ResponseModel):
 
 
 async def list_vector_stores(call: ToolCall, arguments: ListArguments) -> StoreList:
-    """List the stores that the caller may use."""
+    """List the stores that the caller may use and that have not expired."""
     organisation = call.context.organisation
     page = PageRequest(limit=arguments.limit, after=arguments.after)
 

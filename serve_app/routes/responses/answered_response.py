@@ -87,8 +87,8 @@ class AnsweredResponse:
         """Yield the events of the stream. An error after the first event is an event, too.
 
         Raises:
-            ClusterError: the search failed, or the chat server failed before its first token. The stream has
-                not begun.
+            ClusterError: the search failed, or the chat server failed before its first token. In this case,
+                no event was sent.
         """
         began = False
         try:
@@ -156,7 +156,7 @@ class AnsweredResponse:
 
 
 def _encoded(events: Iterable[ResponseStreamEvent]) -> bytes:
-    """Encode the events for one write, because each write is a packet of its own."""
+    """Encode the events together, so that one write sends them. Each write is a packet of its own."""
     return b"".join(map(encoded, events))
 
 

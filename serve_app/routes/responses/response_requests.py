@@ -116,7 +116,7 @@ class FileSearchTool(RequestModel):
     @model_validator(mode="before")
     @classmethod
     def _no_filter_of_others(cls, tool: Any) -> Any:
-        # An unknown field of a tool is ignored, and the search would then find too much.
+        # Other unknown fields of a tool are ignored. Without its filter, the search would find too much.
         for name in FILTERS_OF_OTHERS & tool.keys() if isinstance(tool, dict) else ():
             raise must(f"not have the field {name}; send a filter as filters")
         return tool

@@ -26,7 +26,7 @@ EXTRACTIVE = "extractive"
 
 
 def model_name(service: Service, body: CreateResponseRequest) -> str:
-    """Return the model of the request; by default the default chat model, or ``EXTRACTIVE`` without one."""
+    """Return the model of the request; by default the default chat model, or else ``EXTRACTIVE``."""
     if body.model is not None:
         return body.model
     return service.chat.named(None).name if service.chat else EXTRACTIVE
@@ -42,6 +42,7 @@ async def response_target(
         NotFound: there is no such vector store.
         NotPermitted: the caller's key does not allow the model or a vector store.
         InvalidInput: there is nothing to quote from, or no ranker has the name that the tool gives.
+        Conflict: no served model computes the vectors of a vector store of the tool.
     """
     model = model_name(service, body)
     if model == EXTRACTIVE:
@@ -71,6 +72,11 @@ async def _stores(
     """Return the ids of the stores with these ids or names, each once.
 
     A key that allows an agent allows the models of the agent's own stores, and of no other store.
+
+    Raises:
+        NotFound: there is no such store.
+        NotPermitted: the caller's key does not allow a store or its model.
+        Conflict: no served model computes the vectors of a store.
     """
 
     def work(connection: Connection[Any]) -> list[VectorStore]:

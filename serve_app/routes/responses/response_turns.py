@@ -42,7 +42,8 @@ class Turns:
         """Read the responses that the request continues.
 
         Raises:
-            InvalidInput: the input is too long, or there is no response with the previous id.
+            InvalidInput: the input is too long or does not end with a question, or there is no response with
+                the previous id.
             NotPermitted: the caller's key may not use a store from which an earlier response was made.
         """
         messages = body.messages()
@@ -75,7 +76,7 @@ class Turns:
         return [*said, *self.messages]
 
     def conversation(self, id: str) -> str:
-        """Return your id of the conversation; the id of the first response if the requests name none.
+        """Return the client's id of the conversation; the id of the first response if no request names one.
 
         Args:
             id: id of the response of this request.
@@ -91,7 +92,7 @@ class Turns:
             stores: ids of the vector stores that were searched.
 
         Raises:
-            Conflict: a job erases the customer who asks.
+            Conflict: a job is erasing the customer who asks.
             Unavailable: the database does not answer.
         """
         items = [_input_item(message) for message in self.messages]

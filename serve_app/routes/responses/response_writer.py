@@ -47,7 +47,7 @@ from serve_app.routes.responses.response_objects import (
 
 Event = TypeVar("Event", bound=ResponseStreamEvent)
 IncompleteReason = Literal["max_output_tokens", "content_filter"]
-#: Why an answer is incomplete, by the reason of the chat server for its end.
+#: Why an answer is incomplete, by the finish reason of the chat server.
 INCOMPLETE: dict[str, IncompleteReason] = {
     "length": "max_output_tokens",
     "content_filter": "content_filter",
@@ -105,7 +105,8 @@ class ResponseWriter:
             yield from self._end_message(event)
 
     def finish(self, calls: Sequence[ChatUsage]) -> None:
-        """Complete the response. Call this after the last part of the answer, before ``end``.
+        """Set the usage and the final status of the response. Call this function after the last part of the
+        answer, before ``end``.
 
         Args:
             calls: the usage of each call of a chat model.
@@ -119,7 +120,7 @@ class ResponseWriter:
         self.response = self.response.model_copy(update=changes)
 
     def end(self) -> ResponseStreamEvent:
-        """Return the last event of a response without an error."""
+        """Return the last event of a response that did not fail."""
         ended = self.response.status == "completed"
         return self._state("response.completed" if ended else "response.incomplete", {})
 
