@@ -38,7 +38,7 @@ class DefinedAgent:
     #: Ids of the vector stores that the agent searches, each once. The stores that the definition names come
     #: first, then the stores of the agent's files and texts. Empty for an agent without knowledge.
     stores: tuple[str, ...]
-    #: Digest of the definition and of the contents of its knowledge.
+    #: Digest of the definition and of the contents of the agent's files and texts (``config_hash``).
     config_hash: str
     updated_at: datetime
 

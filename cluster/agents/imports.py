@@ -252,7 +252,7 @@ def save_rows(connection: Connection[Any], job: Job, rows: Iterable[ImportRow]) 
         definition = AgentDefinition.model_validate(row.definition)
         saved = save_agent(connection, job.organisation, definition, knowledge=row.knowledge or {})
         outcome: AgentOutcome = "updated" if row.agent in existing else "created"
-        if existing.get(row.agent) == saved.config_hash:  # another import saved the same agent first
+        if existing.get(row.agent) == saved.config_hash:  # for example, by another import
             outcome = "unchanged"
         ended.append({"number": row.number, "outcome": outcome})
     connection.execute(SQL["end_rows"], {**_key(job), "rows": Jsonb(ended)})

@@ -63,7 +63,7 @@ class OneServer(Protocol):
         """Count the usage of an answer."""
 
     async def check(self) -> None:
-        """Check that the server answers. The request asks for its list of models, which costs nothing."""
+        """Check that the server answers, by a request for the server's models, which costs nothing."""
 
     async def close(self) -> None:
         """Close the connections to the server."""

@@ -47,7 +47,8 @@ class ChatRequest:
 class ChatUsage:
     """The tokens of one answer."""
 
-    #: Name in ``CLUSTER_CHAT_MODELS`` of the model that answered. If the server failed, this is its fallback.
+    #: Name in ``CLUSTER_CHAT_MODELS`` of the model that answered. After a failure, the fallback
+    #: answered.
     model: str
     prompt_tokens: int
     completion_tokens: int

@@ -1,7 +1,7 @@
 """Send requests to a chat server with OpenAI's protocol, with the package openai, each request once.
 
 ``cluster.chat.models`` opens the servers, and ``cluster.chat.attempts`` repeats failed requests. This is the
-only file for chat that imports openai. It accepts answers of other servers that differ from OpenAI's
+only file for chat that imports openai. It also supports servers that differ from OpenAI's server
 (docs/decisions/050-chat-models.md).
 
     server = ChatServer("small", setting, key, counter)

@@ -33,7 +33,7 @@ class Evaluation:
     name: str
     #: Digest of the questions.
     digest: str
-    #: The measures by agent; None for all agents together.
+    #: The measures by agent; the key None means all agents together.
     measures: Mapping[str | None, EvaluationMeasures]
     created_at: datetime
 

@@ -25,7 +25,7 @@ class QuestionResult:
     question: GoldenQuestion
     #: Position of the first right source, from 1; None if no source is right.
     rank: int | None = None
-    #: False if the agent said that it found nothing.
+    #: False if the agent said that it found nothing, or gave no answer.
     found: bool = False
     #: Names of the sources, best first.
     sources: Sequence[str] = ()
@@ -117,7 +117,7 @@ def regressions(
     """Return the measures that are worse than before by more than the tolerance.
 
     Args:
-        now: the measures by agent; None for all agents.
+        now: the measures by agent; the key None means all agents together.
         before: the measures of the earlier evaluation of the same questions.
         tolerance: 0 to 1; smaller differences are no regression.
     """

@@ -1,4 +1,4 @@
-"""Contexts of agents' frequent questions: the sources of a question, found before it is asked.
+"""Contexts of agents' frequent questions: the sources of a question, found before the question is asked.
 
 The job ``precompute_contexts`` saves contexts, and answers of agents use them through ``ContextLookup``.
 ``docs/answers.md`` describes when a context is used.

@@ -142,7 +142,7 @@ class _Creation:
         await self._end()
 
     async def _save(self, rows: Sequence[RowFiles]) -> None:
-        """Save the agents whose files are all indexed, and record why the other agents failed."""
+        """Save the agents of these rows whose files are all indexed. Record why the others failed."""
         for first in range(0, len(rows), AGENTS_PER_TRANSACTION):
             some = rows[first : first + AGENTS_PER_TRANSACTION]
             await self._attempt.in_transaction(partial(self._save_some, some))

@@ -40,7 +40,7 @@ class TokenBudget:
 
     def take(self, text: str) -> bool:
         """Use up the tokens of the text. If too few tokens are left, use up nothing and return False."""
-        # No token of the vocabulary has more than 128 characters, so a longer text has too many tokens.
+        # No token of the vocabulary has more than 128 characters, so a text above this length does not fit.
         if len(text) > self.left * MAX_TOKEN_CHARACTERS:
             return False
         tokens = int(self._tokeniser.count([text])[0])
