@@ -1,7 +1,8 @@
-"""Computes what customers do from their events and messages: exactly, and without labels.
+"""Computes values that describe what customers do, from their events and messages, without a trained model.
 
-The job calls ``compute_behaviour`` for some customers at a time. docs/profiles.md defines each value. Facts
-from ``Selection.as_of`` on do not count, so a job computes the same values in every attempt.
+The job that computes profiles calls ``compute_behaviour`` for some customers at a time. docs/profiles.md
+defines each value. Events and messages from the time ``Selection.as_of`` on do not count, so every attempt
+at the job computes the same values.
 
     values = compute_behaviour(connection, selection, ["cust_..."])["cust_..."]
     values["recency_days"]        # ProfileValue(value=12.5, n=7, evidence=["/shop#order-9"])
@@ -24,9 +25,10 @@ SQL = {
     name: statement.replace("{amount}", AMOUNT)
     for name, statement in queries("cluster.profiles", "behaviour.sql").items()
 }
-#: The part of profiles. A change of a definition below changes the version.
+#: Name and version of this part of profiles. Change the version whenever you change a definition below.
 BEHAVIOUR = PartVersion(part="behaviour", version="behaviour-1")
-#: Events of a customer that agents or the platform cause, and messages, which have a table of their own.
+#: Types of events that do not count as acts of the customer. Agents or the platform cause them, except
+#: ``message.created``: messages are read from their own table, so their events must not count again.
 NOT_ACTS = (
     "conversation.ended",
     "conversation.handed_over",
@@ -42,8 +44,8 @@ TREND_PERIOD = timedelta(days=28)
 Z = 1.959963984540054
 #: Minimum number of gaps between sessions from which a customer can count as lapsing.
 MIN_GAPS = 3
-#: A customer is lapsing if a pause as long as the current one has less than this probability, given the
-#: customer's own mean gap and exponentially distributed gaps.
+#: A customer is lapsing if a pause at least as long as the current pause has less than this probability. The
+#: gaps between sessions are assumed to be exponentially distributed with the customer's own mean gap.
 LAPSING = 0.05
 DAY_S = 86_400.0
 
@@ -53,8 +55,8 @@ _Row = Mapping[str, Any]
 def compute_behaviour(
     connection: Connection[Any], selection: Selection, customers: Sequence[str]
 ) -> dict[str, dict[str, ProfileValue]]:
-    """Return the values of each of the customers, by name. A customer without facts has values, too, each
-    with ``n`` of 0.
+    """Return, for each customer, the values by name. A customer without events and messages also gets every
+    value, with ``n`` 0.
     """
     values = {
         "organisation": selection.organisation,
@@ -81,12 +83,13 @@ def compute_behaviour(
 
 
 def rate_ratio(recent: int, earlier: int) -> tuple[float | None, float, float | None] | None:
-    """Return the ratio of two Poisson rates of periods of equal length, with the bounds of its interval of
-    95%. Return None if both counts are 0. The ratio and the upper bound are None if they are infinite.
+    """Return the ratio of the recent rate to the earlier rate, and the lower and the upper bound of its
+    confidence interval of 95%. Return None if both counts are 0. An infinite ratio or upper bound is None.
 
-    Given the sum of two Poisson counts, the later one is binomial (Przyborowski and Wilenski, Biometrika 31,
-    1940). The bounds are Wilson's score interval of the binomial share (JASA 22, 1927), turned into a ratio.
-    The interval is also right for small counts and for 0.
+    The arguments are Poisson counts of two periods of equal length. Given the sum of both counts, the recent
+    count has a binomial distribution (Przyborowski and Wilenski, Biometrika 31, 1940). The bounds are
+    Wilson's score interval of the binomial share (JASA 22, 1927), converted to a ratio. The interval is also
+    valid for small counts and for 0.
     """
     n = recent + earlier
     if n == 0:
@@ -149,8 +152,9 @@ def _lapsing(idle_days: float | None, gap_days: float | None, gaps: int) -> bool
 
 
 def _trend(row: _Row, as_of: datetime, ids: Sequence[str]) -> dict[str, ProfileValue]:
-    """Compare the sessions of the last period with those of the period before. A customer who is younger than
-    both periods has no trend.
+    """Return the values that compare the number of sessions in the last period with the number in the period
+    before it. Both values are None if the customer's first act is within these two periods, or if neither
+    period has a session.
     """
     recent, earlier = row.get("recent", 0), row.get("earlier", 0)
     n = recent + earlier

@@ -20,16 +20,17 @@ from cluster.profiles.segments import Segment
 from cluster.vector_index.filter_sql import condition
 
 SQL = queries("cluster.profiles", "members.sql")
-#: Number of customers in a row group of a Parquet file. The export holds one row group in memory.
+#: Maximum number of customers in a row group of a Parquet file. The export holds one row group at a time in
+#: memory.
 ROW_GROUP = 5_000
-#: Type of a column, by the JSON type of its values. A column with values of several types is text.
+#: Type of a Parquet column, by the JSON type of its values. A column with values of several types is text.
 COLUMN_TYPES = {"number": pa.float64(), "boolean": pa.bool_(), "string": pa.string()}
 
 
 def list_members(
     connection: Connection[Any], organisation: str, segment: Segment, page: PageRequest
 ) -> ListPage[CustomerProfileRow]:
-    """Return one page of the profiles in the segment, in the order in which the customers were created."""
+    """Return one page of the profiles in the segment, ordered by the creation time of their customers."""
     values, where = _condition(organisation, segment)
     lists = ListStatements(
         newest=_statement(connection, "newest", where),
@@ -51,8 +52,9 @@ def export_members(connection: Connection[Any], organisation: str, segment: Segm
     """Write the profiles of the segment to a Parquet file, one row for each customer in order of their ids.
     Return the number of rows.
 
-    The columns are ``customer``, ``external_id``, ``computed_at``, and one for each attribute. A customer
-    without an attribute has null there. Lists and objects, such as ``hours_of_week``, are not exported.
+    The columns are ``customer``, ``external_id``, ``computed_at``, and one for each attribute. If a
+    customer does not have an attribute, the cell is null. Lists and objects, such as ``hours_of_week``, are
+    not exported.
     """
     values, where = _condition(organisation, segment)
     rows = 0
@@ -97,8 +99,8 @@ def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
 
 
 def _cell(value: Any, type: pa.DataType) -> Any:
-    """Return the value in the type of its column. A value that was written in another type after the types
-    were read is null.
+    """Return the value in the type of its column. A value that was written in another type after the types of
+    the columns were read becomes text in a column of text, and null in other columns.
     """
     if type == pa.string():
         return None if value is None else str(value)
@@ -109,7 +111,9 @@ def _cell(value: Any, type: pa.DataType) -> Any:
 
 
 def _condition(organisation: str, segment: Segment) -> tuple[dict[str, Any], Composable]:
-    """Return the named values and the condition of the segment."""
+    """Return the parameters of the statements, and the condition of the segment as SQL; ``true`` if the
+    segment has no filter.
+    """
     values: dict[str, Any] = {"organisation": organisation}
     filter = segment.filter
     return values, Statement("true") if filter is None else condition(filter, values)

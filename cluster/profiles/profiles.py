@@ -1,7 +1,8 @@
 """Writes and reads profiles. A profile has parts, such as ``behaviour``, and each part has named values.
 
 Each part is computed by code of its own (``data_jobs/kinds/profiles``), which calls ``write_part``. A value
-has its number of cases and the ids of its evidence; a part has its version and the time of its computation.
+is stored with its number of cases and the ids of its evidence, and a part with its version and the time of
+its computation.
 
     write_part(connection, selection, PartVersion(part="behaviour", version="1"), rows)
     get_profile(connection, "acme", "cust_...").parts["behaviour"]
@@ -22,7 +23,7 @@ from cluster.platform_data.ingestion import share_with_erasures
 from cluster.profiles.selection import Selection
 
 SQL = queries("cluster.profiles", "profiles.sql")
-#: Maximum number of ids that a value names as its evidence. They are the latest ones.
+#: Maximum number of ids that a value names as its evidence. The latest ids are named.
 MAX_EVIDENCE = 5
 
 
@@ -30,7 +31,7 @@ MAX_EVIDENCE = 5
 class ProfileValue:
     """One value of a profile."""
 
-    #: A number, a text, a boolean, or a JSON object or list; None if ``n`` is too small for a value. Only
+    #: A number, a text, a boolean, or a JSON object or list; None if it cannot be computed. Only
     #: numbers, texts and booleans can be used in the filters of segments.
     value: Any
     #: Number of cases from which the value is computed.
@@ -38,7 +39,8 @@ class ProfileValue:
     #: Ids of the latest events, messages or conversations from which the value is computed, at most
     #: ``MAX_EVIDENCE``.
     evidence: Sequence[str] = ()
-    #: Code of the reason why ``value`` is None, such as ``insufficient_data``; None if ``n`` says it.
+    #: Code of the reason why ``value`` is None, such as ``insufficient_data``; None if there is a value, or
+    #: if ``n`` explains why there is no value.
     reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -57,7 +59,7 @@ class PartVersion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CustomerProfileRow:
-    """What the database holds about one customer's profile."""
+    """One customer's profile, as the database stores it."""
 
     customer: str
     #: Id of the customer in the events.
@@ -78,9 +80,9 @@ def write_part(
     """Replace one part of the profiles of some customers, in the caller's transaction. Return the number of
     written profiles.
 
-    Customers who refuse, are being erased or no longer exist get no profile. The other parts of the profiles
-    do not change. Until the transaction ends, an erasure of the organisation waits, and so do events that
-    change these customers.
+    Nothing is written for customers who are not allowed to have a profile, are being erased or no longer
+    exist. The other parts of the profiles do not change. Until the transaction ends, an erasure of data of
+    the organisation waits, and so do events that change these customers.
 
     Args:
         rows: for each customer, by id, the values of the part by name. Names are unique over all parts.

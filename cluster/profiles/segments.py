@@ -1,4 +1,4 @@
-"""Segments: named filters on the values of profiles.
+"""Creates, reads and deletes segments, which are named filters on the values of profiles.
 
 A segment holds no customers. Its members are the customers whose profiles pass the filter when a request or
 a job reads them (``members``). The segment ``ALL`` always exists and has every customer with a profile.
@@ -57,8 +57,8 @@ def create_segment(
 
     Raises:
         InvalidInput: the filter is not valid.
-        Conflict: the organisation has a segment with this name.
-        Throttled: the organisation has as many segments as it may have.
+        Conflict: the organisation has a segment with this name, or the name is ``all``.
+        Throttled: the organisation has ``MAX_SEGMENTS`` segments.
     """
     parse_filter(filters)
     values = {

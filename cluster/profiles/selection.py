@@ -1,7 +1,7 @@
 """Selects the customers whose profiles a job computes: one customer, the members of a segment, or all.
 
-Customers who refuse to be profiled are never selected, and neither are customers that a job erases. With
-``need_consent``, only customers who have agreed are selected.
+Customers who refuse to be profiled are never selected, and neither are customers whose data are being erased.
+With ``need_consent``, only customers who have agreed are selected.
 
     selection = Selection(organisation="acme", as_of=job.created_at)
     ids = select_customers(connection, selection, after="", limit=500)
@@ -50,8 +50,8 @@ def select_customers(
     """Return the ids of the next customers of the selection, in order of their ids.
 
     Args:
-        after: the last id of the page before; empty for the first page.
-        limit: maximum number of ids. Fewer ids mean that this page is the last one.
+        after: the last id of the previous page; empty for the first page.
+        limit: maximum number of ids. If fewer ids are returned, this page is the last one.
     """
     values: dict[str, Any] = {
         **_values(selection),
@@ -67,7 +67,7 @@ def select_customers(
 
 
 def require_profile_allowed(connection: Connection[Any], selection: Selection) -> bool:
-    """Return True if the only customer of the selection may have a profile.
+    """Return True if ``selection.customer`` is allowed to have a profile, otherwise False.
 
     Raises:
         NotFound: the organisation has no such customer.
@@ -79,7 +79,8 @@ def require_profile_allowed(connection: Connection[Any], selection: Selection) -
 
 
 def delete_profiles_without_consent(connection: Connection[Any], selection: Selection) -> int:
-    """Delete the profiles of customers who may have none. Return their number.
+    """Delete the profiles of customers who are not allowed to have one. Return the number of deleted
+    profiles.
 
     If a customer refuses, a trigger deletes the profile. This function also finds the profiles that were
     computed before ``need_consent`` was set.

@@ -1,7 +1,8 @@
-"""Reads the messages of customers that have no analysis yet, and writes the analyses.
+"""Reads customers' messages that have no analysis yet, and writes the analyses.
 
-An analysis has the language, the sentiment and the vector of one message. It is deleted with its message, and
-when its customer refuses to be profiled. The job that enriches profiles calls these functions.
+An analysis has the language, the sentiment and the vector of one message. An analysis is deleted when its
+message is deleted, and when the customer refuses to be profiled. The job that enriches profiles calls these
+functions.
 
     page = read_pending(connection, selection, customers, key, after="", limit=1_000)
     write_analyses(connection, selection, key, [Analysis(message=page[0].id, ...)])
@@ -22,8 +23,8 @@ from cluster.profiles.selection import Selection
 SQL = queries("cluster.profiles.messages", "analyses.sql")
 #: Maximum number of characters of a message that are analysed.
 MAX_CHARACTERS = 2_000
-#: A message with fewer characters comes with other messages of its conversation, because its own text can be
-#: too short to detect the language.
+#: A message with fewer characters is read together with the customer's other messages in the conversation,
+#: because its own text can be too short to detect the language.
 SHORT_CHARACTERS = 60
 
 
@@ -39,17 +40,17 @@ class AnalysisKey:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PendingMessage:
-    """A message of a customer that has no analysis."""
+    """A customer's message that has no analysis yet."""
 
     id: str
     text: str
-    #: Other messages of the customer in the conversation, if the text is short; otherwise empty.
+    #: Texts of the customer's other messages in the conversation, if the text is short; otherwise empty.
     context: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Analysis:
-    """What one message says."""
+    """The language, the sentiment and the vector of one message."""
 
     #: Id of the message.
     message: str
@@ -70,12 +71,13 @@ def read_pending(
     after: str,
     limit: int,
 ) -> list[PendingMessage]:
-    """Return the next messages of the customers that have no analysis with this key, in order of their ids.
+    """Return the customers' next messages that have no analysis with this key, in order of the message ids.
+    Messages from ``selection.as_of`` on are left out.
 
     Args:
         customers: ids of customers of the selection.
-        after: id of the last message of the page before; empty for the first page.
-        limit: maximum number of messages. Fewer messages mean that this page is the last one.
+        after: id of the last message of the previous page; empty for the first page.
+        limit: maximum number of messages. If fewer messages are returned, this page is the last one.
     """
     values = {
         "organisation": selection.organisation,
@@ -98,7 +100,7 @@ def write_analyses(
     """Write the analyses in the caller's transaction. Return the number of written analyses.
 
     An analysis is not written if its message no longer exists, or if its customer refuses to be profiled or
-    is being erased. Until the transaction ends, an erasure of the organisation waits.
+    is being erased. Until the transaction ends, an erasure of data of the organisation waits.
     """
     share_with_erasures(connection, selection.organisation)
     values = {
@@ -115,7 +117,8 @@ def write_analyses(
 
 
 def delete_analyses_without_consent(connection: Connection[Any], selection: Selection) -> int:
-    """Delete the analyses of messages of customers who may have no profile. Return their number.
+    """Delete the analyses of messages of customers who are not allowed to have a profile. Return the number
+    of deleted analyses.
 
     If a customer refuses, a trigger deletes the analyses. This function also finds the analyses that were
     made before ``need_consent`` was set.

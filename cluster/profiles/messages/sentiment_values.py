@@ -1,4 +1,4 @@
-"""Computes the values of profiles about sentiment and language: means of messages, each with an interval.
+"""Computes the values of profiles about sentiment and language, such as the mean sentiment of messages.
 
 A conversation or a customer with fewer than ``MIN_MESSAGES`` English messages has no mean, because the
 sentiment of one message is often wrong. The job that enriches profiles calls ``sentiment_values``.
@@ -21,17 +21,18 @@ from cluster.profiles.messages.analyses import SQL, AnalysisKey
 from cluster.profiles.profiles import MAX_EVIDENCE, ProfileValue
 from cluster.profiles.selection import Selection
 
-#: Minimum number of English messages of a mean.
+#: Minimum number of English messages from which a mean is computed.
 MIN_MESSAGES = 3
-#: Maximum number of conversations that a profile names. They are the latest ones.
+#: Maximum number of conversations that a profile names. The latest conversations are named.
 MAX_CONVERSATIONS = 20
-#: Variance of the sentiment of messages around the mean of a customer, before any message is known. It is
-#: about the variance of the head's error on the public sets, and counts like ``PRIOR_MESSAGES`` messages, so
-#: that three equal scores do not have an interval of length 0.
+#: ``PRIOR_VARIANCE`` is the assumed variance of the scores of a customer's messages around their mean, before
+#: any message is known. It is about the variance of the linear head's error on the public data sets. The
+#: assumption counts as much as ``PRIOR_MESSAGES`` messages, so that the interval of three equal scores does
+#: not have the length 0.
 PRIOR_VARIANCE, PRIOR_MESSAGES = 0.08, 4
 #: The quantile of the normal distribution for an interval of 95%.
 Z = 1.959963984540054
-#: A mean is neutral if its interval contains a value between minus and plus this number.
+#: A mean is neutral if its interval contains a value between minus this number and plus this number.
 NEUTRAL = 0.05
 UNSUPPORTED, TOO_FEW = "unsupported_language", "too_few_messages"
 
@@ -42,19 +43,21 @@ _Row = Mapping[str, Any]
 class Tone:
     """The sentiment of several messages."""
 
-    #: Number of English messages, and of messages in other languages.
+    #: Number of English messages.
     n: int
+    #: Number of messages in other languages.
     others: int
     #: Mean of the English messages; None with fewer than ``MIN_MESSAGES``.
     mean: float | None
-    #: Bounds of the interval of 95% of the mean.
+    #: Lower bound of the mean's confidence interval of 95%; None without a mean.
     low: float | None
+    #: Upper bound of this interval; None without a mean.
     high: float | None
 
     @property
     def label(self) -> str:
         """``positive`` or ``negative`` if the interval has no neutral value, otherwise ``neutral``. Without a
-        mean: ``unsupported_language`` or ``too_few_messages``.
+        mean: ``unsupported_language`` if most messages are not English, otherwise ``too_few_messages``.
         """
         if self.mean is None or self.low is None or self.high is None:
             return UNSUPPORTED if self.others > self.n else TOO_FEW
@@ -66,8 +69,8 @@ class Tone:
 def sentiment_values(
     connection: Connection[Any], selection: Selection, customers: Sequence[str], key: AnalysisKey
 ) -> dict[str, dict[str, ProfileValue]]:
-    """Return the values of each customer, by name. A customer without messages has values, too, each with
-    ``n`` of 0.
+    """Return, for each customer, the values by name. A customer without messages also gets every value, with
+    ``n`` 0.
     """
     values = {
         "organisation": selection.organisation,
@@ -83,10 +86,10 @@ def sentiment_values(
 
 
 def tone(n: int, mean: float | None, variance: float, *, others: int = 0) -> Tone:
-    """Return the sentiment of n messages with its interval of 95%.
+    """Return the sentiment of n English messages with the confidence interval of 95% of the mean.
 
-    The variance of the messages is combined with ``PRIOR_VARIANCE``. The quantile is that of Student's t,
-    by the expansion 26.7.5 of Abramowitz and Stegun.
+    The variance of the messages is combined with ``PRIOR_VARIANCE``. The quantile is the quantile of
+    Student's t distribution, computed with the expansion 26.7.5 of Abramowitz and Stegun.
 
     Args:
         variance: sample variance of the scores.
@@ -125,7 +128,7 @@ def _values(rows: Sequence[_Row]) -> dict[str, ProfileValue]:
 
 
 def _together(rows: Sequence[_Row]) -> Tone:
-    """Return the sentiment of all messages of all rows."""
+    """Return the sentiment of all messages in the rows, each of which has the figures of one conversation."""
     counted = [row for row in rows if row["n"]]
     n, messages = sum(row["n"] for row in counted), sum(row["messages"] for row in rows)
     if not n:

@@ -1,11 +1,11 @@
 """Reads the vectors of messages, keeps topics with their ids and names, and writes the topic of each message.
 
-The part ``topics`` of profiles calls these functions. A topic keeps its id and its name for as long as its
-centroid moves only a little from day to day.
+The code of the part ``topics`` of profiles calls these functions. A topic keeps its id and its name in each
+new model, until too few messages are close to its centroid.
 
     change = compute_topics(read_topic_data(connection, selection, space))
     save_topics(connection, selection, change)
-    topic_values(connection, selection, customers)["cust_..."]["top_topic"]
+    topic_values(connection, selection, customers, topics, space)["cust_..."]["top_topic"]
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,21 +26,22 @@ from cluster.profiles.selection import Selection
 from cluster.records import digest
 
 SQL = queries("cluster.profiles.messages", "topics.sql")
-#: Maximum number of messages from which topics are computed. They are the latest ones.
+#: Maximum number of messages from which topics are computed. The latest messages are used.
 MAX_MESSAGES = 100_000
-#: Number of messages of a topic from which its keywords are computed: those closest to the centroid.
+#: Maximum number of messages of a topic from which its keywords are computed. The messages that are closest
+#: to the centroid are used.
 NAMED_BY = 200
-#: Number of topics that a profile names.
+#: Maximum number of topics that a profile names. The customer's most frequent topics are named.
 MAX_TOPICS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MessageTopic:
-    """A group of messages that are about the same."""
+    """A group of messages that are about the same subject."""
 
     id: str
     name: str
-    #: Words that are frequent in this topic and rare in the others.
+    #: Words that are frequent in this topic and rare in the other topics.
     keywords: Sequence[str]
     #: (dim,) float32, unit length.
     centroid: Floats
@@ -48,7 +49,7 @@ class MessageTopic:
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class TopicData:
-    """What topics are computed from."""
+    """Holds the data from which topics are computed."""
 
     organisation: str
     #: Id of the fingerprint of the vectors.
@@ -57,7 +58,7 @@ class TopicData:
     messages: Sequence[str]
     #: (n, dim) float32, unit length.
     vectors: Floats
-    #: Id of the topic that each message has; None: it has none.
+    #: For each message, the id of the topic that it has so far; None: the message has no topic.
     topics_before: Sequence[str | None]
     #: The topics of the latest model.
     previous: Sequence[MessageTopic]
@@ -70,20 +71,23 @@ class TopicChange:
     data: TopicData
     #: New topics have no keywords and no name yet.
     topics: Sequence[MessageTopic]
-    #: Place of each message's topic in ``topics``; -1: the message has no topic.
+    #: For each message, the index of its topic in ``topics``; -1: the message has no topic.
     labels: Sequence[int]
-    #: Adjusted Rand index of the assignments before and after, of the messages that had a topic before.
+    #: Adjusted Rand index of the old and the new topics of the messages that had a topic before; None if no
+    #: message had a topic.
     agreement: float | None
 
     @property
     def version(self) -> str:
-        """Version of the model: a hash of its centroids."""
+        """Version of the model: a hash of the space and of the centroids."""
         centroids = [topic.centroid.tobytes().hex() for topic in self.topics]
         return f"topics-{digest(self.data.space, *centroids, size=6)}"
 
 
 def read_topics(connection: Connection[Any], organisation: str, space: str) -> list[MessageTopic]:
-    """Return the topics of the latest model for vectors of this space, in order of their ids."""
+    """Return the topics of the latest model for vectors of this space, in order of their ids; an empty list
+    if there is no model.
+    """
     values = {"organisation": organisation, "space": space}
     latest = connection.execute(SQL["latest"], values).fetchone()
     if latest is None:
@@ -115,7 +119,7 @@ def read_topic_data(connection: Connection[Any], selection: Selection, space: st
 
 
 def compute_topics(data: TopicData) -> TopicChange:
-    """Return the topics of the messages. This takes seconds and needs no database."""
+    """Compute the topics of the messages. The computation takes seconds and needs no database."""
     dim = data.vectors.shape[1]
     before = np.array([topic.centroid for topic in data.previous], dtype=np.float32).reshape(-1, dim)
     places = {topic.id: place for place, topic in enumerate(data.previous)}
@@ -143,8 +147,9 @@ def compute_topics(data: TopicData) -> TopicChange:
 
 
 def save_topics(connection: Connection[Any], selection: Selection, change: TopicChange) -> None:
-    """Name the topics, and write the topics and the topic of each message, in the caller's transaction. Until
-    the transaction ends, an erasure of the organisation waits.
+    """Name the topics, write the topics and the topic of each message, and delete old topics without
+    messages, in the caller's transaction. Until the transaction ends, an erasure of data of the organisation
+    waits.
     """
     share_with_erasures(connection, selection.organisation)
     data, values = change.data, {"organisation": selection.organisation, "space": change.data.space}
@@ -189,7 +194,9 @@ def topic_values(
     topics: Sequence[MessageTopic],
     space: str,
 ) -> dict[str, dict[str, ProfileValue]]:
-    """Assign the new messages of the customers to the topics. Return the values of each customer, by name."""
+    """Assign the customers' messages without a topic to the closest topics, if these are close enough.
+    Return, for each customer, the values by name.
+    """
     values = {
         "organisation": selection.organisation,
         "customers": list(customers),
@@ -211,7 +218,8 @@ def topic_values(
 def topics_over_time(
     connection: Connection[Any], organisation: str, begin: datetime, end: datetime, *, period: str = "week"
 ) -> list[dict[str, Any]]:
-    """Return ``begin``, ``id``, ``name`` and ``messages`` of each topic in each period in UTC.
+    """Return one row for each topic and each period in UTC in which messages have the topic: ``begin`` of the
+    period, ``id`` and ``name`` of the topic, and ``messages``, the number of these messages.
 
     Args:
         period: ``hour``, ``day``, ``week`` or ``month``.
@@ -222,7 +230,7 @@ def topics_over_time(
 
 
 def _named(connection: Connection[Any], change: TopicChange, labels: Any) -> list[MessageTopic]:
-    """Return the topics with new keywords. Only a topic without a name gets a name."""
+    """Return the topics with new keywords. Only a topic that has no name yet gets a new name."""
     data = change.data
     chosen: list[list[str]] = []
     for place, topic in enumerate(change.topics):
@@ -242,14 +250,14 @@ def _named(connection: Connection[Any], change: TopicChange, labels: Any) -> lis
 
 
 def _assign(connection: Connection[Any], organisation: str, pairs: Sequence[tuple[str, str]]) -> None:
-    """Write the topics of messages, each pair with the ids of a message and its topic."""
+    """Write the topics of messages. Each pair has the id of a message and the id of its topic."""
     messages, topics = [message for message, _ in pairs], [topic for _, topic in pairs]
     values = {"organisation": organisation, "messages": messages, "topics": topics}
     connection.execute(SQL["assign"], values)
 
 
 def _vectors(stored: Sequence[bytes]) -> Floats:
-    """Return vectors of unit length, (n, dim) float32, from their stored form."""
+    """Return vectors of unit length, (n, dim) float32, from the stored bytes of float16 numbers."""
     if not stored:
         return np.empty((0, 1), dtype=np.float32)
     whole = np.frombuffer(b"".join(stored), dtype=np.float16).reshape(len(stored), -1).astype(np.float32)

@@ -1,10 +1,11 @@
-"""Finds topics: groups of messages whose vectors are close to each other. No database is needed here.
+"""Finds topics: groups of messages whose vectors are close to each other. This module needs no database.
 
-Topics are stable: a run begins with the centroids of the run before, and adds topics only for messages that
-are close to none of them. ``topic_rows`` reads the vectors, and keeps ids and names.
+Topics are stable, because a run begins with the centroids of the previous run, and adds topics only for
+messages that are not close to any of these centroids. ``topic_rows`` reads the vectors from the database, and
+keeps the ids and the names of the topics.
 
     found = find_topics(vectors, previous)
-    found.labels                 # (n,) int: place of each message's topic, or -1
+    found.labels                 # (n,) int: index of each message's topic, or -1
 """
 
 from collections.abc import Sequence
@@ -14,29 +15,32 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-#: Minimum cosine of a message and the centroid of its topic. Vectors of all-MiniLM-L6-v2 that have nothing in
-#: common have a cosine of about 0.1.
+#: Minimum cosine of a message's vector and the centroid of its topic. Vectors of all-MiniLM-L6-v2 that have
+#: nothing in common have a cosine of about 0.1.
 MIN_SIMILARITY = 0.35
-#: Cosine of two centroids from which they are one topic.
+#: Two centroids with at least this cosine count as one topic.
 SAME_TOPIC = 0.85
-#: Minimum number of messages of a topic.
+#: Minimum number of messages of a new topic.
 MIN_MESSAGES = 20
-#: A topic of the run before stays with this share of ``MIN_MESSAGES``, so that it does not come and go.
+#: A topic of the previous run is kept if it has at least this share of ``MIN_MESSAGES``, so that a topic of
+#: about ``MIN_MESSAGES`` messages does not disappear and return.
 MIN_KEPT_SHARE = 0.5
-#: Minimum share of messages without a topic from which new topics are looked for.
+#: New topics are looked for only if at least this share of the messages has no topic.
 MIN_NEW_SHARE = 0.05
-#: Numbers of new topics that are tried. The number with the best silhouette is taken.
+#: Numbers of new topics that are tried. The number with the best silhouette score is used.
 COUNTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
-#: Maximum number of messages from which new topics are computed, and from which a silhouette is computed.
+#: ``MAX_FITTED`` is the maximum number of messages from which new topics are computed. ``MAX_JUDGED`` is the
+#: maximum number of these messages from which a silhouette score is computed.
 MAX_FITTED, MAX_JUDGED = 5_000, 1_500
-#: Rounds that move the centroids to the mean of their messages.
+#: Number of rounds, each of which moves every centroid to the mean of its messages.
 ROUNDS = 5
-#: Maximum number of times that new topics are looked for among the messages that have none. The first
+#: Maximum number of times that new topics are looked for among the messages without a topic. The first
 #: clusters of very different messages are few and large, and leave many messages without a topic.
 SEARCHES = 6
-#: A message leaves its topic only for one whose cosine is higher by at least this number.
+#: A message leaves its topic for another topic only if the cosine to the other topic is higher by at least
+#: this number, or if the old topic is no longer close.
 STAY_MARGIN = 0.1
-#: Number of keywords of a topic, and of those in its name.
+#: Maximum number of keywords of a topic, and maximum number of keywords in its name.
 KEYWORDS, NAME_WORDS = 8, 3
 #: A keyword occurs in messages of at least this number of customers, so that it does not identify a person.
 MIN_CUSTOMERS = 3
@@ -53,14 +57,14 @@ class FoundTopics:
 
     #: (k, dim) float32, unit length.
     centroids: Floats
-    #: For each topic, its place among the previous topics; -1: a new topic.
+    #: For each topic, its index among the previous topics; -1: a new topic.
     previous: Labels
-    #: (n,) int64: place of the topic of each message; -1: no topic is close.
+    #: (n,) int64: index of the topic of each message; -1: no topic is close.
     labels: Labels
 
 
 def assign(vectors: Floats, centroids: Floats) -> Labels:
-    """Return the place of the closest topic of each message, (n,) int64; -1 if none is close enough."""
+    """Return the index of the closest topic of each message, (n,) int64; -1 if no topic is close enough."""
     if not len(centroids):
         return np.full(len(vectors), -1)
     similarity = vectors @ centroids.T
@@ -75,9 +79,10 @@ def find_topics(
 
     Args:
         vectors: (n, dim) float32, unit length.
-        previous: (k, dim) float32, the centroids of the run before; (0, dim) in the first run.
-        before: (n,) int64, the place of each message's topic in ``previous``; -1: it had none.
-        seed: the same seed and vectors give the same topics.
+        previous: (k, dim) float32, the centroids of the previous run; (0, dim) in the first run.
+        before: (n,) int64, the index of each message's old topic in ``previous``; -1: the message had no
+            topic. None: the old topics of the messages have no influence.
+        seed: seed of all random choices. The same arguments always give the same topics.
     """
     centroids, places = previous, np.arange(len(previous))
     for _ in range(SEARCHES):
@@ -101,7 +106,7 @@ def find_topics(
 
 
 def agreement(before: Sequence[str], now: Sequence[str]) -> float | None:
-    """Return the adjusted Rand index of two assignments of the same messages; None without messages."""
+    """Return the adjusted Rand index of two assignments of the same messages; None for no messages."""
     from sklearn.metrics import adjusted_rand_score  # noqa: PLC0415  workers that find no topics do not load it
 
     return float(adjusted_rand_score(before, now)) if len(before) else None
@@ -109,7 +114,7 @@ def agreement(before: Sequence[str], now: Sequence[str]) -> float | None:
 
 def keywords(texts: Sequence[Sequence[str]], customers: Sequence[Sequence[str]]) -> list[list[str]]:
     """Return the keywords of each topic: words and pairs of words that are frequent in the topic and rare in
-    the other topics, the best one first.
+    the other topics, the best keyword first. At least ``MIN_CUSTOMERS`` customers use each keyword.
 
     The score is the class-based TF-IDF of Grootendorst (arXiv 2203.05794).
 
@@ -117,7 +122,7 @@ def keywords(texts: Sequence[Sequence[str]], customers: Sequence[Sequence[str]])
         texts: for each topic, texts of its messages.
         customers: for each of these texts, the id of its customer.
     """
-    from sklearn.feature_extraction.text import CountVectorizer  # noqa: PLC0415  as above
+    from sklearn.feature_extraction.text import CountVectorizer  # noqa: PLC0415  see ``agreement``
 
     whole = [text for topic in texts for text in topic]
     if not whole:
@@ -142,7 +147,9 @@ def keywords(texts: Sequence[Sequence[str]], customers: Sequence[Sequence[str]])
 
 
 def topic_name(words: Sequence[str]) -> str:
-    """Return a name made from keywords. A word that is part of a pair in the name is left out."""
+    """Return a name made from keywords; ``other`` without keywords. A keyword is left out if it is a part of
+    a keyword in the name, or if a keyword in the name is a part of it.
+    """
     named: list[str] = []
     for word in words:
         if not any(word in other.split() or other in word.split() for other in named):
@@ -164,15 +171,15 @@ def _customers_of_words(counts, customers: Sequence[str]) -> Labels:  # type: ig
 
 
 def _settled(vectors: Floats, centroids: Floats) -> Floats:
-    """Return the centroids after ``ROUNDS`` rounds."""
+    """Return the centroids after ``ROUNDS`` rounds of ``_moved``."""
     for _ in range(ROUNDS if len(centroids) else 0):
         centroids = _moved(vectors, centroids)
     return centroids
 
 
 def _moved(vectors: Floats, centroids: Floats) -> Floats:
-    """Return the centroids after one round: each moves to the mean of its messages. One without messages
-    stays.
+    """Return the centroids after one round: each centroid moves to the mean of its messages, scaled to unit
+    length. A centroid without messages does not move.
     """
     labels = assign(vectors, centroids)
     moved = centroids.copy()
@@ -182,11 +189,12 @@ def _moved(vectors: Floats, centroids: Floats) -> Floats:
 
 
 def _clusters(vectors: Floats, seed: int) -> Floats:
-    """Return the centroids of the clusters of the vectors, with the number of clusters that has the best
-    silhouette.
+    """Cluster the vectors with each number of clusters in ``COUNTS`` that is possible, and return the
+    centroids of the clusters with the best silhouette score. With too few vectors for two clusters, return
+    one centroid.
     """
-    from sklearn.cluster import KMeans  # noqa: PLC0415  as above
-    from sklearn.metrics import silhouette_score  # noqa: PLC0415  as above
+    from sklearn.cluster import KMeans  # noqa: PLC0415  see ``agreement``
+    from sklearn.metrics import silhouette_score  # noqa: PLC0415  see ``agreement``
 
     random = np.random.default_rng(seed)
     sample = _sample(vectors, MAX_FITTED, random)
@@ -206,19 +214,21 @@ def _clusters(vectors: Floats, seed: int) -> Floats:
 
 
 def _large(vectors: Floats, centroids: Floats) -> Floats:
-    """Return the centroids that enough of the vectors are close to."""
+    """Return the centroids that have at least ``MIN_MESSAGES`` of the vectors close to them."""
     counts = np.bincount(assign(vectors, centroids) + 1, minlength=len(centroids) + 1)[1:]
     return centroids[counts >= MIN_MESSAGES]
 
 
 def _new_places(before: Labels, places: Labels) -> Labels:
-    """Return the place of each message's old topic among the new topics; -1 if the topic is gone."""
+    """Return the index of each message's old topic among the new topics; -1 if the old topic no longer exists
+    or the message had no topic.
+    """
     new = {int(old): place for place, old in enumerate(places) if old >= 0}
     return np.array([new.get(int(label), -1) for label in before], dtype=np.int64)
 
 
 def _sticky(vectors: Floats, centroids: Floats, labels: Labels, old: Labels) -> Labels:
-    """Return the labels, with the old label if it is almost as close as the new one."""
+    """Return the labels. A message keeps its old topic if that topic is almost as close as the new topic."""
     had = np.flatnonzero((old >= 0) & (old != labels))
     stayed = np.einsum("nd,nd->n", vectors[had], centroids[old[had]])
     best = (vectors[had] @ centroids.T).max(axis=1, initial=-1.0)
@@ -229,7 +239,7 @@ def _sticky(vectors: Floats, centroids: Floats, labels: Labels, old: Labels) -> 
 
 
 def _distinct(new: Floats, known: Floats) -> Floats:
-    """Return the new centroids that are not close to a known one, or to an earlier new one."""
+    """Return the new centroids that are not the same topic as a known centroid or an earlier new centroid."""
     kept: list[Floats] = []
     for centroid in new:
         others = np.vstack([known, *(one[None] for one in kept)])

@@ -1,6 +1,7 @@
 """Reads the features of customers at a cutoff: recency, frequency, monetary value and tenure of purchases.
 
-Only purchases before the cutoff count. The label says whether the customer bought in the window after it.
+Only purchases before the cutoff count as features. The label says whether the customer bought in the window
+after the cutoff.
 
     table = read_features(connection, selection, cutoff, window=timedelta(days=90))
     table.inputs.shape, table.bought.mean()
@@ -21,12 +22,12 @@ from cluster.profiles.selection import Selection
 
 SQL = queries("cluster.profiles.propensity", "features.sql")
 FEATURES = SQL["features"].replace("{amount}", AMOUNT)
-#: The statement for all customers, and the one for some customers.
+#: The statement for all customers, and the statement for some customers.
 EVERYONE, CHOSEN = (FEATURES.replace("{events}", SQL[name].rstrip(";")) for name in ("everyone", "chosen"))
 #: The columns of ``FeatureTable.raw``.
 RAW = ("recency_days", "frequency", "monetary_mean", "tenure_days")
 #: The columns of ``FeatureTable.inputs``: logarithms of the raw features, the part of the tenure that has
-#: passed since the last purchase, and the logarithm of the purchases for each day.
+#: passed since the last purchase, and the logarithm of the number of purchases per day of the tenure.
 INPUTS = ("recency", "frequency", "monetary", "tenure", "recency_share", "rate")
 #: Maximum number of customers from whom a model learns. If there are more, they are chosen by the hash of
 #: their ids, so that the choice is even and always the same.
@@ -47,7 +48,7 @@ class FeatureTable:
 
     @property
     def inputs(self) -> FloatArray:
-        """What models read: (n, 6) float64, the columns of ``INPUTS``."""
+        """The inputs of models: (n, 6) float64, the columns of ``INPUTS``."""
         return inputs_of(self.raw)
 
 
@@ -80,7 +81,7 @@ def read_features(
 
 
 def first_purchase(connection: Connection[Any], selection: Selection) -> datetime | None:
-    """Return the time of the organisation's first purchase; None if there is none."""
+    """Return the time of the organisation's first purchase before ``selection.as_of``; None without one."""
     values = {
         "organisation": selection.organisation,
         "purchase": PURCHASE,
@@ -91,7 +92,7 @@ def first_purchase(connection: Connection[Any], selection: Selection) -> datetim
 
 
 def inputs_of(raw: FloatArray) -> FloatArray:
-    """Convert raw features to what models read, (n, 6) float64."""
+    """Convert raw features to the inputs of models, (n, 6) float64."""
     recency, frequency, monetary, tenure = raw.T
     return np.column_stack(
         [

@@ -1,4 +1,4 @@
-"""Fits models of purchases with scikit-learn, which is imported only here.
+"""Fits models of purchases with scikit-learn. The other modules of this package do not import scikit-learn.
 
 model = fit(table, "logistic_regression", window_days=90)
 fit_recency(table)                   # the baseline that every report shows beside the model
@@ -16,7 +16,8 @@ from cluster.profiles.propensity.model import (
     Tree,
 )
 
-#: Number, depth and step of the trees of gradient boosting, and the share of customers that each tree sees.
+#: Number of trees of gradient boosting, their maximum depth, the learning rate, and the share of customers
+#: from whom each tree learns.
 TREES, DEPTH, RATE, SHARE = 100, 3, 0.05, 0.5
 
 
@@ -24,7 +25,7 @@ def fit(table: FeatureTable, algorithm: Algorithm, *, window_days: float) -> Pro
     """Fit a model to the features and labels. The same table always gives the same model.
 
     Args:
-        table: has customers who bought and customers who did not.
+        table: must have both customers who bought and customers who did not.
         window_days: length of the window of the labels.
     """
     fitter = _fit_linear if algorithm == "logistic_regression" else _fit_boosted
@@ -37,7 +38,7 @@ def fit(table: FeatureTable, algorithm: Algorithm, *, window_days: float) -> Pro
 
 
 def fit_recency(table: FeatureTable, *, window_days: float) -> PropensityModel:
-    """Fit a logistic regression that reads nothing but the recency."""
+    """Fit a logistic regression that uses the recency as its only input."""
     recency = INPUTS.index("recency")
     alone = _fit_linear(table.inputs[:, [recency]], table.bought)
     weights = np.zeros(len(INPUTS))
@@ -51,7 +52,9 @@ def fit_recency(table: FeatureTable, *, window_days: float) -> PropensityModel:
 
 
 def _fit_linear(inputs: FloatArray, bought: FloatArray) -> LinearScorer:
-    """Fit a logistic regression to standardised inputs, and return it for the inputs as they are."""
+    """Fit a logistic regression to standardised inputs, and return its weights for inputs that are not
+    standardised.
+    """
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  workers that train nothing do not load it
 
     mean, scale = inputs.mean(axis=0), inputs.std(axis=0)
@@ -62,7 +65,7 @@ def _fit_linear(inputs: FloatArray, bought: FloatArray) -> LinearScorer:
 
 
 def _fit_boosted(inputs: FloatArray, bought: FloatArray) -> OddsScorer:
-    from sklearn.ensemble import GradientBoostingClassifier  # noqa: PLC0415  as above
+    from sklearn.ensemble import GradientBoostingClassifier  # noqa: PLC0415  see ``_fit_linear``
 
     boosting = GradientBoostingClassifier(
         n_estimators=TREES, max_depth=DEPTH, learning_rate=RATE, subsample=SHARE, random_state=0

@@ -1,6 +1,7 @@
-"""A trained model of purchases: scores customers, and names what drives each score. It is stored as JSON.
+"""Scores customers with a trained model of purchases, and computes which features drive each score.
 
-``fitting`` makes models with scikit-learn; this module needs NumPy only. A model is never unpickled.
+``fitting`` makes models with scikit-learn; this module does not need scikit-learn. A model is stored as JSON
+and never as a pickle.
 
     model = PropensityModel.from_json(row.parameters)
     model.probabilities(raw)           # (n,) float64
@@ -27,7 +28,7 @@ class OddsScorer(Protocol):
         """Return the log-odds of a purchase, (n,) float64, from inputs (n, 6) float64."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the parameters."""
+        """Return the parameters as JSON values."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +40,7 @@ class LinearScorer:
     intercept: float
 
     def log_odds(self, inputs: FloatArray) -> FloatArray:
-        """Return the weighted sum of the inputs."""
+        """Return the weighted sum of the inputs plus the intercept."""
         return np.asarray(inputs @ self.weights + self.intercept)
 
     def to_json(self) -> dict[str, Any]:
@@ -54,17 +55,19 @@ class Tree:
     #: Index of the input that the node compares; negative for a leaf.
     feature: Sequence[int]
     threshold: Sequence[float]
-    #: Node for inputs that are at most the threshold, and node for the others.
+    #: The next node for inputs that are at most the threshold.
     left: Sequence[int]
+    #: The next node for inputs that are greater than the threshold.
     right: Sequence[int]
-    #: Value of a leaf.
+    #: Value of the node, which is used if the node is a leaf.
     value: Sequence[float]
 
     def values(self, inputs: FloatArray) -> FloatArray:
-        """Return the value of the leaf of each row, (n,) float64."""
+        """Return, for each row of inputs, the value of the leaf that the row reaches, (n,) float64."""
         feature, threshold = np.array(self.feature), np.array(self.threshold)
         left, right = np.array(self.left), np.array(self.right)
-        # scikit-learn compares inputs in 32 bits.
+        # scikit-learn compares inputs as 32-bit numbers. The same precision is used here to reach the same
+        # leaves.
         compared = inputs.astype(np.float32)
         node, rows = np.zeros(len(inputs), dtype=np.intp), np.arange(len(inputs))
         while (inner := feature[node] >= 0).any():
@@ -73,14 +76,16 @@ class Tree:
         return np.asarray(np.array(self.value)[node])
 
     def to_json(self) -> dict[str, Any]:
-        """Return the lists by name."""
+        """Return the lists of the tree by name."""
         names = ("feature", "threshold", "left", "right", "value")
         return {name: list(getattr(self, name)) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BoostedScorer:
-    """The sum of the values of regression trees."""
+    """The result of gradient boosting: a start value and regression trees whose scaled values are added to
+    it.
+    """
 
     #: Log-odds before the first tree.
     start: float
@@ -144,7 +149,7 @@ class PropensityModel:
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> "PropensityModel":
-        """Make the model from ``to_json``."""
+        """Return the model with the parameters that ``to_json`` returned."""
         scorer: OddsScorer
         if given["algorithm"] == "logistic_regression":
             scorer = LinearScorer(weights=np.array(given["weights"]), intercept=given["intercept"])

@@ -1,4 +1,4 @@
-"""Stores trained models of purchases, and the reasons why none could be trained.
+"""Stores trained models of purchases, and the reasons why no model could be trained.
 
 save_model(connection, "acme", trained)
 latest_models(connection, "acme", limit=1)
@@ -41,7 +41,9 @@ class PropensityTraining:
 
 
 def save_model(connection: Connection[Any], organisation: str, training: PropensityTraining) -> None:
-    """Store the outcome of a training, and delete the oldest ones, in the caller's transaction."""
+    """Store the outcome of a training, and keep only the latest ``KEPT_MODELS`` outcomes, in the caller's
+    transaction.
+    """
     values = {
         "organisation": organisation,
         "version": training.version,

@@ -16,14 +16,14 @@ from cluster.profiles.selection import Selection
 
 #: Name of the part of profiles.
 PROPENSITY = "propensity"
-#: Reason of a value that is missing because no model could be trained.
+#: Code of the reason of a value that is missing because no model could be trained.
 INSUFFICIENT_DATA = "insufficient_data"
-#: Number of drivers that a profile names, those with the largest effect.
+#: Number of drivers that a profile names. The drivers with the largest effects are named.
 SHOWN_DRIVERS = 3
 
 
 def part_of(training: PropensityTraining) -> PartVersion:
-    """Return the part with the version of the model."""
+    """Return the name of the part with the version of the training."""
     return PartVersion(part=PROPENSITY, version=training.version)
 
 
@@ -35,7 +35,7 @@ def score(
 ) -> dict[str, dict[str, ProfileValue]]:
     """Return the probability of a purchase and its drivers for each customer.
 
-    The value is None for a customer who has bought nothing yet, and for all customers if no model could be
+    Both values are None for a customer who has bought nothing yet, and for all customers if no model could be
     trained. ``n`` is the number of the customer's purchases.
     """
     table = read_features(connection, selection, selection.as_of, window=timedelta(0), customers=customers)

@@ -1,9 +1,9 @@
 """Trains the model of an organisation's purchases, or says which data are missing.
 
-The model is validated on a later period than it learned from. With a window of 90 days, it learns from the
-features of 180 days ago and the purchases of the 90 days after them, and predicts the last 90 days from the
-features of 90 days ago. The algorithm that is chosen then learns from this later period, so that the model
-that scores customers is the most recent one.
+The model is validated on a later period than the period from which it learned. With a window of 90 days, the
+model learns from the features of 180 days ago and the purchases of the 90 days after that day. It then
+predicts the purchases of the last 90 days from the features of 90 days ago. The algorithm that is chosen then
+learns from this later period, so that the model that scores customers is the most recent one.
 
     training = train(read_training_data(connection, selection, window=timedelta(days=90)))
     training.state                       # "trained", or "insufficient_data"
@@ -24,7 +24,7 @@ from cluster.profiles.selection import Selection
 
 #: Minimum number of customers who bought in a window, and of customers who did not.
 MIN_CUSTOMERS = 100
-#: Minimum history before the features of the training, in windows.
+#: Minimum length of the history before the cutoff of the training, as a multiple of the window.
 MIN_HISTORY = 1.5
 DAY = timedelta(days=1)
 
@@ -85,7 +85,9 @@ def read_training_data(
 
 
 def train(data: TrainingData) -> PropensityTraining:
-    """Train and validate a model. Gradient boosting takes some seconds for 50,000 customers."""
+    """Train and validate a model, or report which data are missing. Gradient boosting takes some seconds for
+    50,000 customers.
+    """
     window_days = data.window / DAY
     periods = {
         "window_days": window_days,
@@ -112,7 +114,7 @@ def train(data: TrainingData) -> PropensityTraining:
 
 
 def missing_data(data: TrainingData) -> Sequence[MissingData]:
-    """Return the conditions that the data do not meet; none if a model can be trained and validated."""
+    """Return the conditions that the data do not meet. The list is empty if a model can be trained."""
     conditions = [("history_days", "training", MIN_HISTORY * (data.window / DAY), data.history / DAY)]
     for period, table in (("training", data.train), ("validation", data.later)):
         bought = float(table.bought.sum())

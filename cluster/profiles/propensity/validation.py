@@ -1,4 +1,4 @@
-"""Measures models on a later period than the one from which they learned, and chooses the model to use.
+"""Measures models on a later period than the period from which they learned, and chooses an algorithm.
 
 report = validate(train, later, window_days=90)
 report.chosen, report.models["logistic_regression"].auc, report.calibration
@@ -33,7 +33,7 @@ class ModelScore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CalibrationBin:
-    """Customers with similar probabilities: what the model says, and what happened."""
+    """Compares what the model predicts with what happened, for customers with similar probabilities."""
 
     n: int
     #: Mean probability.
@@ -47,21 +47,25 @@ class PropensityReport:
     """The outcome of a validation on a later period."""
 
     chosen: Algorithm
-    #: Scores by algorithm, and of the baseline ``RECENCY_ONLY``.
+    #: Scores of each algorithm and of the baseline ``RECENCY_ONLY``, by name.
     models: Mapping[str, ModelScore]
-    #: Calibration of the chosen model, in order of the probabilities. Bins have equal numbers of customers.
+    #: Calibration of the chosen model, in order of the probabilities. The numbers of customers in
+    #: the bins differ by at most one.
     calibration: Sequence[CalibrationBin]
     #: Mean absolute effect of each raw feature on the log-odds of the chosen model, the largest first.
     drivers: Mapping[str, float]
-    #: Numbers of customers in training and in validation, and of those who bought.
+    #: Number of customers in the training.
     train_n: int
+    #: Number of customers in the training who bought.
     train_bought: int
+    #: Number of customers in the validation.
     later_n: int
+    #: Number of customers in the validation who bought.
     later_bought: int
 
 
 def validate(train: FeatureTable, later: FeatureTable, *, window_days: float) -> PropensityReport:
-    """Fit all models to ``train``, and measure them with ``later``.
+    """Fit all models to ``train``, and measure how well they predict ``later``.
 
     Gradient boosting is chosen only if both its area under the curve and its Brier score are better than
     those of the logistic regression.
@@ -90,7 +94,9 @@ def validate(train: FeatureTable, later: FeatureTable, *, window_days: float) ->
 
 
 def calibrate(probabilities: FloatArray, bought: FloatArray) -> list[CalibrationBin]:
-    """Return the calibration table: customers in order of their probabilities, cut into equal bins."""
+    """Return the calibration table: customers in order of their probabilities, cut into bins of almost equal
+    size.
+    """
     order = np.argsort(probabilities, kind="stable")
     return [
         CalibrationBin(
@@ -114,7 +120,7 @@ def _score(model: PropensityModel, later: FeatureTable) -> ModelScore:
 
 
 def _auc(probabilities: FloatArray, bought: FloatArray) -> float:
-    """Return the share of pairs of a buyer and another customer in which the buyer has the higher
+    """Return the share of pairs of a buyer and a customer who did not buy in which the buyer has the higher
     probability. Equal probabilities count half (Mann and Whitney 1947).
     """
     _, places, counts = np.unique(probabilities, return_inverse=True, return_counts=True)
