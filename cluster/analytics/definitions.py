@@ -1,4 +1,4 @@
-"""The definitions of the rates, as text and as formulas.
+"""Defines the rates, as text and as formulas.
 
 ``GET /v1/stats/definitions`` returns the text, ``docs/analytics.md`` prints the text, and the answers of the
 stats routes are computed with the formulas.
@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from cluster.analytics.measures import Measures
 
-#: Number of digits after the point of a rate.
+#: Number of digits of a rate after the decimal point.
 DIGITS = 6
 
 
@@ -100,7 +100,7 @@ RATES: Mapping[str, RateDefinition] = MappingProxyType(
         ),
     }
 )
-#: What the rates have in common.
+#: A text about what all rates have in common.
 BASIS = (
     "Rates of conversations are about the conversations that began in the window. A conversation belongs to "
     "the agent of its first event that names one. A percentile is the smallest value such that at least that "

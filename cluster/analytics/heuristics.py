@@ -1,7 +1,7 @@
 """Estimate the quality of conversations from the vectors of their texts: rephrase rate and groundedness.
 
 Both figures are heuristics. They compare texts by the cosine of their vectors, and so they are estimates, not
-facts. ``DEFINITIONS`` says what they mean, and the job ``data_jobs.kinds.estimate_quality`` returns these
+facts. ``DEFINITIONS`` explains both figures, and the job ``data_jobs.kinds.estimate_quality`` returns these
 sentences with the figures.
 
     sample = read_sample(connection, period, limit=1_000)
@@ -21,13 +21,13 @@ from psycopg import Connection
 from cluster.database.queries import queries
 
 SQL = queries("cluster.analytics", "heuristics.sql")
-#: Minimum cosine of two messages of a customer that say the same.
+#: Two messages of a customer count as saying the same if their vectors have at least this cosine.
 SAME = 0.8
-#: Minimum cosine of an answer and the source that supports it most.
+#: An answer counts as supported if its vector and the vector of a source have at least this cosine.
 SUPPORTED = 0.5
 #: Maximum number of characters of a text that is compared, and maximum number of sources of an answer.
 MAX_CHARACTERS, MAX_SOURCES = 2_000, 10
-#: Fields of a source that can have its text. A source may also be the text itself.
+#: Fields of a source that can contain its text. A source can also be a plain text without fields.
 TEXT_FIELDS = ("text", "content", "quote")
 
 DEFINITIONS: Mapping[str, str] = MappingProxyType(
@@ -44,7 +44,7 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampledPeriod:
-    """Says which conversations are estimated."""
+    """Says for which messages the figures are estimated."""
 
     organisation: str
     begin: datetime
@@ -57,9 +57,9 @@ class SampledPeriod:
 class QualitySample:
     """The texts that are compared."""
 
-    #: A message of a customer, and the customer's message before it in the conversation.
+    #: Pairs of a customer's message and the customer's previous message in the conversation.
     repeated: Sequence[tuple[str, str]]
-    #: An answer, and the texts of its sources.
+    #: Pairs of an answer and the texts of its sources.
     answers: Sequence[tuple[str, Sequence[str]]]
 
     def texts(self) -> list[str]:
@@ -80,8 +80,9 @@ class Estimates:
 
 
 def read_sample(connection: Connection[Any], period: SampledPeriod, *, limit: int) -> QualitySample:
-    """Read at most ``limit`` pairs of messages and ``limit`` answers of the period. If there are more, choose
-    them by the hash of their ids, so that the choice is even and always the same.
+    """Read at most ``limit`` pairs of messages and ``limit`` answers of the period. If the period has
+    more, choose by the hash of the message ids, so that the choice is even and always the same. Then leave
+    out the answers whose sources have no text.
     """
     values = {
         "organisation": period.organisation,
@@ -100,7 +101,7 @@ def read_sample(connection: Connection[Any], period: SampledPeriod, *, limit: in
 
 
 def estimate(sample: QualitySample, vectors: Mapping[str, NDArray[np.float32]]) -> Estimates:
-    """Return the figures.
+    """Compute the figures from the vectors of the texts.
 
     Args:
         vectors: for each text of the sample, its vector of unit length, (dim,) float32.
@@ -123,7 +124,7 @@ def _share(cases: Sequence[bool]) -> float | None:
 
 
 def _text_of(source: Any) -> str:
-    """Return the text of a source; empty if the source has no text in a known place."""
+    """Return the first ``MAX_CHARACTERS`` of a source's text; empty if no text is in a known place."""
     if isinstance(source, dict):
         source = next((source[name] for name in TEXT_FIELDS if isinstance(source.get(name), str)), "")
     return source[:MAX_CHARACTERS].strip() if isinstance(source, str) else ""

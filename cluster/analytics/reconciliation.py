@@ -29,7 +29,7 @@ SQL = queries("cluster.analytics", "reconciliation.sql")
 DAYS = 35
 #: Maximum number of differences that are kept for each organisation.
 MAX_DIFFERENCES = 100
-#: The window of a time, for each grain.
+#: For each grain, the SQL expression of the window that contains a time.
 WINDOW_OF = {
     HOUR.name: "date_trunc('hour', {time}, 'UTC')",
     DAY.name: "({time} AT TIME ZONE %(zone)s)::date",
@@ -63,10 +63,10 @@ class Reconciliation:
 
 def reconcile(pool: ConnectionPool, organisation: str) -> Reconciliation:
     """Compute the dirty windows, compare the roll-ups of the last days with their facts, and record the
-    outcome. A deleted organisation has no roll-ups to compare.
+    outcome. For a deleted organisation, nothing is compared.
     """
     compute_days(pool, organisation)
-    with translated(), snapshot(pool) as connection:  # facts, roll-ups and dirty windows as of one time
+    with translated(), snapshot(pool) as connection:  # to see all tables at the same moment
         period = _period(connection, organisation)
         if period is None:
             return Reconciliation(windows=0, differences=[])
@@ -94,13 +94,13 @@ def reconcile(pool: ConnectionPool, organisation: str) -> Reconciliation:
 
 
 def known_differences(connection: Connection[Any]) -> list[tuple[str, RollupDifference]]:
-    """Return the organisation of each difference that the last comparisons found, and the difference."""
+    """Return the kept differences of the last comparison of every organisation, with the organisations."""
     found = connection.execute(SQL["differences_of_all"])
     return [(organisation, RollupDifference(**difference)) for organisation, difference in found]
 
 
 def difference_count(connection: Connection[Any]) -> float:
-    """Return the number of differences that the last comparisons found in all organisations."""
+    """Return the number of kept differences of the last comparisons of all organisations."""
     row = connection.execute(SQL["count_of_all"]).fetchone()
     return float(row[0]) if row else 0.0
 
@@ -110,7 +110,7 @@ def repair(pool: ConnectionPool, organisation: str) -> Reconciliation:
     with translated(), pool.connection() as connection:
         for owner, difference in known_differences(connection):
             if owner == organisation:
-                # A day is in the 24 hours around its beginning in UTC and in those around its end.
+                # The days of a time zone begin before or after midnight in UTC, so mark the days around, too.
                 begin = datetime.fromisoformat(f"{difference.window[:10]} 00:00+00:00") - timedelta(days=1)
                 mark_period(connection, organisation, begin, begin + timedelta(days=3))
     return reconcile(pool, organisation)
@@ -123,11 +123,11 @@ def _period(connection: Connection[Any], organisation: str) -> dict[str, Any] | 
 
 
 def _values(organisation: str, grain: Grain, period: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters: the whole windows of the grain in the period."""
+    """Return the parameters that select the whole windows of the grain in the period."""
     begin, end, hour = period["begins_at"], period["ends_at"], timedelta(hours=1)
     values = {"organisation": organisation, "zone": period["time_zone"]}
     if grain is HOUR:
-        # A day may begin within an hour.
+        # A day can begin in the middle of an hour, so move both bounds to the next full hour.
         begin, end = (at + (hour - timedelta(minutes=at.minute)) % hour for at in (begin, end))
         return {**values, "from": begin, "to": end, "first": begin, "end": end}
     return {**values, "from": begin, "to": end, "first": period["first_day"], "end": period["end_day"]}

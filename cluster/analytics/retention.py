@@ -1,7 +1,7 @@
 """Delete old events, messages and conversations whose roll-ups are complete.
 
-A nightly job calls ``delete_old_facts`` if ``CLUSTER_PLATFORM_DATA_DAYS`` is set. The roll-ups stay. Windows
-from before the deletion are never computed again, so a late event of such a window changes no roll-up.
+A nightly job calls ``delete_old_facts`` if ``CLUSTER_PLATFORM_DATA_DAYS`` is set. The roll-ups stay. A window
+whose facts were deleted is never computed again, so a late event in this window changes no roll-up.
 
     delete_old_facts(pool, "acme", days=400)     # {"messages": 1200, "customer_events": 2500, ...}
 """

@@ -1,9 +1,10 @@
-"""Compute the roll-ups of an organisation: each dirty window is computed from its facts and replaced.
+"""Compute the roll-ups of an organisation again for each dirty window, which is a window with changed facts.
 
 Triggers write a row of ``dirty_windows`` in the transaction that changes a fact (migration 0023). One
-transaction here deletes such rows, computes their windows from the facts that are committed by then, and
-replaces the roll-ups. A fact that is committed later brings a row of its own, so no fact is missed, and a
-window that is computed twice has the same values. If the process dies, the transaction takes nothing.
+transaction of this module deletes some of these rows, computes their windows from the facts that are
+committed by then, and replaces the roll-ups. A fact that is committed later has its own row, so no fact is
+missed. A window that is computed twice has the same values. If the process dies, the transaction is undone
+and the rows remain.
 
     compute_hours(pool, "acme")          # every hour that has passed, and the current day
     compute_days(pool, "acme")           # every other day
@@ -30,7 +31,8 @@ USAGE, PLATFORM = "usage", "platform"
 #: Maximum number of hours that one transaction computes, and maximum number of hours whose days one
 #: transaction computes.
 HOURS_AT_ONCE, DAY_HOURS_AT_ONCE = 168, 744
-#: Maximum number of classes of errors that a roll-up names. The total includes the others.
+#: Maximum number of classes of errors that a roll-up names. The total number of errors
+#: includes the errors of all classes.
 MAX_ERROR_CLASSES = 100
 BEGINNING = "-infinity"
 
@@ -40,17 +42,17 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grain:
-    """Describes the roll-ups by hour, or those by day."""
+    """Describes the roll-ups by hour, or the roll-ups by day."""
 
     name: str
     #: Type of the column that names the window. The column has the name of the grain.
     type: str
-    #: Name of the statement that turns dirty hours into spans of time.
+    #: Name of the statement that turns dirty hours into windows with their beginnings and ends.
     spans: str
     at_once: int
 
     def statement(self, sql: str, table: str) -> str:
-        """Fill the names of this grain into a statement."""
+        """Return the statement with the names of the table and of this grain filled in."""
         names = {"{table}": table, "{bucket}": self.name, "{type}": self.type}
         for placeholder, name in names.items():
             sql = sql.replace(placeholder, name)
@@ -59,7 +61,7 @@ class Grain:
 
 HOUR = Grain(name="hour", type="timestamptz", spans="hour_spans", at_once=HOURS_AT_ONCE)
 DAY = Grain(name="day", type="date", spans="day_spans", at_once=DAY_HOURS_AT_ONCE)
-#: The table of each grain of usage, and of the platform's data.
+#: The table of the roll-ups of usage or of the platform's data (first key), by hour or by day (second key).
 TABLES: Mapping[tuple[str, str], str] = {
     (USAGE, "hour"): "usage_hourly",
     (USAGE, "day"): "usage_daily",
@@ -87,7 +89,7 @@ class RollupState:
 
 
 def organisations(connection: Connection[Any]) -> list[str]:
-    """Return the organisations whose roll-ups are computed."""
+    """Return the ids of the organisations whose roll-ups are computed."""
     return [id for (id,) in connection.execute(WINDOWS["organisations_of_all"])]
 
 
@@ -106,9 +108,9 @@ def mark_period(connection: Connection[Any], organisation: str, begin: datetime,
 
 def compute_hours(pool: ConnectionPool, organisation: str, *, progress: Progress | None = None) -> int:
     """Compute the dirty hours that have passed, and the dirty days that ended at most three hours ago or have
-    not ended. Return the number of windows.
+    not ended. Also count the organisation's files and jobs (``count_system``). Return the number of windows.
 
-    Only these days are computed here, because late events change many older days in every hour.
+    Older days are left to ``compute_days``, because late events change many older days in every hour.
     """
     state = _begin(pool, organisation)
     if state is None:
@@ -130,7 +132,9 @@ def compute_days(pool: ConnectionPool, organisation: str, *, progress: Progress 
 
 
 def _begin(pool: ConnectionPool, organisation: str) -> RollupState | None:
-    """Mark the conversations that have become quiet, and return the state."""
+    """Mark the windows of conversations that have become quiet for 24 hours, and return the state of the
+    roll-ups; None if the organisation does not exist.
+    """
     values = {"organisation": organisation}
     with translated(), pool.connection() as connection:
         connection.execute(WINDOWS["alone"], values)
@@ -159,7 +163,7 @@ def _compute(
 def _compute_some(
     connection: Connection[Any], organisation: str, about: str, grain: Grain, begin: datetime | str
 ) -> int | None:
-    """Compute some windows in the caller's transaction. Return their number; None if none is dirty."""
+    """Compute some windows in the caller's transaction. Return their number; None if no window is dirty."""
     values: dict[str, Any] = {"organisation": organisation, "about": about, "grain": grain.name}
     connection.execute(WINDOWS["alone"], values)
     state = rollup_state(connection, organisation)
@@ -187,7 +191,11 @@ def replace(
     grain: Grain,
     spans: list[tuple[Any, datetime, datetime]],
 ) -> None:
-    """Replace the roll-ups of these windows by what their facts give now."""
+    """Replace the roll-ups of these windows by roll-ups that are computed from the current facts.
+
+    Args:
+        spans: the hour or the day, the beginning and the end of each window.
+    """
     table = TABLES[about, grain.name]
     values = {"organisation": organisation, **span_values(spans)}
     if about == USAGE:
@@ -207,8 +215,9 @@ def measures_sql(grain: Grain, *, agent: bool = False) -> str:
     """Return the query that computes the measures of the platform's data from the facts.
 
     Args:
-        agent: True to compute only the agent of the parameter ``agent``; False to compute every agent and the
-            organisation.
+        agent: True to compute the measures of the agent that the parameter ``agent`` of the query names;
+        False
+            to compute the measures of every agent and of the whole organisation.
     """
     sql = grain.statement(PLATFORM_SQL["measures"], "")
     for name in ("event", "message", "conversation"):

@@ -21,10 +21,10 @@ from cluster.database.queries import queries
 from cluster.errors import NotFound
 
 SQL = queries("cluster.analytics", "stats.sql")
-#: Maximum length of the time that one request computes from the facts, with the current hour.
+#: Maximum length of the time that one request computes from the facts, including the current hour.
 LIVE = timedelta(hours=6)
 ONE_HOUR = timedelta(hours=1)
-#: Measures of which a sum over windows means nothing.
+#: Measures that must not be added, because one customer or conversation can be in several windows.
 NOT_ADDITIVE = frozenset({"customers", "active_conversations"})
 
 
@@ -58,18 +58,19 @@ class PeriodStats:
     #: Time at which the last roll-up began; None: no roll-up has run.
     computed_at: datetime | None
     #: The roll-ups contain every fact from before this time that was stored when the last roll-up began.
+    #: None: no roll-up has run.
     complete_through: datetime | None
-    #: Number of hours before ``complete_through`` whose facts changed later. The next roll-up computes these
-    #: hours, or the days of these hours.
+    #: Number of hours before ``complete_through`` whose facts changed after their roll-up. The next roll-up
+    #: computes these hours, or the days of these hours.
     waiting_hours: int
     #: The windows of the period that have facts, in order.
     buckets: list[Bucket]
-    #: The hours after the last roll-up, computed from the facts; None if the period ends before these hours.
+    #: The hours after the last roll-up, computed from the facts; None if the period has none of these hours.
     live: Bucket | None
 
     @property
     def total(self) -> Measures:
-        """The sums over all windows. Percentiles, and numbers of different things, are left out."""
+        """The sums over all windows. Percentiles are None, and the measures in ``NOT_ADDITIVE`` are 0."""
         live = [self.live] if self.live else []
         return added(bucket.measures for bucket in (*self.buckets, *live))
 
@@ -104,7 +105,7 @@ def read_stats(connection: Connection[Any], query: StatsQuery) -> PeriodStats:
 
 
 def added(all_measures: Iterable[Measures]) -> Measures:
-    """Return the sums of the measures. Percentiles are None, and numbers of different things are 0."""
+    """Return the sums of the measures. Percentiles are None, and the measures in ``NOT_ADDITIVE`` are 0."""
     sums: dict[str, Any] = {}
     classes: dict[str, int] = {}
     for measures in all_measures:

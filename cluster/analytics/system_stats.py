@@ -33,7 +33,7 @@ class SystemStats:
     bytes: int
     #: Number of jobs by state, without archived jobs.
     jobs: Mapping[str, int]
-    #: Attempts of these jobs after the first attempt of each.
+    #: Number of attempts of these jobs, without the first attempt of each job.
     retries: int
     #: Failed jobs that can be queued again.
     dead_letters: int
@@ -41,7 +41,7 @@ class SystemStats:
 
 
 def count_system(connection: Connection[Any], organisation: str) -> None:
-    """Count, and replace the stored counts."""
+    """Count the files, documents, chunks and jobs, and replace the stored counts."""
     values = {"organisation": organisation, "not_retryable": not_retryable()}
     connection.execute(SQL["count"], values)
 

@@ -1,7 +1,8 @@
 """Sum the usage of an organisation for buckets of a minute, an hour or a day, with costs.
 
-Hours that are rolled up are read from the roll-ups, and all other times from the events. Roll-ups have no
-keys, so questions about keys read the events only. Called by the usage routes (``serve_app.routes.usage``):
+Hours that are rolled up are read from the roll-ups, and usage of all other times from the events. Roll-ups
+have no keys, so questions about keys read only the events. The usage routes (``serve_app.routes.usage``) call
+``usage_figures``:
 
     question = UsageQuestion(organisation="acme", start=monday, end=friday, width=DAY)
     for figure in usage_figures(connection, question):
@@ -50,7 +51,7 @@ class UsageQuestion:
     #: Length of a bucket. Buckets begin at multiples of this length in UTC.
     width: timedelta
     group_by: frozenset[Dimension] = frozenset()
-    #: The only kinds to sum; None: all kinds. The other lists have the same meaning.
+    #: The only kinds to sum; None: all kinds. The lists below choose in the same way.
     kinds: Sequence[str] | None = None
     models: Sequence[str] | None = None
     sources: Sequence[str] | None = None

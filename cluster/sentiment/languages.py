@@ -1,8 +1,8 @@
 """Detects the language of a text with py3langid (71 languages).
 
 The analysis of messages calls ``detect``. Sentiment is computed for English only, so a message in another
-language must not pass as English. Very short texts are often undecided, and the caller then gives the rest
-of the conversation as context.
+language must not be taken for English. The language of a very short text is often uncertain, so the caller
+gives other messages of the conversation as context.
 
     detect("Where is my parcel?")                            # "en"
     detect("refund", context="I want my money back")         # "en"
@@ -15,9 +15,11 @@ ENGLISH = "en"
 #: ISO 639 code of a text whose language is unknown.
 UNDETERMINED = "und"
 #: Minimum confidence of py3langid for the text alone. On four public sets of English sentences, 0.2% were
-#: taken for another language with at least this confidence; without a minimum, 6% of the tweets were.
+#: taken for another language with at least this confidence; without a minimum, 6% of the tweets were
+#: taken for another language.
 MIN_CONFIDENCE = 0.5
-#: Maximum number of characters that are read. More characters change the answer rarely.
+#: Maximum number of characters that are read of the text, and of the context. More characters rarely change
+#: the result.
 MAX_CHARACTERS = 500
 
 
@@ -25,8 +27,8 @@ def detect(text: str, *, context: str = "") -> str:
     """Return the ISO 639 code of the text's language, such as ``en``.
 
     Args:
-        text: the text. If it has no letters, and the context has none, the language is ``und``.
-        context: other texts by the same person, which decide if the text alone is too short.
+        text: the text. If neither the text nor the context has letters, the language is ``und``.
+        context: other texts by the same person, which are used if the text alone is not clear enough.
     """
     text = text[:MAX_CHARACTERS]
     if any(map(str.isalpha, text)):

@@ -1,7 +1,7 @@
 """Scores texts with VADER, a lexicon of English words with rules for negation, emphasis and emoticons.
 
-``LinearHead`` reads the three numbers as features, beside the vector of the text. VADER: Hutto and Gilbert,
-ICWSM 2014.
+``LinearHead`` reads the three numbers of a text as features, together with the vector of the text. VADER:
+Hutto and Gilbert, ICWSM 2014.
 
     lexicon_features(["I love it!", "It broke."])      # (2, 3) float32: compound, positive, negative
 """
@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 #: Names of VADER's numbers that are features, in order.
 FEATURES = ("compound", "pos", "neg")
-#: Maximum number of characters of a text that VADER reads. VADER's time grows with the square of the length.
+#: Maximum number of characters of a text that VADER reads, because VADER's run time grows with the square of
+#: the length.
 MAX_CHARACTERS = 1_000
 
 
 def lexicon_features(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Return VADER's numbers for each text: (n, 3) float32, ``compound`` in [-1, 1], the others in [0, 1]."""
+    """Return VADER's numbers for each text: (n, 3) float32, ``compound`` in [-1, 1], ``pos`` and ``neg`` in
+    [0, 1].
+    """
     analyser = _analyser()
     found = np.zeros((len(texts), len(FEATURES)), dtype=np.float32)
     for row, text in zip(found, texts, strict=True):

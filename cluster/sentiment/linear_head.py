@@ -1,8 +1,8 @@
-"""A linear head: the sentiment of a text from the text's vector and VADER's numbers.
+"""Computes the sentiment of a text from the text's vector and VADER's numbers, with a linear head.
 
 ``open_head`` finds the weights that were trained for the vectors of a model. The weights are JSON files in
-``weights/``, and docs/sentiment.md is their card. ``python -m benchmarks.profiles.train_sentiment`` trains
-them with ``fit`` and measures them.
+``weights/``, and docs/sentiment.md describes them. ``python -m benchmarks.profiles.train_sentiment`` trains
+the weights with ``fit`` and measures how good they are.
 
     head = open_head(fingerprint)
     head.score(vectors, lexicon_features(texts))       # (n,) float32 in [-1, 1]
@@ -34,7 +34,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LinearHead:
-    """The weights of a head."""
+    """The weights of a linear head."""
 
     #: Id of the fingerprint of the model whose vectors the head reads.
     space: str
@@ -44,7 +44,7 @@ class LinearHead:
 
     @property
     def version(self) -> str:
-        """Name of the head with a hash of its weights."""
+        """Name of the head with a hash of its space, weights and intercept."""
         return f"linear-{digest(self.space, self.weights.tobytes().hex(), repr(self.intercept), size=6)}"
 
     def score(self, vectors: Floats, lexicon: Floats) -> Floats:
@@ -52,13 +52,13 @@ class LinearHead:
 
         Args:
             vectors: (n, dim) float32, unit length.
-            lexicon: (n, 3) float32 of ``lexicon_features``.
+            lexicon: (n, 3) float32, the result of ``lexicon_features``.
         """
         scores: Floats = np.hstack([vectors, lexicon]) @ self.weights + np.float32(self.intercept)
         return scores.clip(-1.0, 1.0)
 
     def to_json(self) -> str:
-        """Return the head as text that ``open_head`` reads."""
+        """Return the head as the JSON text of a file in ``weights/``, with rounded weights."""
         numbers = [float(f"{weight:.6g}") for weight in self.weights]
         return json.dumps({"space": self.space, "intercept": round(self.intercept, 8), "weights": numbers})
 
@@ -69,7 +69,7 @@ class RatedTexts:
 
     #: (n, dim) float32.
     vectors: Floats
-    #: (n, 3) float32 of ``lexicon_features``.
+    #: (n, 3) float32, the result of ``lexicon_features``.
     lexicon: Floats
     #: (n,) float64: mean ratings from -4 to 4.
     ratings: NDArray[np.float64]
@@ -79,7 +79,8 @@ def fit(space: str, domains: Sequence[RatedTexts]) -> LinearHead:
     """Train a head by ridge regression. Every domain has the same weight.
 
     The ratings of a domain are standardised, because people rate different kinds of texts on different
-    scales. A last regression with one factor returns to the scale of the ratings, divided by 4.
+    scales. A last regression computes one factor, which brings the predictions back to the scale of the
+    ratings, divided by 4.
     """
     features = np.vstack([np.hstack([one.vectors, one.lexicon]) for one in domains]).astype(np.float64)
     target = np.concatenate([_standardised(one.ratings) for one in domains])
@@ -102,7 +103,7 @@ def fit(space: str, domains: Sequence[RatedTexts]) -> LinearHead:
 
 
 def open_head(fingerprint: Fingerprint) -> LinearHead | None:
-    """Return the head for the vectors of the model; None if no head was trained for them."""
+    """Return the head for the vectors of the model; None if no head was trained for these vectors."""
     return _heads().get(fingerprint.id)
 
 

@@ -1,8 +1,8 @@
 """Computes the language and the sentiment of messages. The job that enriches profiles calls ``analyse``.
 
 The default is the linear head for the vectors of the model (``linear_head``). If no head was trained for
-them, VADER scores the text alone. The settings can name a transformer instead. ``version`` says which of them
-computed a score, and is stored with it.
+these vectors, VADER scores the text alone. The settings can name a transformer instead. ``version`` names the
+scorer that computed a score, and is stored with the score.
 
     model = open_sentiment_model(settings, fingerprint)
     model.analyse(["I love it!"], contexts=[""], vectors=vectors)   # [MessageTone(language="en", score=0.6)]
@@ -26,7 +26,8 @@ from cluster.sentiment.linear_head import open_head
 from cluster.settings import Settings
 
 Floats = NDArray[np.float32]
-#: A change of the rules in ``languages`` or ``lexicon`` changes the versions of all scores.
+#: Version of the rules in ``languages`` and ``lexicon``. Change it together with these rules, because the
+#: versions of all scores contain it.
 RULES = "1"
 
 
@@ -123,7 +124,7 @@ class TransformerScorer:
         settings: decides the device.
 
     Raises:
-        Misconfigured: the folder has no sentiment model.
+        Misconfigured: the folder has no sentiment model, or the model cannot be loaded.
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
@@ -138,7 +139,7 @@ class TransformerScorer:
             raise Misconfigured(f"CLUSTER_SENTIMENT_PATH: {path} cannot be loaded: {exc}") from exc
         self.version = f"{path.name}-{hash[:12]}"
 
-    def score(self, texts: Sequence[str], vectors: Floats) -> Floats:  # noqa: ARG002  the contract of ``Scorer``
+    def score(self, texts: Sequence[str], vectors: Floats) -> Floats:  # noqa: ARG002  the contract of ``SentimentScorer``
         """Return the sentiment of each text. The vectors are not used."""
         return self._classifier.score(texts)
 
@@ -148,7 +149,7 @@ def open_sentiment_model(settings: Settings, fingerprint: Fingerprint) -> Sentim
     """Return the sentiment model for the vectors of an embedding model. A process opens each model once.
 
     Raises:
-        Misconfigured: the settings name a folder without a sentiment model.
+        Misconfigured: the settings name a folder from which no sentiment model can be loaded.
     """
     if settings.sentiment_path is not None:
         return SentimentModel(TransformerScorer(settings.sentiment_path, settings))

@@ -1,7 +1,7 @@
-"""Analyse the messages of the selected customers that have no analysis yet, in pages.
+"""Analyse the selected customers' messages that have no analysis yet, in pages of messages.
 
-The part ``sentiment`` of profiles calls ``analyse_messages``. Replicas of the model compute the vectors.
-While one page is embedded, other pages are read, scored and written.
+The code of the part ``sentiment`` of profiles calls ``analyse_messages``. Replicas of the model compute the
+vectors. While one page is embedded, other pages are read, scored and written.
 
     counts = await analyse_messages(attempt, resources, selection, stage)     # {"analysed": 950, ...}
 """
@@ -28,17 +28,20 @@ from data_jobs.stages.messages.analyse import AnalyseMessages
 from data_jobs.worker.chunk_embedder import Ids
 from data_jobs.worker.job_attempt import JobAttempt
 
-#: Number of messages in a page, which is read and written in one transaction each.
+#: Maximum number of messages in a page. One transaction reads a page, and another transaction writes the
+#: analyses of the page.
 MESSAGES_PER_PAGE = 1_024
-#: Number of messages in one call to the model. Messages are short, so a call has more of them than of chunks.
+#: Number of messages in one call to the model. Messages are short, so a call has more messages than a
+#: call with chunks has chunks.
 MESSAGES_PER_CALL = 128
-#: Maximum number of pages that are in work. Two pages keep the model busy while a third one is written.
+#: Maximum number of pages that are processed at the same time. Two pages keep the model busy while a third
+#: page is written.
 PAGES_AT_ONCE = 3
 
 
 @dataclass
 class _Totals:
-    """What the job has done so far."""
+    """Counts what the job has done so far, and keeps the errors of pages."""
 
     messages: int = 0
     analysed: int = 0
@@ -85,7 +88,9 @@ async def analyse_messages(
 async def _pages(
     attempt: JobAttempt, selection: Selection, stage: AnalyseMessages
 ) -> AsyncIterator[list[PendingMessage]]:
-    """Yield the messages without an analysis. Messages of few customers at a time are read."""
+    """Yield pages of messages without an analysis. Each page has messages of at most ``CUSTOMERS_AT_ONCE``
+    customers.
+    """
     customer = ""
     while True:
         customers = await attempt.in_transaction(

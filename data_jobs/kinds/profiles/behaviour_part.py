@@ -15,7 +15,7 @@ from data_jobs.worker.job_attempt import JobAttempt
 
 
 class BehaviourPart:
-    """Computes and writes the behaviour of the selected customers, 500 in each transaction."""
+    """Computes and writes the behaviour of the selected customers, at most 500 in each transaction."""
 
     name = BEHAVIOUR.part
 

@@ -27,7 +27,7 @@ from data_jobs.worker.job_attempt import JobAttempt, NotWanted
 
 #: Key of the counts of completed parts in the saved progress of the job.
 DONE = "done"
-#: Error code of a job for a customer who refuses to be profiled.
+#: Error code of a job for a customer who refuses to be profiled, or has not agreed if consent is needed.
 NO_CONSENT = "no_consent"
 
 
@@ -47,7 +47,12 @@ class EnrichCustomerProfile:
 
 
 def _select(attempt: JobAttempt, connection: Connection[Any]) -> tuple[Selection, int]:
-    """Return the selection, and the number of profiles that were deleted because their customers refuse."""
+    """Return the selection, delete the profiles of customers who are not allowed to have one, and return the
+    number of deleted profiles.
+
+    Raises:
+        NotWanted: the customer or the segment does not exist, or the customer may not be profiled.
+    """
     job = attempts.hold(connection, attempt.job)
     segment, customer = job.input.get("segment_id"), job.input.get("customer_id")
     try:

@@ -10,7 +10,7 @@ and add it to the list:
             def work(connection, customers): ...    # calls cluster.profiles.profiles.write_part
             return await for_each_page(attempt, selection, self.name, work)
 
-A part that needs all messages at the same time, for example for Ray Data, may read the customers with
+A part that needs all messages at the same time, for example for Ray Data, can read the customers with
 ``cluster.profiles.selection.select_customers`` itself.
 """
 
@@ -25,17 +25,17 @@ from cluster.jobs.file_rows.row_progress import get_progress, save_progress
 from cluster.profiles.selection import Selection, select_customers
 from data_jobs.worker.job_attempt import JobAttempt
 
-#: Numbers about the work of one part, which the result of the job shows.
+#: Numbers and texts about the work of one part, which the result of the job shows.
 PartCounts = Mapping[str, Any]
 #: Computes and writes the values of some customers in a transaction. Returns the number of written profiles.
 PageWork = Callable[[Connection[Any], Sequence[str]], int]
-#: Number of customers whose values are computed in one transaction. While it writes, events of these
-#: customers wait.
+#: Number of customers whose values are computed in one transaction. After the transaction has written
+#: profiles, events that change these customers wait until the transaction ends.
 CUSTOMERS_AT_ONCE = 500
 
 
 class ProfilePart(Protocol):
-    """Computes one part of the profiles of the selected customers. It must be safe to repeat."""
+    """Computes one part of the profiles of the selected customers. Repeating the computation must be safe."""
 
     #: Name of the part in profiles.
     name: str
@@ -51,10 +51,10 @@ class ProfilePart(Protocol):
 
 
 async def for_each_page(attempt: JobAttempt, selection: Selection, part: str, work: PageWork) -> PartCounts:
-    """Call the work for all selected customers, 500 in each transaction, in order of their ids. Return the
-    number of written profiles as ``customers``.
+    """Call the work for all selected customers, at most 500 in each transaction, in order of their ids.
+    Return the number of written profiles as ``customers``.
 
-    Each transaction saves the last id, so another attempt at the job continues after this id.
+    Each transaction saves the id of its last customer, so another attempt at the job continues after this id.
     """
     next_page = partial(_one_page, attempt, selection, part, work)
     while (saved := await attempt.in_transaction(next_page))["after"] is not None:
@@ -66,7 +66,9 @@ async def for_each_page(attempt: JobAttempt, selection: Selection, part: str, wo
 def _one_page(
     attempt: JobAttempt, selection: Selection, part: str, work: PageWork, connection: Connection[Any]
 ) -> dict[str, Any]:
-    """Do one page, and return the saved state of the part; ``after`` is None if no customer is left."""
+    """Do the work for one page of customers, and return the saved progress of the part, whose ``after`` is
+    None if no customer is left.
+    """
     job = attempts.hold(connection, attempt.job)
     position, state = get_progress(connection, job.organisation, job.id)
     saved = dict(state.get(part) or {"after": "", "seen": 0, "written": 0})

@@ -1,6 +1,7 @@
 """Computes the part ``propensity`` of profiles: trains a model of purchases, and scores customers with it.
 
-A job for all customers trains a new model. Other jobs use the latest one, and train only if there is none.
+A job for all customers trains a new model. Other jobs use the latest model, and train a model only
+if there is none.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from data_jobs.worker.job_attempt import JobAttempt
 
 
 class PropensityPart:
-    """Trains if necessary, then computes and writes the scores of the selected customers."""
+    """Trains a model if necessary, then computes and writes the scores of the selected customers."""
 
     name = PROPENSITY
 
@@ -30,7 +31,7 @@ class PropensityPart:
         pass
 
     async def enrich(self, attempt: JobAttempt, selection: Selection) -> PartCounts:
-        """Score every selected customer."""
+        """Train a model if necessary, and score every selected customer."""
         training = await attempt.in_transaction(partial(_latest, selection))
         if training is None:
             window = timedelta(days=attempt.settings.propensity_days)
@@ -43,8 +44,8 @@ class PropensityPart:
 
 
 def _latest(selection: Selection, connection: Connection[Any]) -> PropensityTraining | None:
-    """Return the model to use; None if this job must train one. A job that has trained in an earlier attempt
-    uses that model.
+    """Return the training whose model is used; None if this job must train a model. If an earlier attempt at
+    this job has trained a model, that training is returned.
     """
     found = latest_models(connection, selection.organisation, limit=1)
     if found and (not selection.of_all or found[0].trained_at >= selection.as_of):

@@ -22,7 +22,7 @@ NO_MODEL = "a provider computes the vectors of the default model; set CLUSTER_PR
 
 
 class SentimentPart:
-    """Analyses new messages with the served model, then writes the means of each customer.
+    """Analyses new messages with the model of the replicas, then writes the values of each customer.
 
     Args:
         resources: calls the replicas of the model.
@@ -34,7 +34,9 @@ class SentimentPart:
         self._resources = resources
 
     async def enrich(self, attempt: JobAttempt, selection: Selection) -> PartCounts:
-        """Analyse the new messages of every selected customer, and compute the values."""
+        """Delete analyses without consent, analyse the new messages of every selected customer, and write the
+        values.
+        """
 
         def forget(connection: Connection[Any]) -> None:
             attempts.hold(connection, attempt.job)

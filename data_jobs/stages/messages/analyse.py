@@ -1,7 +1,7 @@
 """Turn messages and their vectors into analyses: language, sentiment, vector.
 
-The job that enriches profiles and the pipeline of ``data_jobs.kinds.profiles.message_pipeline`` use this
-stage. Another process computes the vectors between ``token_ids`` and ``analyses``.
+The job that enriches profiles uses this stage (``data_jobs.kinds.profiles.analyse_messages``). Another
+process computes the vectors between ``token_ids`` and ``analyses``.
 
     analyse = AnalyseMessages(settings, fingerprint)
     vectors = embed(analyse.token_ids(messages))
@@ -24,8 +24,9 @@ PROVIDER = "provider"
 
 
 def model_of_messages(settings: Settings) -> Fingerprint | None:
-    """Return the fingerprint of the model that embeds messages. Return None if this would be a provider's
-    model that the settings do not name for this purpose, because texts of customers would leave the cluster.
+    """Return the fingerprint of the model that embeds messages. Return None if the settings name no
+    model for this purpose and a provider computes the vectors of the default model, because texts of
+    customers would leave the cluster.
 
     Raises:
         InvalidInput: no model has the name in the settings.
@@ -52,14 +53,14 @@ class AnalyseMessages:
         self.key = AnalysisKey(space=fingerprint.id, version=self._model.version)
 
     def token_ids(self, messages: Sequence[PendingMessage]) -> list[NDArray[np.int32]]:
-        """Return the token ids of each message, without special tokens. Long messages are cut to the maximum
-        length of the model.
+        """Return the token ids of each message, after the ids of the model's document prompt and without
+        special tokens. Long messages are cut to the maximum length of the model.
         """
         ids = self._tokeniser.ids([message.text for message in messages])
         return [np.concatenate([self._prompt, one])[: self._tokeniser.max_content_tokens] for one in ids]
 
     def tokens(self, ids: Sequence[NDArray[np.int32]]) -> int:
-        """Return the number of tokens that the model reads, special tokens included."""
+        """Return the number of tokens that the model reads, including special tokens."""
         return sum(map(len, ids)) + self._tokeniser.special_tokens * len(ids)
 
     def analyses(self, messages: Sequence[PendingMessage], vectors: NDArray[np.float32]) -> list[Analysis]:
