@@ -45,8 +45,8 @@ class Measures:
     latency_p50_ms: int | None = None
     #: 95th percentile of these latencies.
     latency_p95_ms: int | None = None
-    #: 50th percentile of the times until the first token of answers, in milliseconds; None: no answer has
-    #: one.
+    #: 50th percentile of the times until the first token of answers, in milliseconds; None if
+    #: no answer has this time.
     first_token_p50_ms: int | None = None
     #: 95th percentile of these times.
     first_token_p95_ms: int | None = None

@@ -66,7 +66,7 @@ def reconcile(pool: ConnectionPool, organisation: str) -> Reconciliation:
     outcome. For a deleted organisation, nothing is compared.
     """
     compute_days(pool, organisation)
-    with translated(), snapshot(pool) as connection:  # to see all tables at the same moment
+    with translated(), snapshot(pool) as connection:  # all tables as they are at one moment
         period = _period(connection, organisation)
         if period is None:
             return Reconciliation(windows=0, differences=[])

@@ -132,7 +132,7 @@ def compute_days(pool: ConnectionPool, organisation: str, *, progress: Progress 
 
 
 def _begin(pool: ConnectionPool, organisation: str) -> RollupState | None:
-    """Mark the windows of conversations that have become quiet for 24 hours, and return the state of the
+    """Mark the windows of conversations that have been quiet for 24 hours, and return the state of the
     roll-ups; None if the organisation does not exist.
     """
     values = {"organisation": organisation}
@@ -216,8 +216,7 @@ def measures_sql(grain: Grain, *, agent: bool = False) -> str:
 
     Args:
         agent: True to compute the measures of the agent that the parameter ``agent`` of the query names;
-        False
-            to compute the measures of every agent and of the whole organisation.
+            False to compute the measures of every agent and of the whole organisation.
     """
     sql = grain.statement(PLATFORM_SQL["measures"], "")
     for name in ("event", "message", "conversation"):

@@ -1,4 +1,4 @@
-"""Create, list, change and delete the budgets of organisations, and say how much of each budget is used.
+"""Create, list, change and delete the budgets of organisations, and report how much of each budget is used.
 
 ``python -m cluster.budgets`` and the routes ``/v1/budgets`` call this module. Each change writes an event
 into the audit log in the same transaction. ``reservations`` refuses work that a budget does not cover.
@@ -42,7 +42,7 @@ class Unit(StrEnum):
 
     #: Tokens that models read.
     TOKENS = "tokens"
-    #: US dollars, by the prices of the work.
+    #: US dollars, computed from the prices of the work.
     USD = "usd"
 
 
@@ -58,7 +58,7 @@ class Period(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BudgetLimits:
-    """The properties of a budget that can be changed. At least one of the two amounts is set."""
+    """The properties of a budget that can be changed. ``warn_at``, ``stop_at`` or both are set."""
 
     #: Name for people.
     name: str = ""
@@ -90,10 +90,11 @@ class Budget(NewBudget):
     by_operator: bool
     created_at: datetime
     updated_at: datetime
-    #: The first instant of the current period, and the first instant after it, when the budget renews.
+    #: The first instant of the current period.
     starts_at: datetime
+    #: The first instant after the current period, when the budget renews.
     ends_at: datetime
-    #: Amount of all usage events of the current period.
+    #: Amount of all usage events of the current period that the budget counts.
     used: Decimal
     #: Amount that work in progress has reserved.
     reserved: Decimal
@@ -110,7 +111,7 @@ class Budget(NewBudget):
         return f"{self.ends_at.astimezone(ZoneInfo(self.time_zone)):%Y-%m-%d %H:%M} ({self.time_zone})"
 
     def concerns(self, *, key: str | None, agent: str | None) -> bool:
-        """Return True if the work of this key and this agent counts."""
+        """Return True if the budget counts the work of this key and this agent."""
         return self.key in (None, key) and self.agent in (None, agent)
 
     def shown(self, amount: Decimal) -> str:
@@ -129,7 +130,7 @@ LISTS = ListStatements(
 
 
 def create_budget(connection: Connection[Any], organisation: str, new: NewBudget) -> Budget:
-    """Create a budget in the caller's transaction. What the current period has used so far counts.
+    """Create a budget in the caller's transaction. Earlier usage in the current period counts, too.
 
     Raises:
         InvalidInput: a property is outside its limits, or the organisation has no such key.
@@ -147,7 +148,7 @@ def create_budget(connection: Connection[Any], organisation: str, new: NewBudget
             f"organisation {organisation} has {count[0]} budgets, and at most {MAX_BUDGETS} are allowed; "
             "delete one that is no longer used"
         )
-    # Usage events that are not committed yet hold this lock, so none of them misses the new budget.
+    # Transactions that write usage events hold this lock. Wait for them, so that no event misses the budget.
     connection.execute(SQL["wait_for_usage"], values)
     id = f"bud_{secrets.token_hex(12)}"
     connection.execute(
@@ -183,7 +184,9 @@ def list_budgets(
 
 
 def budgets_of(connection: Connection[Any], organisation: str) -> list[Budget]:
-    """Return all budgets of the organisation, by id, each with the state of its current period."""
+    """Return all budgets of the organisation in order of their ids, each with the state of its current
+    period.
+    """
     with connection.cursor(row_factory=dict_row) as cursor:
         return [_budget(row) for row in cursor.execute(SQL["state"], {"organisation": organisation})]
 

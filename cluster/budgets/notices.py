@@ -1,8 +1,8 @@
 """Warn an organisation when it has used a part of a budget, and when a budget refuses work: once in each
 period, by a webhook event and a line in the log.
 
-Every reservation checks the warnings of its organisation. Workers check the other organisations every few
-seconds (``data_jobs.worker.consumer``), so budgets that refuse nothing send warnings, too.
+Every reservation checks the warnings of its organisation. Workers check the organisations with new charges
+every few seconds (``data_jobs.worker.consumer``), so budgets that refuse nothing also send warnings.
 
     check_budgets(connection)
 """
@@ -32,7 +32,8 @@ def check_budgets(connection: Connection[Any]) -> None:
     """Add the new charges of organisations to their periods, and send the warnings that are due. Delete
     expired reservations. The caller commits.
 
-    An organisation whose budgets are locked is left out, because the process that reserves does the same.
+    An organisation whose budgets are locked is left out, because the process that holds the lock
+    does the same.
     """
     connection.execute(SQL["delete_expired_of_all"])
     charged = connection.execute(SQL["charged_of_all"], {"limit": ORGANISATIONS_AT_ONCE}).fetchall()
@@ -50,7 +51,7 @@ def add_charges(connection: Connection[Any], organisation: str, budgets: Sequenc
         budgets: all budgets of the organisation with their current state; the caller has locked them.
 
     Returns:
-        The same budgets. The time of a new warning is set.
+        The same budgets. If a warning was sent now, ``warned_at`` is set.
     """
     connection.execute(STATE_SQL["add_charges"], {"organisation": organisation})
     return [
@@ -62,7 +63,9 @@ def add_charges(connection: Connection[Any], organisation: str, budgets: Sequenc
 
 
 def record_stop(connection: Connection[Any], organisation: str, budgets: Sequence[Budget]) -> None:
-    """Record that these budgets refused work, and tell the organisation of the first refusal in a period."""
+    """For each budget that refused work for the first time in its period, record the refusal and inform the
+    organisation.
+    """
     for budget in budgets:
         if budget.stopped_at is None:
             connection.execute(SQL["stopped"], _period(budget))

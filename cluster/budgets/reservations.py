@@ -1,9 +1,9 @@
 """Reserve a part of the budgets before work begins, so that concurrent work never exceeds a budget.
 
 The endpoint (``serve_app.embedding.budget_gate``), the jobs and the bulk ingest call this module. The
-usage events of the work take the place of its reservation: ``release`` is called in the transaction that
-writes the events, and a trigger charges the budgets of these events (migration 0026). A process renews its
-reservations while it works. After a crash they expire, and the budgets get them back.
+usage events of the work replace its reservation, because ``release`` is called in the transaction that writes
+the events, and a trigger charges the budgets of these events (migration 0026). A process renews its
+reservations while it works. After a crash of the process, its reservations expire and no longer count.
 
     work = Work(id=request, amounts={(EMBEDDING, model): 1_200}, key=caller_key)
     refusals = reserve(connection, "acme", [work], owner=process, lease_s=30)  # {}, or an error by id
@@ -30,7 +30,8 @@ from cluster.usage.events import UNITS
 SQL = queries("cluster.budgets", "reservations.sql")
 #: Seconds after which the reservations of a process expire, and seconds between two renewals.
 LEASE_S, RENEW_S = 30.0, 10.0
-#: Seconds after which a refused caller may ask again, if work in progress may return what it reserved.
+#: Seconds after which a refused caller may ask again, if work in progress can free enough of what
+#: it has reserved.
 RETRY_AFTER_WORK_S = 5.0
 #: A kind of usage, and the model that does the work.
 KindOfWork = tuple[str, str | None]
@@ -59,8 +60,8 @@ class HeldReservation(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchHolder:
-    """Says how a replica reserves for requests that a worker sends. The worker renews and releases the
-    reservations.
+    """Says how a replica makes reservations for requests that a worker sends. The worker renews and releases
+    the reservations.
     """
 
     #: Id under which the worker renews the reservations.
@@ -73,7 +74,7 @@ class BatchHolder:
 
 @dataclass(slots=True)
 class _Room:
-    """A budget, and what is left of it while several reservations are made."""
+    """A budget, and the amount that is reserved in it while several reservations are made."""
 
     budget: Budget
     reserved: Decimal
@@ -81,8 +82,8 @@ class _Room:
 
 
 def has_stops(connection: Connection[Any], organisation: str) -> bool:
-    """Return True if a budget of the organisation has ``stop_at``. Work of other organisations needs no
-    reservations.
+    """Return True if a budget of the organisation has ``stop_at``. If no budget has it, the organisation's
+    work needs no reservations.
     """
     return connection.execute(SQL["has_stops"], {"organisation": organisation}).fetchone() == (True,)
 
@@ -101,8 +102,8 @@ def reserve(
         lease_s: seconds after which the reservations expire, unless they are renewed.
 
     Returns:
-        For each refused piece of work, by id, the error that names the budget. The caller commits first, and
-        raises the error then.
+        For each refused piece of work, by id, the error that names the budget. The caller must commit before
+        it raises the error, because the transaction also records the refusal.
     """
     values = {"organisation": organisation}
     with connection.pipeline():  # one round trip instead of four
@@ -147,15 +148,15 @@ def renew(connection: Connection[Any], organisation: str, owner: str, *, lease_s
 
 
 def release(connection: Connection[Any], organisation: str, ids: Collection[str]) -> None:
-    """Return the reservations to the budgets. Call this in the transaction that writes the usage events of
-    the work, or after work that failed.
+    """Delete the reservations, so that they no longer count in the budgets. Call this in the transaction that
+    writes the usage events of the work, or after work that failed.
     """
     if ids:
         connection.execute(SQL["release"], {"organisation": organisation, "ids": list(ids)})
 
 
 def release_held(connection: Connection[Any], held: Iterable[HeldReservation]) -> None:
-    """Return reservations of any organisations to the budgets, as ``release`` does."""
+    """Delete reservations of any organisations, as ``release`` does."""
     by_organisation: dict[str, list[str]] = {}
     for one in held:
         by_organisation.setdefault(one.organisation, []).append(one.id)
@@ -164,7 +165,7 @@ def release_held(connection: Connection[Any], held: Iterable[HeldReservation]) -
 
 
 def release_all(connection: Connection[Any], organisation: str, owner: str) -> None:
-    """Return all reservations of the owner to the budgets."""
+    """Delete all reservations of the owner, so that they no longer count in the budgets."""
     connection.execute(SQL["release_all"], {"organisation": organisation, "owner": owner})
 
 
@@ -186,7 +187,9 @@ def _amount(budget: Budget, work: Work, prices: Mapping[KindOfWork, Decimal]) ->
 def _prices(
     connection: Connection[Any], organisation: str, works: Sequence[Work], rooms: Sequence[_Room]
 ) -> dict[KindOfWork, Decimal]:
-    """Return the price of a unit of each kind of work in US dollars; 0 for work without a price."""
+    """Return the price of a unit of each kind of work in US dollars; 0 for work without a price. The
+    result is empty if no budget counts US dollars.
+    """
     if not any(room.budget.unit is Unit.USD for room in rooms):
         return {}
     kinds = sorted({kind for work in works for kind in work.amounts}, key=str)
@@ -200,7 +203,9 @@ def _prices(
 
 
 def _refusal(refusing: Sequence[tuple[_Room, Decimal]]) -> BudgetExceeded:
-    """Return the error that names the budget that renews last."""
+    """Return the error of a refused piece of work. Of the budgets that refuse it, the error names the budget
+    that renews last.
+    """
     room, amount = max(refusing, key=lambda part: part[0].budget.ends_at)
     budget = room.budget
     assert budget.stop_at is not None

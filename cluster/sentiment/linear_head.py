@@ -2,7 +2,7 @@
 
 ``open_head`` finds the weights that were trained for the vectors of a model. The weights are JSON files in
 ``weights/``, and docs/sentiment.md describes them. ``python -m benchmarks.profiles.train_sentiment`` trains
-the weights with ``fit`` and measures how good they are.
+the weights with ``fit`` and measures them.
 
     head = open_head(fingerprint)
     head.score(vectors, lexicon_features(texts))       # (n,) float32 in [-1, 1]

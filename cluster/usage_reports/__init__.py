@@ -4,5 +4,6 @@ The endpoint, the jobs and ``python -m data_jobs.usage_report`` use this package
 describes the reports, and ``docs/decisions/046-usage-reports.md`` explains the decisions.
 
     report = request_report(connection, "acme", period="previous", with_pdf=True, grace_days=3)
-    make_report(open_transaction, blobs, report)
+    maker = ReportMaker(opener=opener, blobs=blobs, roll_up=roll_up, grace_days=3)
+    maker.make_requested(report, datetime.now(UTC))
 """

@@ -16,7 +16,8 @@ from cluster.usage_reports.periods import BillingPeriod
 class ReportLine:
     """Holds the usage of one day, agent, model and kind of work."""
 
-    #: True if the day is before the report's period: the line is the difference to what was reported before.
+    #: True if the day is before the report's period. The amounts of the line are then the differences to what
+    #: earlier reports have billed.
     adjustment: bool
     day: date
     #: Id of the platform's agent; empty if no agent did the work.
@@ -32,7 +33,7 @@ class ReportLine:
     quantity: int
     #: Number of usage events.
     events: int
-    #: Price in US dollars; None if no price is known.
+    #: Cost in US dollars; None if no price is known.
     cost: Decimal | None
 
 

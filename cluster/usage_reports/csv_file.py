@@ -1,4 +1,5 @@
-"""Write a report as CSV (RFC 4180): one row for each line, in UTF-8, with a head.
+"""Write a report as CSV (RFC 4180): one row for each line, in UTF-8, after a row with the names of the
+columns.
 
 csv_of(content)         # b"line,day,agent,agent_name,model,kind,unit,quantity,events,cost_usd\r\n..."
 """
@@ -23,7 +24,7 @@ COLUMNS = (
 )
 USAGE, ADJUSTMENT = "usage", "adjustment"
 #: A spreadsheet can read a text that begins with one of these characters as a formula. The apostrophe is in
-#: the list, so a reader can remove one apostrophe from every text that begins with one.
+#: the list, so the first apostrophe of a text is always an added one, which a reader can remove.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
 
 

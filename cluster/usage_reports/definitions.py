@@ -63,12 +63,12 @@ TERMS: Mapping[str, str] = MappingProxyType(
 
 
 def definition_of(kind: str) -> WorkDefinition:
-    """Return the description of the kind. A kind of a newer release has its name as title, without a
-    definition.
+    """Return the description of the kind. If this release does not know the kind, the title is its name and
+    the definition says that there is none.
     """
     return DEFINITIONS.get(kind) or WorkDefinition(kind, "This release has no definition.")
 
 
 def unit_of(kind: str) -> str:
-    """Return the unit in which quantities of the kind are counted."""
+    """Return the unit in which quantities of the kind are counted; ``units`` for an unknown kind."""
     return UNITS.get(kind, "units")

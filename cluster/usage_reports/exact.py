@@ -1,4 +1,4 @@
-"""Add and print decimal numbers without rounding. Bills and their sums must agree to the last digit.
+"""Add and print decimal numbers without rounding, because bills and their sums must agree to the last digit.
 
 exact_sum([Decimal("0.1"), Decimal("0.20")])          # Decimal("0.30")
 plain(Decimal("1234.500"))                            # "1234.5"
@@ -7,7 +7,7 @@ plain(Decimal("1234.500"))                            # "1234.5"
 from collections.abc import Iterable
 from decimal import Context, Decimal, Inexact, Rounded
 
-#: Digits that an exact sum can have. A column ``numeric(20, 12)`` has 20.
+#: Maximum number of digits of an exact sum. A value of a column ``numeric(20, 12)`` has at most 20 digits.
 DIGITS = 1_000
 
 

@@ -1,4 +1,5 @@
-"""Choose a font for each part of a text, so a PDF shows names in many scripts and never fails on one.
+"""Choose a font for each part of a text, so that a PDF shows names in many scripts and no name
+makes it fail.
 
 Bitstream Vera, which ReportLab contains, shows Latin text. Droid Sans Fallback, which PyMuPDF contains, shows
 Greek, Cyrillic, Chinese, Japanese and Korean. Both are embedded in the PDF. If neither font has a character,
@@ -46,7 +47,9 @@ def markup(text: str, *, bold: bool = False) -> str:
 
 
 def _font_of(character: str, main: str) -> str | None:
-    """Return the name of a font that has the character; None if no font has it."""
+    """Return the name of a font that has the character; None if no font has it. ASCII characters are only
+    looked for in the main font.
+    """
     register()
     if ord(character) in _glyphs(main):
         return main

@@ -2,7 +2,7 @@
 
 A line of a report counts all usage of a day, an agent, a model and a kind of work. The usage of a day can
 still change after its final report, because events can arrive late. The next report has adjustments: the
-current roll-ups, less everything that final reports have billed. So the sum of all final reports equals the
+current roll-ups, minus everything that final reports have billed. So the sum of all final reports equals the
 roll-ups at the time of the last report.
 
     content = read_content(connection, "acme", period, final=True)

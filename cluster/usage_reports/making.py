@@ -1,8 +1,8 @@
 """Make reports: read the roll-ups, write the files, and record them.
 
-The files are written before the transaction that names them. So if a process is killed, at most blobs
-without a row remain, which ``cluster.doctor`` finds, and the next attempt makes the same report. All blobs
-belong to the organisation ``system``, because a bill is kept when its organisation is deleted.
+The files are written before the transaction that records their hashes. So if a process is killed, at most
+blobs without a row remain, which ``cluster.doctor`` finds, and the next attempt makes the same report. All
+blobs belong to the organisation ``system``, because a bill is kept when its organisation is deleted.
 
     maker = ReportMaker(opener=opener, blobs=blobs, roll_up=roll_up, grace_days=3)
     for report in maker.make_due("acme", datetime.now(UTC)): ...
@@ -56,12 +56,14 @@ class ReportMaker:
 
     def make_due(self, organisation: str, now: datetime) -> Iterator[UsageReport]:
         """Make every final report that the organisation lacks, the earliest first. Also make a draft of each
-        period that has ended and is in its grace period. Return the reports that did not exist before.
+        period that has ended and is in its grace period. Yield each report that was not completed before,
+        when it is made.
 
         If a report cannot be made, the error is recorded in the report and raised.
 
         Raises:
-            Unavailable: the database or the blob store does not answer.
+            NotFound: there is no such organisation.
+            Unavailable: the database or the blob store does not answer. This error is not recorded.
         """
         with self.opener() as connection:
             calendar = get_calendar(connection, organisation)
@@ -69,7 +71,7 @@ class ReportMaker:
             return
         self.roll_up(organisation)
         with self.opener() as connection:
-            calendar = get_calendar(connection, organisation)  # its beginning depends on the roll-ups
+            calendar = get_calendar(connection, organisation)  # read again, because roll-ups can change it
         finals = list(calendar.without_final(now, grace_days=self.grace_days))
         drafts = [period for period in calendar.without_final(now) if period not in finals]
         for queue, periods in ((queue_final, finals), (queue_draft, drafts)):
@@ -81,7 +83,7 @@ class ReportMaker:
 
     def make_requested(self, report: UsageReport, now: datetime) -> UsageReport:
         """Make the report that a caller requested, and return it. Before a final report, make the final
-        reports of earlier periods, because each final report begins where the one before it ended.
+        reports of earlier periods, because each final report begins where the previous one ended.
 
         Raises:
             Conflict: the period of a final report does not begin where the last final report ended.

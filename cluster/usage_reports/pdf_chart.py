@@ -19,15 +19,16 @@ from cluster.usage_reports.fonts import TEXT
 from cluster.usage_reports.pdf_style import ACCENT, BODY, GRID, MUTED
 
 HEIGHT = 135
-#: Kinds of usage whose tokens are summed for the chart. Tokens of a provider are counted in ``embedding``.
+#: Kinds of usage whose tokens are summed for the chart. The tokens that
+#: a provider reports are already counted in ``embedding``.
 TOKEN_KINDS = frozenset({"embedding", "reranking", "chat_input", "chat_output"})
 
 AmountOf = Callable[[ReportLine], Decimal | int | None]
 
 
 def daily_charts(content: ReportContent, width: float) -> Iterator[Flowable]:
-    """Return a chart of the cost of each day and a chart of its tokens. A chart without any amount is left
-    out.
+    """Yield a chart of the cost of each day and a chart of the tokens of each day. A chart without any amount
+    is left out. Without both charts, yield a sentence that says so.
     """
     days = content.period.days()
     cost = _by_day(content.usage, lambda line: line.cost)

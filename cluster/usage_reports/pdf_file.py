@@ -34,9 +34,9 @@ from cluster.usage_reports.pdf_style import ACCENT, BODY, COVER, DRAFT, FINAL, H
 
 #: Maximum number of characters of a name, so that a name never fills a page.
 MAX_NAME = 120
-#: Points between the margin of the page and its text, as ReportLab's frames have them.
+#: Points between the margin of the page and its text. This is the default padding of ReportLab's frames.
 FRAME_PADDING = 6
-#: Points that a heading and the first rows of a table need.
+#: Height in points that a heading and the first rows of a table need.
 ROOM_AFTER_HEADING = 130
 #: ReportLab keeps the fonts of a document in shared objects, so one PDF is made at a time.
 ONE_AT_A_TIME = threading.Lock()
@@ -157,8 +157,8 @@ def _head(content: ReportContent) -> str:
 
 
 class _NumberedPages(Canvas):  # type: ignore[misc]  # ReportLab has no types
-    """Draws the head of each page, and ``Page x of y`` at its foot. The number of pages is known only at the
-    end, so pages are kept until then.
+    """Draws the head of each page except the first, and ``Page x of y`` at the foot of each page. The number
+    of pages is known only at the end, so pages are kept until then.
     """
 
     def __init__(self, *arguments: Any, head: str, **options: Any) -> None:
@@ -167,12 +167,12 @@ class _NumberedPages(Canvas):  # type: ignore[misc]  # ReportLab has no types
         self._pages: list[dict[str, Any]] = []
 
     def showPage(self) -> None:
-        """Keep the page."""
+        """Keep the page until ``save`` writes it."""
         self._pages.append(dict(self.__dict__))
         self._startPage()
 
     def save(self) -> None:
-        """Write all pages."""
+        """Draw the head and the foot of each page, and write all pages."""
         for number, page in enumerate(self._pages, start=1):
             self.__dict__.update(page)
             self._draw_margins(number, len(self._pages))

@@ -19,9 +19,10 @@ SIZES = (7.5, 6.5, 5.5, 4.5)
 PADDING = 9.0
 #: Minimum width of a column of names, in points.
 MIN_NAME_WIDTH = 62.0
-#: Relative widths of the columns of names. Other columns have the width 1.
+#: Relative widths of the columns of names. Columns that are not listed have the width 1.
 WEIGHTS = {"Day": 0.6, "Unit": 0.6, "Model": 1.2}
-#: A long table consists of parts of this many rows, because ReportLab needs quadratic time for one table.
+#: A long table consists of parts of at most this number of rows, because ReportLab needs quadratic time for
+#: one table.
 ROWS_PER_PART = 400
 NO_PRICE = "–"
 
@@ -63,7 +64,7 @@ def amounts(rows: Sequence[tuple[str, str]], width: float) -> Table:
 
 
 def by_kind(lines: Sequence[ReportLine], width: float) -> Iterator[Flowable]:
-    """Return the totals of each kind of work."""
+    """Return a table of the totals of each kind of work."""
     rows = [
         (markup(definition_of(kind).title), markup(unit), *_sums(some))
         for (kind, unit), some in _groups(lines, lambda line: (line.kind, line.unit))
@@ -72,7 +73,7 @@ def by_kind(lines: Sequence[ReportLine], width: float) -> Iterator[Flowable]:
 
 
 def by_agent_and_model(lines: Sequence[ReportLine], width: float, *, named: Named) -> Iterator[Flowable]:
-    """Return the totals of each agent, model and kind of work."""
+    """Return a table of the totals of each agent, model and kind of work."""
     rows = [
         (
             _name(line, named),
@@ -87,7 +88,7 @@ def by_agent_and_model(lines: Sequence[ReportLine], width: float, *, named: Name
 
 
 def adjustments(lines: Sequence[ReportLine], width: float, *, named: Named) -> Iterator[Flowable]:
-    """Return each adjustment."""
+    """Return a table with one row for each adjustment."""
     rows = [
         (
             line.day.isoformat(),
@@ -102,7 +103,9 @@ def adjustments(lines: Sequence[ReportLine], width: float, *, named: Named) -> I
 
 
 def event_counts(content: ReportContent, width: float) -> Iterator[Flowable]:
-    """Return the number of usage events of each kind of work: of the period, and of adjustments."""
+    """Return a table of the number of usage events of each kind of work: of the period, of adjustments, and
+    of both.
+    """
     rows = [
         (
             markup(definition_of(kind).title),
@@ -129,7 +132,7 @@ def _name(line: ReportLine, named: Named) -> str:
 
 
 def _sums(lines: Sequence[ReportLine]) -> tuple[str, str, str]:
-    """Return quantity, events and cost of lines with the same unit."""
+    """Return the sums of quantity, events and cost of lines with the same unit, as text."""
     return (
         grouped(sum(line.quantity for line in lines)),
         grouped(sum(line.events for line in lines)),
@@ -160,7 +163,7 @@ def _table(
     *,
     numbers: Sequence[str] = ("Quantity", "Events", "Cost in US dollars"),
 ) -> Iterator[Flowable]:
-    """Return the parts of a table, which have the same columns. Each page repeats the head.
+    """Return the parts of a table. All parts have the same columns, and each page repeats the head.
 
     Args:
         names: heads of the first columns, whose cells are in ReportLab's markup.
@@ -186,8 +189,8 @@ def _table(
 def _columns(
     names: Sequence[str], rows: Sequence[Row], total: Row, width: float, numbers: Sequence[str]
 ) -> tuple[float, list[float]]:
-    """Return the font size and the widths of all columns. Numbers are never wrapped. Names
-    get the remaining width.
+    """Return the font size and the widths of all columns. Numbers are never wrapped. The columns of
+    names get the remaining width.
     """
     columns = range(len(numbers))
     for size in SIZES:

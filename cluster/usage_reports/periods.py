@@ -1,8 +1,8 @@
 """Compute the billing periods of an organisation, in whole days of its time zone.
 
-A period begins on the organisation's billing day. It ends before the next billing day. The period after a
-final report begins where that report ended. So periods have no gaps and do not overlap, even if the billing
-day changes.
+A period begins on the organisation's billing day, and ends on the day before the next billing day. The period
+after a final report begins where that report ended. So periods have no gaps and do not overlap, even if the
+billing day changes.
 
     calendar = BillingCalendar(time_zone="Europe/Berlin", billing_day=15, begins=date(2026, 1, 15))
     calendar.period_of(date(2026, 2, 1))       # 2026-01-15 to 2026-02-14
@@ -70,8 +70,8 @@ class BillingCalendar:
         return BillingPeriod(start=start, end=end)
 
     def without_final(self, now: datetime, *, grace_days: int = 0) -> Iterator[BillingPeriod]:
-        """Return the periods that have no final report and ended at least ``grace_days`` before ``now``, the
-        earliest first. A deleted organisation has no period after the day of its deletion.
+        """Return the periods that have no final report and ended at least ``grace_days`` days before ``now``,
+        the earliest first. A deleted organisation has no period that begins after the day of its deletion.
         """
         period = self.period_of(self.covered_until or self.begins)
         while self.ended(period, now, grace_days=grace_days):

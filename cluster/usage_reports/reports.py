@@ -1,8 +1,8 @@
 """Read, queue, complete and delete usage reports in the database.
 
 A report is queued, and then completed or failed. A completed final report never changes, and the database
-refuses to change or delete it. A period has at most one completed final report. Its id is made from the
-period, so two processes that make it at the same time make one report.
+refuses to change or delete it. A period has at most one completed final report. The id of a final report
+is made from the period, so two processes that make the report at the same time make one report.
 
     report = queue_report(connection, "acme", id, period, "UTC", state=FINAL, with_pdf=True)
     complete(connection, report, content, csv_blob, pdf_blob)
@@ -51,7 +51,7 @@ class UsageReport:
     status: ReportStatus
     #: False if only a CSV was asked for.
     with_pdf: bool
-    #: Id of the last job that made the report; None if a command made it.
+    #: Id of the last job that was queued to make the report; None if no job was queued for it.
     job: str | None
     #: Why the last attempt failed; None otherwise.
     error: str | None
@@ -63,9 +63,9 @@ class UsageReport:
     usage_lines: int | None
     #: Number of lines about earlier periods; None until the report is completed.
     adjustment_lines: int | None
-    #: Number of usage events of all lines.
+    #: Number of usage events of all lines; None until the report is completed.
     events: int | None
-    #: Cost of all lines in US dollars.
+    #: Cost of all lines in US dollars; None until the report is completed.
     cost: Decimal | None
     created_at: datetime
     completed_at: datetime | None
@@ -135,7 +135,7 @@ def queue_report(
 
 
 def count_queued(connection: Connection[Any], organisation: str) -> int:
-    """Return the number of the organisation's reports that are not made yet."""
+    """Return the number of the organisation's queued reports."""
     row = connection.execute(SQL["queued"], {"organisation": organisation}).fetchone()
     return int(row[0]) if row else 0
 
@@ -177,7 +177,7 @@ def final_report_of(connection: Connection[Any], organisation: str, day: date) -
 
 
 def set_job(connection: Connection[Any], report: UsageReport, job: str) -> UsageReport:
-    """Record which job makes the report, in the caller's transaction."""
+    """Record which job makes the report, in the caller's transaction. Return the changed report."""
     values = {"organisation": report.organisation, "id": report.id, "job": job}
     return _one(connection, "set_job", values) or report
 
@@ -192,7 +192,8 @@ def lock_reports(connection: Connection[Any], organisation: str) -> None:
 def complete(
     connection: Connection[Any], report: UsageReport, content: ReportContent, csv: Blob, pdf: Blob | None
 ) -> UsageReport | None:
-    """Record the files of the report, in the caller's transaction, which has called ``lock_reports``.
+    """Record the files of the report in the caller's transaction, in which the caller has called
+    ``lock_reports``.
 
     Returns:
         The completed report; None if it was completed before.
@@ -226,8 +227,8 @@ def complete(
 
 
 def fail(connection: Connection[Any], report: UsageReport, error: str) -> UsageReport | None:
-    """Record why the report could not be made, in the caller's transaction. Return the report; None if it was
-    completed meanwhile.
+    """Record why the report could not be made, in the caller's transaction. Return the report; None if it is
+    already completed.
     """
     values = {"organisation": report.organisation, "id": report.id, "error": error}
     failed = _one(connection, "fail", values)
@@ -244,13 +245,13 @@ def delete_drafts(connection: Connection[Any], organisation: str) -> list[str]:
 
 
 def delete_draft(connection: Connection[Any], organisation: str, id: str) -> None:
-    """Delete the completed draft, if it exists."""
+    """Delete the draft with this id if it is completed."""
     connection.execute(SQL["delete_draft"], {"organisation": organisation, "id": id})
 
 
 def delete_old_drafts(connection: Connection[Any], *, days: int) -> tuple[list[str], int]:
-    """Delete drafts of all organisations that are older than ``days`` days. Return the hashes of their blobs
-    and the number of drafts.
+    """Delete drafts of all organisations that are older than ``days`` days and not queued. Return the hashes
+    of their blobs and the number of drafts.
     """
     rows = connection.execute(SQL["delete_old_drafts_of_all"], {"days": days}).fetchall()
     return _hashes(rows), len(rows)

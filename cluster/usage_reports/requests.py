@@ -44,13 +44,15 @@ def request_report(
     """Queue a report of the period, in the caller's transaction. If the period has a final report, return
     this report instead.
 
-    The report is final if the period ended at least ``grace_days`` days ago, otherwise a draft.
+    The report is final if the period ended at least ``grace_days`` days ago, and does not begin before
+    the end of the last final report. Otherwise it is a draft.
 
     Args:
         period: ``current``, ``previous``, or a day of the period, such as ``2026-03-01``.
 
     Raises:
-        InvalidInput: the period is not one of these, or has not begun.
+        InvalidInput: the period is none of these values, or a day before ``FIRST_DAY`` or after today.
+        NotFound: there is no such organisation.
         QuotaExceeded: too many reports of the organisation are queued.
     """
     now = now or datetime.now(UTC)
@@ -78,8 +80,8 @@ def request_report(
 def queue_final(
     connection: Connection[Any], organisation: str, period: BillingPeriod, time_zone: str
 ) -> UsageReport:
-    """Queue the final report of the period, in the caller's transaction, and return it. If it exists already,
-    return it as it is.
+    """Queue the final report of the period, in the caller's transaction, and return it. If the report is
+    already completed, return it as it is.
     """
     id = scheduled_id(period, FINAL)
     return queue_report(connection, organisation, id, period, time_zone, state=FINAL, with_pdf=True)
@@ -89,7 +91,7 @@ def queue_draft(
     connection: Connection[Any], organisation: str, period: BillingPeriod, time_zone: str
 ) -> UsageReport:
     """Queue the draft that the cluster itself makes of an ended period, in the caller's transaction, and
-    return it. If it exists already, return it as it is.
+    return it. If the draft is already completed, return it as it is.
     """
     id = scheduled_id(period, DRAFT)
     return queue_report(connection, organisation, id, period, time_zone, state=DRAFT, with_pdf=True)

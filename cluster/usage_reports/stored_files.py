@@ -1,5 +1,5 @@
 """Read the files of completed reports. This module does not import ReportLab, because each replica of the
-endpoint imports it.
+endpoint imports this module.
 
     read_file(blobs, report, pdf=True)         # b"%PDF-1.4 ..."
 """

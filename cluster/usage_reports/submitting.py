@@ -25,6 +25,8 @@ def submit_report(
 
     Raises:
         InvalidInput: the period cannot have a report.
+        NotFound: there is no such organisation.
+        QuotaExceeded: too many reports of the organisation are queued.
     """
     report = request_report(
         connection, organisation, period=wanted.period, with_pdf=wanted.format == PDF, grace_days=grace_days
@@ -42,8 +44,8 @@ def submit_report_job(
     grace_days: int,
     **options: Any,
 ) -> Job:
-    """Do the same as ``submit_report``, and return the job. If the report is completed, the job has nothing
-    to make.
+    """Do the same as ``submit_report``, but return the job. A completed report gets a job, too, which then
+    has nothing to make.
 
     Args:
         options: arguments of ``queue.submit``.
@@ -55,7 +57,7 @@ def submit_report_job(
 
 
 def _with_job(connection: Connection[Any], report: UsageReport, **options: Any) -> tuple[UsageReport, Job]:
-    """Queue a job that makes the report, unless the report has an open job."""
+    """Queue a job that makes the report, unless the report has an open job. Return the report and its job."""
     if report.job is not None:
         job = get_job(connection, report.organisation, report.job)
         if not job.state.ended:

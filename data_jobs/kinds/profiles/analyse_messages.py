@@ -31,8 +31,8 @@ from data_jobs.worker.job_attempt import JobAttempt
 #: Maximum number of messages in a page. One transaction reads a page, and another transaction writes the
 #: analyses of the page.
 MESSAGES_PER_PAGE = 1_024
-#: Number of messages in one call to the model. Messages are short, so a call has more messages than a
-#: call with chunks has chunks.
+#: Number of messages in one call to the model. Messages are short, so this number is greater than the
+#: number of chunks in a call.
 MESSAGES_PER_CALL = 128
 #: Maximum number of pages that are processed at the same time. Two pages keep the model busy while a third
 #: page is written.

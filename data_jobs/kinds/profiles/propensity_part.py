@@ -1,7 +1,7 @@
 """Computes the part ``propensity`` of profiles: trains a model of purchases, and scores customers with it.
 
-A job for all customers trains a new model. Other jobs use the latest model, and train a model only
-if there is none.
+A job for all customers trains a new model. Other jobs use the latest model, and train a model only if
+there is none.
 """
 
 from collections.abc import Sequence

@@ -39,7 +39,7 @@ class TopicsPart:
         pass
 
     async def enrich(self, attempt: JobAttempt, selection: Selection) -> PartCounts:
-        """Renew the topics if the job is for all customers, and write the topics of the selected customers."""
+        """Renew the topics if the job is for all customers, and write topics of selected customers."""
         fingerprint = model_of_messages(attempt.settings)
         if fingerprint is None:
             return {"customers": 0, "skipped": NO_MODEL}
