@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-import orjson
 from psycopg_pool import ConnectionPool
 from rich.console import Console
 
@@ -30,17 +29,15 @@ from cluster.agents.files.reading import CheckedAgents, check, read_agents
 from cluster.agents.imports import submit_import
 from cluster.agents.preparing import missing_references, prepare
 from cluster.blobs import open_blob_store
-from cluster.command import EXIT_FAILED, EXIT_USAGE, run
+from cluster.command import EXIT_USAGE, run
 from cluster.database import open_pool, organisation_access, translated
 from cluster.errors import InvalidInput, Permanent
-from cluster.jobs.jobs import JobState
 from cluster.organisations.organisations import StorageLimits
 from cluster.organisations.rows import get_organisation
 from cluster.settings import Settings
 from data_jobs.local_files import open_regular
-from data_jobs.watching import ended_job
+from data_jobs.watching import shown_end
 
-EXIT_SOME_FAILED = 3
 MODES = ("atomic", "partial")
 
 
@@ -77,21 +74,7 @@ def _create(settings: Settings, options: argparse.Namespace, console: Console) -
             console.print(f"error: {exc}", markup=False, soft_wrap=True)
             return EXIT_USAGE
         console.print(f"job {id} creates the agents", markup=False)
-        return _shown_end(pool, organisation, id, console)
-
-
-def _shown_end(pool: ConnectionPool, organisation: str, id: str, console: Console) -> int:
-    """Show the job until it ends, print its result, and return the exit code."""
-    try:
-        job = ended_job(pool, organisation, id, console)
-    except KeyboardInterrupt:
-        console.print(f"interrupted; the job {id} continues, and POST /v1/jobs/{id}/cancel ends it")
-        return EXIT_FAILED
-    print(orjson.dumps({"job": job.id, "state": job.state, **(job.result or {})}).decode())
-    if job.state != JobState.SUCCEEDED:
-        console.print(f"error: job {id} is {job.state}: {job.error}", markup=False, soft_wrap=True)
-        return EXIT_FAILED
-    return EXIT_SOME_FAILED if (job.result or {})["failed"] else 0
+        return shown_end(pool, organisation, id, console)
 
 
 def _checked(

@@ -17,20 +17,18 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-import orjson
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 from rich.console import Console
 
 from cluster.blobs import Blob, open_blob_store
-from cluster.command import EXIT_FAILED, EXIT_USAGE, run
+from cluster.command import EXIT_USAGE, run
 from cluster.database import open_pool, organisation_access, translated
 from cluster.documents.file_names import shown_name
 from cluster.documents.files import LIFETIMES_S, create_file, require_blob
 from cluster.errors import InvalidInput, Permanent, Unavailable
 from cluster.file_beginning import SNIFFED_BYTES
 from cluster.formats import recognise
-from cluster.jobs.jobs import JobState
 from cluster.jobs.kinds import IMPORT_EVENTS
 from cluster.jobs.kinds.inputs import DEFAULT_FAILED_ROWS, ImportEventsInput
 from cluster.organisations.organisations import StorageLimits
@@ -38,9 +36,8 @@ from cluster.organisations.rows import get_organisation
 from cluster.settings import Settings
 from cluster.submissions import AskedJob, accept, validated_arguments
 from data_jobs.local_files import open_regular
-from data_jobs.watching import ended_job
+from data_jobs.watching import shown_end
 
-EXIT_SOME_FAILED = 3
 COPY_BYTES = 1024 * 1024
 #: Purpose of the file that the command stores.
 PURPOSE = "user_data"
@@ -67,16 +64,7 @@ def _import(settings: Settings, options: argparse.Namespace, console: Console) -
             console.print(f"error: {exc}", markup=False, soft_wrap=True)
             return EXIT_USAGE
         console.print(f"job {id} imports the events", markup=False)
-        try:
-            job = ended_job(pool, organisation, id, console)
-        except KeyboardInterrupt:
-            console.print(f"interrupted; the job {id} continues, and POST /v1/jobs/{id}/cancel ends it")
-            return EXIT_FAILED
-    print(orjson.dumps({"job": job.id, "state": job.state, **(job.result or {})}).decode())
-    if job.state != JobState.SUCCEEDED:
-        console.print(f"error: job {id} is {job.state}: {job.error}", markup=False, soft_wrap=True)
-        return EXIT_FAILED
-    return EXIT_SOME_FAILED if (job.result or {})["failed"] else 0
+        return shown_end(pool, organisation, id, console)
 
 
 def _submitted(

@@ -30,10 +30,11 @@ from cluster.platform_data.erasure import erase_customer
 from cluster.platform_data.ids import row_id
 from cluster.settings import Settings
 from cluster.submissions import AskedJob, accept
-from data_jobs.import_events import EXIT_SOME_FAILED, main
+from data_jobs.import_events import main
 from data_jobs.platform_data.invented_platform import InventedPlatformOptions, invent
 from data_jobs.platform_data.sent_events import sent_events, truth
 from data_jobs.stages.events.event_files import UnreadableRow, rows_of
+from data_jobs.watching import EXIT_SOME_FAILED
 from tests.data_jobs.running_consumer import consuming, until
 
 Event = dict[str, Any]

@@ -18,7 +18,8 @@ from cluster.database import bundled
 from cluster.engines import Registry, open_engine
 from cluster.errors import NotFound
 from cluster.settings import Settings
-from data_jobs.create_agents import EXIT_SOME_FAILED, main
+from data_jobs.create_agents import main
+from data_jobs.watching import EXIT_SOME_FAILED
 from tests.data_jobs.running_consumer import consuming
 
 #: Writes files into a folder, runs the command for the first of them, and returns the exit code, the result
