@@ -10,6 +10,7 @@ sentence-transformers, which supports all cross-encoders. Reranking and search u
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,19 @@ BATCH_SIZE = 32
 CHARACTERS_PER_TOKEN = 64
 
 
+def open_cross_encoder(path: Path, settings: Settings) -> Any:
+    """Open the model in the folder on the device of the engines. No code from the folder is run, and no
+    pickled weights are loaded.
+    """
+    return CrossEncoder(
+        str(path),
+        device=pick_device(settings),
+        local_files_only=True,
+        trust_remote_code=False,
+        model_kwargs={"use_safetensors": True},
+    )
+
+
 class CrossEncoderReranker:
     """Implements ``Reranker`` with a model that has one output for a pair of texts.
 
@@ -37,13 +51,7 @@ class CrossEncoderReranker:
         self.name = path.name
         self.waiting = 0
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="reranker")
-        self._model = CrossEncoder(
-            str(path),
-            device=pick_device(settings),
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True},
-        )
+        self._model = open_cross_encoder(path, settings)
         if self._model.num_labels != 1:
             raise Misconfigured(
                 f"{path} has {self._model.num_labels} outputs for a pair of texts; a reranker has one"

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sentence_transformers import CrossEncoder
 
-from cluster.engines.local import pick_device
+from cluster.engines.cross_encoder import open_cross_encoder
 from cluster.errors import Misconfigured
 from cluster.settings import Settings
 
@@ -47,13 +46,7 @@ class SentimentClassifier:
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
-        self._model = CrossEncoder(
-            str(path),
-            device=pick_device(settings),
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True},
-        )
+        self._model = open_cross_encoder(path, settings)
         names = self._model.model.config.id2label
         classes = [str(names[place]).lower() for place in range(len(names))]
         if not set(classes) <= set(VALUES) or len(classes) < 2:
