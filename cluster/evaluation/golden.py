@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from cluster.agents.files.agent_rows import AgentRows, Located
 from cluster.agents.files.line_rows import read_json_lines
+from cluster.agents.files.reading import read_rows
 from cluster.agents.files.yaml_rows import WrongFile, read_json, read_yaml
 from cluster.records import digest
 
@@ -104,17 +105,7 @@ def golden_digest(questions: Sequence[GoldenQuestion]) -> str:
 
 def _rows(data: bytes, name: str) -> AgentRows:
     """Return the rows of the file. The readers of agents' files are used, because they read any objects."""
-    reader = next((read for suffix, read in FORMATS.items() if name.lower().endswith(suffix)), None)
-    if reader is None:
-        raise WrongFile(f"the file's name is {name!r}; it must end in one of {', '.join(FORMATS)}")
-    if len(data) > MAX_FILE_BYTES:
-        raise WrongFile(f"the file has {len(data):,} bytes; the limit is {MAX_FILE_BYTES:,}")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        line = data.count(b"\n", 0, exc.start) + 1
-        raise WrongFile("the file is not UTF-8; save it in UTF-8", line) from exc
-    rows = reader(text)
+    rows = read_rows(data, name=name, formats=FORMATS, max_bytes=MAX_FILE_BYTES)
     if len(rows.agents) > MAX_QUESTIONS:
         raise WrongFile(f"the file has {len(rows.agents):,} questions; the limit is {MAX_QUESTIONS:,}")
     return rows

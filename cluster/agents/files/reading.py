@@ -80,6 +80,29 @@ class CheckedAgents:
     references: Sequence[KnowledgeReference] = ()
 
 
+def read_rows(
+    data: bytes, *, name: str, formats: Mapping[str, Callable[[str], AgentRows]], max_bytes: int
+) -> AgentRows:
+    """Read the rows of a file with the function for the suffix of the file's name.
+
+    Raises:
+        WrongFile: no function reads files of this name, the file is too large or not UTF-8, or the function
+            cannot read the file.
+    """
+    suffix = next((one for one in formats if name.lower().endswith(one)), None)
+    if suffix is None:
+        raise WrongFile(f"the file's name is {name!r}; it must end in one of {', '.join(formats)}")
+    if len(data) > max_bytes:
+        limit = f"the limit is {max_bytes:,}; divide it into several files"
+        raise WrongFile(f"the file has {len(data):,} bytes; {limit}")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line = data.count(b"\n", 0, exc.start) + 1
+        raise WrongFile("the file is not UTF-8; save it in UTF-8", line) from exc
+    return formats[suffix](text)
+
+
 def read_agents(data: bytes, *, name: str) -> AgentRows:
     """Read the rows of a file. A file that cannot be read, or has no agent, gives one fault and no row.
 
@@ -88,18 +111,7 @@ def read_agents(data: bytes, *, name: str) -> AgentRows:
         name: name of the file, whose suffix tells its format.
     """
     try:
-        suffix = next((one for one in FORMATS if name.lower().endswith(one)), None)
-        if suffix is None:
-            raise WrongFile(f"the file's name is {name!r}; it must end in one of {', '.join(FORMATS)}")
-        if len(data) > MAX_FILE_BYTES:
-            limit = f"the limit is {MAX_FILE_BYTES:,}; divide it into several files"
-            raise WrongFile(f"the file has {len(data):,} bytes; {limit}")
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as exc:
-            line = data.count(b"\n", 0, exc.start) + 1
-            raise WrongFile("the file is not UTF-8; save it in UTF-8", line) from exc
-        rows = FORMATS[suffix](text)
+        rows = read_rows(data, name=name, formats=FORMATS, max_bytes=MAX_FILE_BYTES)
     except WrongFile as exc:
         return AgentRows(faults=[AgentFault(row=None, line=exc.line, path="", message=str(exc))])
     if not rows.agents and not rows.faults:
