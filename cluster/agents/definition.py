@@ -9,12 +9,12 @@ The routes of agents, the bulk import and the answer flow use this model. Its JS
     definition.system_prompt                        # "Be brief."
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from cluster.jobs.kinds.inputs import storable
+from cluster.jobs.kinds.inputs import StrictInput, storable
 from cluster.platform_data.event_data import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS
 from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
 
@@ -56,20 +56,7 @@ AgentMetadata = Annotated[
 ]
 
 
-class AgentPart(BaseModel):
-    """Base class of an agent's definition and of its parts. ``null`` means the same as a missing field."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_nulls(cls, given: Any) -> Any:
-        if isinstance(given, dict):
-            return {name: value for name, value in given.items() if value is not None}
-        return given
-
-
-class AgentKnowledge(AgentPart):
+class AgentKnowledge(StrictInput):
     """One thing that an agent knows: a file, a text or a vector store. Exactly one of `file`, `file_id`,
     `text` and `vector_store_id` is given.
     """
@@ -101,7 +88,7 @@ class AgentKnowledge(AgentPart):
         return self
 
 
-class AgentRetrieval(AgentPart):
+class AgentRetrieval(StrictInput):
     """How an agent searches its knowledge."""
 
     k: Annotated[int, Field(ge=1, le=MAX_PASSAGES)] = DEFAULT_PASSAGES
@@ -115,7 +102,7 @@ class AgentRetrieval(AgentPart):
     """What the agent says if it found nothing."""
 
 
-class AgentSettings(AgentPart):
+class AgentSettings(StrictInput):
     """The fields of an agent except its id. A file of agents can have defaults for them."""
 
     name: AgentName | None = None
@@ -134,7 +121,7 @@ class AgentSettings(AgentPart):
     """Temperature of the chat model; by default, the model's own."""
     greeting: Sentence | None = None
     """The first sentence of a conversation, which your application can show."""
-    metadata: AgentMetadata = {}
+    metadata: AgentMetadata = Field(default={})
     """Up to 16 named texts, which are stored and returned unchanged."""
     knowledge: Annotated[tuple[AgentKnowledge, ...], Field(max_length=MAX_KNOWLEDGE, strict=False)] = ()
     """What the agent knows."""

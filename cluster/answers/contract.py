@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from cluster.agents.definition import DEFAULT_PASSAGES, NO_ANSWER
 from cluster.chat import ChatFinishReason, ChatMessage, ChatUsage
 from cluster.retrieval import Ranker, RetrievalOptions, Retrieved
-
-#: Sentence of an agent that finds no source, unless the agent has its own sentence.
-NOTHING_FOUND = "I found nothing about this in my documents."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,9 +24,9 @@ class AnswerRules:
     #: The agent's instructions, which become the beginning of the system prompt.
     instructions: str = ""
     #: Sentence that the agent answers if it finds no source.
-    no_answer: str = NOTHING_FOUND
+    no_answer: str = NO_ANSWER
     #: Maximum number of sources of an answer.
-    max_sources: int = 8
+    max_sources: int = DEFAULT_PASSAGES
     #: Chunks with a lower value are not used as sources; 0 to 1. The value is the score of the cross-encoder,
     #: or else the cosine similarity of the question and the chunk.
     threshold: float = 0.0

@@ -44,8 +44,10 @@ GivenAttributes = Annotated[
 MAX_CONTEXTS = 1_000
 
 
-class JobInput(BaseModel):
-    """The input of a job. Types are strict, and ``null`` has the same meaning as a missing field."""
+class StrictInput(BaseModel):
+    """Base class of inputs that people write. Types are strict, and ``null`` means the same as a missing
+    field.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -55,6 +57,10 @@ class JobInput(BaseModel):
         if isinstance(given, dict):
             return {name: value for name, value in given.items() if value is not None}
         return given
+
+
+class JobInput(StrictInput):
+    """The input of a job."""
 
 
 class IndexFileInput(JobInput):
