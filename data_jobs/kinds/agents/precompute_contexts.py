@@ -12,11 +12,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from psycopg import Connection
 
 from cluster.agents import DefinedAgent, load_agent
 from cluster.answers import retrieval_options, rules_of
-from cluster.documents.vector_stores.store_versions import StoreVersion, find_versioned_store
+from cluster.documents.vector_stores.store_versions import find_versioned_store
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import NotFound
 from cluster.jobs import attempts
@@ -116,26 +118,38 @@ class _Run:
     async def search(self) -> None:
         """Search the questions whose contexts are not current, and save the new contexts."""
         attempt, work = self._attempt, self._work
-        if not work.stores:
+        if not work.stores or not self._questions:
             return
-        for number, question in enumerate(self._questions, start=1):
-            versions = await attempt.in_transaction(self._versions)
-            await self._prepare(question, versions)
-            await attempt.progress(number, len(self._questions), unit="questions")
+        key = context_key(self._stores, self._keyed.fingerprint.id, work.options)
+        vectors = list((await self._retriever.embed(self._keyed, self._questions)).vectors)
+        current = await attempt.in_transaction(partial(self._current, key, vectors))
+        self._ids |= set(current.values())
+        for position, (question, vector) in enumerate(zip(self._questions, vectors, strict=True)):
+            if position not in current:
+                await self._prepare(question, vector, key)
+            await attempt.progress(position + 1, len(self._questions), unit="questions")
 
-    async def _prepare(self, question: str, versions: dict[str, StoreVersion]) -> None:
-        attempt, work, stores = self._attempt, self._work, self._work.stores
+    @property
+    def _stores(self) -> list[str]:
+        return [store.id for store in self._work.stores]
+
+    def _current(
+        self, key: str, vectors: Sequence[NDArray[np.float32]], connection: Connection[Any]
+    ) -> dict[int, str]:
+        """Return the ids of the contexts that are current, by the position of the question."""
+        organisation = self._attempt.job.organisation
+        versions = versions_of(
+            {id: find_versioned_store(connection, organisation, id).version for id in self._stores}
+        )
+        ids = [context_id(key, versions, vector) for vector in vectors]
+        found = current_ids(connection, organisation, self._work.agent.id, ids)
+        return {position: id for position, id in enumerate(ids) if id in found}
+
+    async def _prepare(self, question: str, vector: NDArray[np.float32], key: str) -> None:
+        attempt, work = self._attempt, self._work
         organisation = attempt.job.organisation
-        key = context_key([store.id for store in stores], self._keyed.fingerprint.id, work.options)
-        vector = (await self._retriever.embed(self._keyed, [question])).vectors[0]
-        id = context_id(key, versions_of(versions), vector)
-        if await attempt.in_transaction(
-            lambda connection: current_ids(connection, organisation, work.agent.id, [id])
-        ):
-            self._ids.add(id)
-            return
         began = time.monotonic()
-        found = await self._retriever.retrieve([store.id for store in stores], [question], work.options)
+        found = await self._retriever.retrieve(self._stores, [question], work.options)
         if not found.lasting:  # not saved, because an external index may still show deleted chunks
             return
         context = PrecomputedContext(
@@ -154,13 +168,6 @@ class _Run:
             )
         )
         self._computed += 1
-
-    def _versions(self, connection: Connection[Any]) -> dict[str, StoreVersion]:
-        organisation = self._attempt.job.organisation
-        return {
-            store.id: find_versioned_store(connection, organisation, store.id).version
-            for store in self._work.stores
-        }
 
     def finish(self, connection: Connection[Any]) -> None:
         """Delete the agent's contexts of other questions and versions, record the usage, and end the job."""
