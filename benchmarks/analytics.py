@@ -11,8 +11,6 @@ events, with the query that also computes the roll-ups.
 """
 
 import argparse
-import os
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -25,10 +23,9 @@ from psycopg_pool import ConnectionPool
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import own_database
 from cluster.analytics.rollups import DAY, compute_days, compute_hours, mark_period, measures_sql, span_values
-from cluster.database import bundled, open_pool
-from cluster.database.row_access import OWNER
-from cluster.logs import configure
+from cluster.database import bundled
 from cluster.settings import Settings
 from data_jobs.platform_data.invented_platform import InventedPlatformOptions, invent
 from data_jobs.platform_data.write_events import insert_platform
@@ -52,15 +49,8 @@ def main() -> int:
     add("--usage", type=int, default=100_000, help="usage events (default: %(default)s)")
     add("--requests", type=int, default=400, help="requests to each route (default: %(default)s)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ec-bench-") as home:
-        os.chmod(home, 0o755)  # the bundled Postgres runs as another user when we are root
-        settings = Settings(home=Path(home), log_level="ERROR")
-        configure(settings)
-        try:
-            with open_pool(settings, access=OWNER) as pool:
-                return _measure(settings, pool, options, Path(home))
-        finally:
-            bundled.stop(settings)
+    with own_database() as (settings, pool):
+        return _measure(settings, pool, options, settings.home)
 
 
 def _measure(settings: Settings, pool: ConnectionPool, options: argparse.Namespace, folder: Path) -> int:

@@ -10,9 +10,7 @@ topics are.
 """
 
 import argparse
-import os
 import sys
-import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
@@ -20,14 +18,12 @@ from pathlib import Path
 
 from psycopg_pool import ConnectionPool
 
+from benchmarks import own_database
 from benchmarks.profiles.train_sentiment import PROMISED
-from cluster.database import bundled, open_pool
-from cluster.database.row_access import OWNER
 from cluster.engines import Engine, Registry, open_engine
 from cluster.jobs import queue
 from cluster.jobs.jobs import Job, JobState, get_job
 from cluster.jobs.kinds import ENRICH_CUSTOMER_PROFILE
-from cluster.logs import configure
 from cluster.organisations.organisations import ensure_organisation
 from cluster.platform_data.ingestion import ingest
 from cluster.platform_data.read_events import read_events
@@ -53,15 +49,8 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="folder with Hutto's four files")
     parser.add_argument("--messages", type=int, default=100_000, help="default: %(default)s")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ec-bench-") as home:
-        os.chmod(home, 0o755)  # the bundled Postgres runs as another user when we are root
-        settings = Settings(home=Path(home), log_level="ERROR")
-        configure(settings)
-        try:
-            with open_pool(settings, access=OWNER) as pool:
-                return _measure(settings, pool, texts_of(options.folder, options.messages))
-        finally:
-            bundled.stop(settings)
+    with own_database() as (settings, pool):
+        return _measure(settings, pool, texts_of(options.folder, options.messages))
 
 
 def texts_of(folder: Path, count: int) -> list[str]:

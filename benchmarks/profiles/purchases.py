@@ -8,8 +8,6 @@ customer is compared with pandas. A set with every 40th customer must be refused
 """
 
 import argparse
-import os
-import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,9 +17,7 @@ from psycopg_pool import ConnectionPool
 from rich.console import Console
 from rich.table import Table
 
-from cluster.database import bundled, open_pool
-from cluster.database.row_access import OWNER
-from cluster.logs import configure
+from benchmarks import own_database
 from cluster.organisations.organisations import ensure_organisation
 from cluster.profiles.behaviour import BEHAVIOUR, compute_behaviour
 from cluster.profiles.profiles import ProfileValue, write_part
@@ -30,7 +26,6 @@ from cluster.profiles.propensity.scores import part_of, score
 from cluster.profiles.propensity.training import TrainingData, read_training_data, train
 from cluster.profiles.propensity.validation import PropensityReport, validate
 from cluster.profiles.selection import Selection, select_customers
-from cluster.settings import Settings
 from data_jobs.kinds.profiles.profile_part import CUSTOMERS_AT_ONCE
 from tests.cluster.profiles.cdnow import FILE, load_purchases, read_purchases
 from tests.cluster.profiles.pandas_behaviour import differences
@@ -47,15 +42,8 @@ def main() -> int:
     )
     parser.add_argument("--file", type=Path, default=FILE, help="CDNOW_master.txt (default: %(default)s)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ec-bench-") as home:
-        os.chmod(home, 0o755)  # the bundled Postgres runs as another user when we are root
-        settings = Settings(home=Path(home), log_level="ERROR")
-        configure(settings)
-        try:
-            with open_pool(settings, access=OWNER) as pool:
-                return _measure(pool, read_purchases(options.file))
-        finally:
-            bundled.stop(settings)
+    with own_database() as (_, pool):
+        return _measure(pool, read_purchases(options.file))
 
 
 def _measure(pool: ConnectionPool, purchases: pd.DataFrame) -> int:
