@@ -6,11 +6,15 @@ The id of a test names its seed.
 import os
 from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 import pytest
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
 from cluster.database.row_access import OWNER
+from cluster.settings import Settings
 from cluster.settings.indexes import PINECONE, IndexSource
 from cluster.settings.values import Table
 from tests import folder_index
@@ -19,6 +23,7 @@ from tests.faults.accepted_files import Contents, Home, attach, await_end, check
 from tests.faults.external_indexes import SIMULATED, InFolder, OnPinecone
 from tests.faults.worker_processes import Workers
 from tests.keys_in_output import marked_key
+from tests.own_database import own_database
 from tests.simulators.pinecone.server import PineconeServer, simulator
 from tests.simulators.pinecone.traffic import RateCaps
 
@@ -28,6 +33,8 @@ SEED = int(os.environ.get("SEED", "20261124"))
 REQUESTS_PER_SECOND = 2
 #: A worker without a heartbeat for so long counts as dead.
 LEASE_S = 3.0
+#: The same for the workers of a database of its own.
+OWN_LEASE_S = 2.0
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -96,3 +103,27 @@ def undisturbed(home: Home, workers: Workers) -> Contents:
     expected = contents(home, accepted)
     check(home, accepted, expected)
     return expected
+
+
+@pytest.fixture(scope="module")
+def own(settings: Settings, database_url: str) -> Iterator[Settings]:
+    """Settings with a database of its own, in which no other worker takes the jobs."""
+    with own_database(settings, database_url) as own:
+        yield own.model_copy(update={"lease_s": OWN_LEASE_S})
+
+
+@pytest.fixture(scope="module")
+def own_pool(own: Settings) -> Iterator[ConnectionPool]:
+    """Connections to that database."""
+    pool = open_pool(own, access=OWNER)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def asking(own_pool: ConnectionPool) -> Iterator[Connection[Any]]:
+    """A connection that commits each statement."""
+    with own_pool.connection() as connection:
+        connection.autocommit = True
+        yield connection
+        connection.autocommit = False

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,44 +19,16 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.agents import load_agent
-from cluster.database import open_pool
-from cluster.database.row_access import OWNER
 from cluster.local.environment import settings_variables
 from cluster.settings import Settings
 from tests.conftest import ROOT, new_organisation
 from tests.data_jobs.running_consumer import until
 from tests.faults.worker_processes import Workers
-from tests.own_database import own_database
 
 pytestmark = pytest.mark.timeout(900)
 
 #: Number of agents, and of pages of the handbook; ``make faults AGENTS=200 PAGES=100`` takes more.
 AGENTS, PAGES = int(os.environ.get("AGENTS", "40")), int(os.environ.get("PAGES", "20"))
-LEASE_S = 2.0
-
-
-@pytest.fixture(scope="module")
-def own(settings: Settings, database_url: str) -> Iterator[Settings]:
-    """Settings with a database of its own, in which no other worker takes the jobs."""
-    with own_database(settings, database_url) as own:
-        yield own.model_copy(update={"lease_s": LEASE_S})
-
-
-@pytest.fixture(scope="module")
-def own_pool(own: Settings) -> Iterator[ConnectionPool]:
-    """Connections to that database."""
-    pool = open_pool(own, access=OWNER)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture
-def asking(own_pool: ConnectionPool) -> Iterator[Connection[Any]]:
-    """A connection that commits each statement."""
-    with own_pool.connection() as connection:
-        connection.autocommit = True
-        yield connection
-        connection.autocommit = False
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -17,8 +17,6 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.blobs import open_blob_store
-from cluster.database import open_pool
-from cluster.database.row_access import OWNER
 from cluster.documents.organisation_deletion import remaining, request_deletion
 from cluster.jobs.jobs import SYSTEM, Job, JobState, get_job
 from cluster.local.environment import settings_variables
@@ -32,11 +30,10 @@ from tests.conftest import ROOT, new_organisation
 from tests.data_jobs.kinds.test_erase_customer import rows, sent, story
 from tests.data_jobs.kinds.test_import_events import as_lines, counts, no_vectors, stored_types, submitted
 from tests.data_jobs.running_consumer import consuming, until
-from tests.own_database import own_database
 
 pytestmark = pytest.mark.timeout(180)
 
-LEASE_S, KILLS, MESSAGES = 2.0, 2, 1_000
+KILLS, MESSAGES = 2, 1_000
 #: Deletes one row in each transaction, so that it is killed in the middle.
 WORKER = """
 import asyncio
@@ -56,30 +53,6 @@ indexes = ChunkIndexes(settings, open_pool(settings))
 resources = Resources(blobs=open_blob_store(settings), indexes=indexes, parsers=Any, embed=Any, answer=Any)
 asyncio.run(Consumer(settings, kinds=open_kinds(resources), name="killed").run())
 """
-
-
-@pytest.fixture(scope="module")
-def own(settings: Settings, database_url: str) -> Iterator[Settings]:
-    """Settings with a database of its own, in which no other worker takes the jobs."""
-    with own_database(settings, database_url) as own:
-        yield own.model_copy(update={"lease_s": LEASE_S})
-
-
-@pytest.fixture(scope="module")
-def own_pool(own: Settings) -> Iterator[ConnectionPool]:
-    """Connections to that database."""
-    pool = open_pool(own, access=OWNER)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture
-def asking(own_pool: ConnectionPool) -> Iterator[Connection[Any]]:
-    """A connection that commits each statement."""
-    with own_pool.connection() as connection:
-        connection.autocommit = True
-        yield connection
-        connection.autocommit = False
 
 
 def after_kills(
