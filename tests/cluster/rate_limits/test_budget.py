@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -283,8 +284,15 @@ def test_a_killed_process_loses_nothing_but_its_grants(
 ) -> None:
     killed = start(database_url, name, window_s=0.5, seconds=60, seed=1)
     budget = SharedBudget(pool, name, {"requests": (60, 0.5), "tokens": (6_000, 0.5)})
-    until(lambda: used(pool, name) > 0)
 
+    def stopped_with_a_claim_or_grant() -> bool:
+        killed.send_signal(signal.SIGCONT)
+        until(lambda: claims(pool, budget) + held(pool, budget) > 0)
+        killed.send_signal(signal.SIGSTOP)
+        time.sleep(0.05)  # Postgres ends the statements that were already sent
+        return claims(pool, budget) + held(pool, budget) > 0
+
+    until(stopped_with_a_claim_or_grant)
     killed.kill()
     killed.communicate()
 
