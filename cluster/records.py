@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 
+from cluster.page_structure import PROSE, PageStructure
+
 
 class Outcome(StrEnum):
     """The result of processing a document. Every accepted document ends with exactly one outcome."""
@@ -130,6 +132,7 @@ class Page:
     number: int
     #: The page's text; chunks are slices of it.
     text: str
+    structure: PageStructure = PROSE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

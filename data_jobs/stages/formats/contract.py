@@ -9,6 +9,7 @@ memory than the limit.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from cluster.page_structure import PageStructure
 from cluster.records import Fact, Outcome
 
 
@@ -36,6 +37,8 @@ class ParserOutput:
     #: The pages that could not be read, each with the reason; see ``ParsedDocument.unread``. A reason is a
     #: predicate, such as "is damaged".
     unread: dict[int, str] = field(default_factory=dict)
+    #: The structure of each of ``pages``; empty if the parser knows no structure.
+    structure: list[PageStructure] = field(default_factory=list)
 
 
 class Unreadable(Exception):

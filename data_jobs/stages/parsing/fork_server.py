@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import time
+from dataclasses import asdict
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -101,6 +102,7 @@ def parse(
             "detail": exc.detail,
             "media_type": format.media_type,
             "pages": [],
+            "structure": [],
             "page_count": 0,
             "facts": {},
             "unread": [],
@@ -110,6 +112,7 @@ def parse(
         "detail": "",
         "media_type": format.media_type,
         "pages": output.pages,
+        "structure": [asdict(structure) for structure in output.structure],
         "page_count": len(output.pages) if output.page_count is None else output.page_count,
         "facts": output.facts,
         "unread": list(output.unread.items()),

@@ -24,6 +24,7 @@ from cluster.records import MAX_FACT_LENGTH, NO_PAGE, Fact, Facts, Outcome, Page
 from cluster.settings import Settings
 from cluster.vector_index.filters import LARGEST_NUMBER, is_text
 from data_jobs.stages.parsing.child_contract import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
+from data_jobs.stages.parsing.read_structure import read_structure
 from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
 
 log = structlog.get_logger(__name__)
@@ -231,9 +232,12 @@ def _read_result(result: _MemoryFile, data: bytes, name: str, *, first: int) -> 
         written = file.read(MAX_RESULT_BYTES)
     try:
         parsed = json.loads(written)
+        structures = parsed["structure"] or [None] * len(parsed["pages"])
         pages = tuple(
-            Page(number=number, text=_text(text))
-            for number, text in enumerate(parsed["pages"], start=first + 1)
+            Page(number=number, text=_text(text), structure=read_structure(structure, length=len(text)))
+            for number, (text, structure) in enumerate(
+                zip(parsed["pages"], structures, strict=True), start=first + 1
+            )
         )
         outcome, page_count = Outcome(parsed["outcome"]), int(parsed["page_count"])
         unread = _unread(parsed["unread"], page_count) if outcome.searchable else {}

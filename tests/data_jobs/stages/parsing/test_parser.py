@@ -133,6 +133,7 @@ VALID_RESULT = {
     "media_type": "application/pdf",
     "page_count": 2,
     "facts": {"encoding": "koi8-r"},
+    "structure": [],
     "unread": [[2, "is a picture"]],
 }
 
@@ -164,10 +165,10 @@ def test_a_result_with_an_unread_page_is_partial_and_names_it() -> None:
         {"facts": {"replaced_bytes": float("nan")}},
         {"facts": {"replaced_bytes": 10**400}},
         {"facts": ["encoding"]},
-        {"unread": [[3, "is beyond the last page"]]},
-        {"unread": [[-1, "is before the first"]]},
-        {"unread": [[2, "x" * 513]]},
-        {"unread": [[2]]},
+        {"structure": [], "unread": [[3, "is beyond the last page"]]},
+        {"structure": [], "unread": [[-1, "is before the first"]]},
+        {"structure": [], "unread": [[2, "x" * 513]]},
+        {"structure": [], "unread": [[2]]},
         {"unread": 5},
         {"unread": None},
     ],

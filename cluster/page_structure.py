@@ -1,0 +1,55 @@
+"""Define what is known about the structure of a page: its headings, tables and code, and its own name.
+
+Parsers fill the structure (``data_jobs/stages/formats/page_builder.py``), and chunkers read it, so that a
+chunk can name its heading, its sheet and its rows.
+
+    Block(kind=BlockKind.HEADING, start=0, end=12, level=1)
+    PageStructure(label="Costs", blocks=(Block(kind=BlockKind.TABLE, start=0, end=90, body=33, first_row=2),))
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class BlockKind(StrEnum):
+    """The kinds of blocks that chunkers distinguish from prose."""
+
+    HEADING = "heading"
+    #: A table with one line of text for each row. The header row, if there is one, comes first.
+    TABLE = "table"
+    #: Program text or other preformatted lines.
+    CODE = "code"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Block:
+    """One block of a page: ``page.text[start:end]``. The blocks of a page do not overlap."""
+
+    kind: BlockKind
+    #: Character of the page's text at which the block begins, from 0.
+    start: int
+    #: Character of the page's text before which the block ends (exclusive).
+    end: int
+    #: For a heading: its level, from 1 (the highest).
+    level: int = 0
+    #: For a table: character of the page's text at which the rows under the header begin; equal to ``start``
+    #: if the table has no header.
+    body: int = 0
+    #: For a table: number of the row at ``body``, from 1. Each following line is the next row.
+    first_row: int = 0
+    #: For a table of a sheet: its first and its last column, as in "A:F".
+    columns: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PageStructure:
+    """The structure of one page. A page of prose has none."""
+
+    #: What people call this page, if that is not its number, such as the name of a sheet or of a slide.
+    label: str = ""
+    #: The blocks in ascending order.
+    blocks: tuple[Block, ...] = ()
+
+
+#: The structure of a page of prose.
+PROSE = PageStructure()
