@@ -69,6 +69,12 @@ def lock(connection: Connection[Any], organisation: str) -> None:
     connection.execute(SQL["lock"], {"organisation": organisation})
 
 
+def stores_of_agents(connection: Connection[Any], organisation: str, stores: Sequence[str]) -> set[str]:
+    """Return those of the stores, given by their ids, that hold only knowledge of agents."""
+    values = {"organisation": organisation, "stores": list(stores)}
+    return {store for (store,) in connection.execute(SQL["stores_of_agents"], values)}
+
+
 def add_sources(connection: Connection[Any], organisation: str, sources: Iterable[AgentSource]) -> None:
     """Add the sources that do not exist. A source that exists keeps its file."""
     distinct = list({source.id: source for source in sources}.values())

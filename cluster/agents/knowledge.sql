@@ -37,6 +37,10 @@ WHERE store.organisation = %(organisation)s
     AND NOT EXISTS (SELECT FROM ({used}) AS used WHERE used.vector_store = store.vector_store)
 ORDER BY store.vector_store;
 
+-- name: stores_of_agents
+SELECT vector_store FROM agent_stores
+WHERE organisation = %(organisation)s AND vector_store = ANY (%(stores)s::text[]);
+
 -- name: remove_stores
 DELETE FROM agent_stores WHERE organisation = %(organisation)s AND vector_store = ANY (%(stores)s::text[]);
 

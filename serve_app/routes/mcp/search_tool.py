@@ -10,8 +10,10 @@ from typing import Annotated, Any
 from psycopg import Connection
 from pydantic import Field
 
-from cluster.database.paging import PageRequest
+from cluster.agents.knowledge import stores_of_agents
+from cluster.database.paging import ListPage, PageRequest
 from cluster.documents.vector_stores import stores
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import InvalidInput
 from cluster.retrieval import RetrievalOptions, RetrievedChunk
 from cluster.retrieval.retrieve import MAX_STORES
@@ -25,6 +27,8 @@ from serve_app.routes.mcp.tool import PassageId, Tool, ToolCall, link_of, title_
 
 #: Number of tokens of an answer if the request names none.
 DEFAULT_TOKENS = 4_000
+#: Maximum number of stores that are read to find the stores to search.
+MAX_READ_STORES = 1_000
 
 
 class SearchArguments(RequestModel):
@@ -116,22 +120,31 @@ async def search(call: ToolCall, arguments: SearchArguments) -> SearchToolResult
 
 
 def _all_stores(connection: Connection[Any], organisation: str) -> list[str]:
-    """Return the ids of all stores that the caller may search with a text.
+    """Return the ids of all stores that the caller may search with a text. If there are more than
+    ``MAX_STORES``, leave out the stores that hold only knowledge of agents.
 
     Raises:
         InvalidInput: there is no such store, or there are too many stores.
     """
-    page = stores.list_stores(connection, organisation, PageRequest(limit=100))
-    found = [store.id for store in page.items if not store.expired and not store.fingerprint.given]
+    found: list[str] = []
+    of_agents: set[str] = set()
+    page: ListPage[VectorStore] = ListPage(items=[], has_more=True)
+    while page.has_more and len(found) - len(of_agents) <= MAX_STORES and len(found) < MAX_READ_STORES:
+        after = page.items[-1].id if page.items else None
+        page = stores.list_stores(connection, organisation, PageRequest(limit=100, after=after))
+        ids = [store.id for store in page.items if not store.expired and not store.fingerprint.given]
+        found += ids
+        of_agents |= stores_of_agents(connection, organisation, ids)
     if not found:
         raise InvalidInput("there is no vector store that can be searched with a text", param="vector_stores")
-    if page.has_more or len(found) > MAX_STORES:
+    searched = found if len(found) <= MAX_STORES else [id for id in found if id not in of_agents]
+    if page.has_more or not 1 <= len(searched) <= MAX_STORES:
         raise InvalidInput(
             f"there are more than {MAX_STORES} vector stores; name those to search (list_vector_stores lists "
             "them), or use a key that is limited to some stores",
             param="vector_stores",
         )
-    return found
+    return searched
 
 
 def _within(call: ToolCall, chunks: Sequence[RetrievedChunk], tokens: int) -> SearchToolResult:

@@ -17,6 +17,7 @@ from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.vector_stores.stores import VectorStore, ensure_store
 from cluster.engines.tokens.cl100k import Cl100kTokeniser, packaged_file
+from cluster.retrieval.retrieve import MAX_STORES
 from cluster.settings import Settings
 from tests.conftest import new_organisation
 from tests.serve_app.conftest import BIRDS, Server, bearer, serving
@@ -140,6 +141,30 @@ async def test_search_takes_only_a_query_and_searches_all_stores(
     named = await called(server, "search", query="turbine", vector_stores=["manual"])
     assert {one["metadata"]["vector_store_id"] for one in named["results"]} == {manual.id}
     assert {one["url"] for one in named["results"]} == {"https://example.com/manual.pdf"}
+
+
+async def test_stores_of_agents_are_left_out_if_there_are_too_many_stores(
+    alone: Server, pool: ConnectionPool
+) -> None:
+    manual = new_manual(alone, pool, "manual")
+    with pool.connection() as connection:
+        made = [
+            ensure_store(connection, manual.organisation, f"of {n}", fingerprint=manual.fingerprint).id
+            for n in range(MAX_STORES)
+        ]
+    everything = await refused(alone, "search", query="oil of turbine 7")
+    with pool.connection() as connection:
+        connection.execute(
+            "INSERT INTO agent_stores (organisation, vector_store) SELECT %s, unnest(%s::text[])",
+            [manual.organisation, made],
+        )
+
+    found = await called(alone, "search", query="oil of turbine 7")
+
+    assert f"more than {MAX_STORES} vector stores" in everything
+    searched = {one["metadata"]["vector_store_id"] for one in found["results"]}
+    assert manual.id in searched
+    assert searched.isdisjoint(made)
 
 
 async def test_filters_and_limits_narrow_a_search(server: Server, manual: VectorStore) -> None:
