@@ -13,6 +13,7 @@ from typing import Any
 from psycopg import Connection
 
 from cluster.agents import AgentDefinition, save_agent
+from cluster.answers.answer_events import answer_events
 from cluster.database import in_one_transaction
 from cluster.documents.vector_stores.stores import find_store
 from cluster.errors import Unavailable
@@ -23,7 +24,6 @@ from cluster.settings import Settings
 AGENT = "demo"
 #: Maximum seconds between two parts of the answer.
 ANSWER_TIMEOUT_S = 60.0
-DATA = b"data: "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,8 +64,6 @@ def stream_answer(
     """
     sources: list[AnswerSource] = []
     for chunk in _chunks(settings, agent, question):
-        if "error" in chunk:
-            raise Unavailable(f"the answer of the agent {agent!r} broke off: {chunk['error']['message']}")
         for one in chunk.get("sources", ()):
             sources.append(AnswerSource(number=one["number"], filename=one["filename"], page=one["page"]))
         for choice in chunk["choices"]:
@@ -74,7 +72,7 @@ def stream_answer(
 
 
 def _chunks(settings: Settings, agent: str, question: str) -> Iterator[dict[str, Any]]:
-    """Yield the data of each event of the stream, as JSON."""
+    """Ask the agent, and yield the chunks of its answer."""
     headers = {"Content-Type": "application/json"}
     if settings.api_key is not None:
         headers["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
@@ -93,9 +91,7 @@ def _chunks(settings: Settings, agent: str, question: str) -> Iterator[dict[str,
         if response.status != http.client.OK:
             text = response.read().decode("utf-8", "replace")
             raise Unavailable(f"the agent {agent!r} did not answer: {response.status} {text}")
-        for line in response:
-            if line.startswith(DATA) and b"[DONE]" not in line[:20]:
-                yield json.loads(line.removeprefix(DATA))
+        yield from answer_events(response)
     except (OSError, http.client.HTTPException) as exc:
         raise Unavailable(f"the agent {agent!r} did not answer: {exc}") from exc
     finally:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from cluster.answers.answer_events import answer_events
 from cluster.errors import InvalidInput, Unavailable
 from cluster.evaluation.golden import GoldenQuestion
 from cluster.evaluation.measures import QuestionResult
@@ -106,12 +107,7 @@ def _result(question: GoldenQuestion, lines: http.client.HTTPResponse, began: fl
     """
     sources: list[dict[str, Any]] = []
     first_text_s: float | None = None
-    for line in lines:
-        if not line.startswith(b"data: ") or line.startswith(b"data: [DONE]"):
-            continue
-        event = json.loads(line.removeprefix(b"data: "))
-        if "error" in event:
-            raise Unavailable(f"the answer broke off: {event['error'].get('message')}")
+    for event in answer_events(lines):
         sources = event.get("sources") or sources
         if first_text_s is None and any(choice["delta"].get("content") for choice in event["choices"]):
             first_text_s = time.monotonic() - began

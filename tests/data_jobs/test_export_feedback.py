@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
+from cluster.evaluation.golden import read_golden
 from cluster.platform_data.feedback import FeedbackRating, give_feedback
 from cluster.platform_data.ids import row_id
 from cluster.settings import Settings
@@ -50,6 +51,9 @@ def test_each_question_that_begins_a_conversation_has_the_file_that_helped(
         {"agent": agent, "question": "Where?", "file": "file-2"},
         {"agent": agent, "question": "Who?", "file": "file-1"},
     ]
+    questions, faults = read_golden(file.read_bytes(), name=file.name)
+    assert [question.file for question in questions] == ["file-2", "file-1"]
+    assert not faults
     assert export_feedback.main([str(file), "--organisation", organisation, "--agent", "agent_0"]) == 0
     assert file.read_text() == ""
     assert export_feedback.main([str(tmp_path / "no folder" / "a"), "--organisation", organisation]) == 1
