@@ -14,9 +14,13 @@ from dataclasses import dataclass
 from typing import Self
 
 from cluster.text.wide_text import unmarked_encoding
+from cluster.zip_marks import LOCAL_MARK, zip_type
 
-#: Bytes at the start of a file that decide its format.
-SNIFFED_BYTES = 4096
+#: Number of bytes at the start of a file that decide its format. In a document that is a ZIP file, a preview
+#: picture may precede the entry that decides.
+SNIFFED_BYTES = 64 * 1024
+#: Number of these bytes that are examined in a file that is not a ZIP file.
+EXAMINED_BYTES = 4096
 #: A PDF may have junk before its header, so PDF readers search this many bytes for the header.
 PDF_HEADER_WITHIN = 1024
 #: Matches the beginning of an HTML page, which an XML declaration and comments may precede. A comment ends
@@ -56,7 +60,7 @@ MAX_CONTROLS_IN_UTF_8, MAX_CONTROLS_IN_OTHERS = 0.3, 0.02
 class FileBeginning:
     """The beginning of one file, examined once for all formats."""
 
-    #: The first ``SNIFFED_BYTES`` bytes.
+    #: The first ``EXAMINED_BYTES`` bytes.
     start: bytes
     #: The file name after its last full stop, in lower case.
     suffix: str
@@ -64,6 +68,8 @@ class FileBeginning:
     text: bytes | None
     #: True for text that begins with the markup of an HTML page.
     is_html: bool
+    #: Media type of a document that is a ZIP file; "" for any other file.
+    zip_type: str = ""
 
     @classmethod
     def of(cls, data: bytes, *, name: str) -> Self:
@@ -73,10 +79,13 @@ class FileBeginning:
             data: the file, or its first ``SNIFFED_BYTES`` bytes.
             name: the file's name.
         """
-        start = data[:SNIFFED_BYTES]
+        suffix = name.rpartition(".")[2].lower()
+        start = data[:EXAMINED_BYTES]
+        if start.startswith(LOCAL_MARK):
+            return cls(start=start, suffix=suffix, text=None, is_html=False, zip_type=zip_type(data))
         text = _as_utf_8(start)
         is_html = text is not None and HTML_START.match(text) is not None
-        return cls(start=start, suffix=name.rpartition(".")[2].lower(), text=text, is_html=is_html)
+        return cls(start=start, suffix=suffix, text=text, is_html=is_html)
 
     @property
     def is_pdf(self) -> bool:

@@ -1,0 +1,65 @@
+"""Hold the table of file formats: how to recognise each format, which purposes accept it, which parser
+reads it.
+
+    recognise(b"%PDF-1.7 ...", name="anything.txt").media_type     # "application/pdf"
+    format_of("text/markdown").parser                              # "data_jobs.stages.formats.markdown"
+
+To add a format that can be ingested, write its parser (``data_jobs/stages/formats/contract.py`` has the
+contract), add a row to the module of its family in this folder, and add a line to the handbook's table
+(``docs/how-a-document-travels.md``). ``format.py`` describes the columns of the table.
+"""
+
+from cluster.file_beginning import FileBeginning
+from cluster.formats.binary_rows import BINARIES, NOT_TEXT, PARQUET, PDF
+from cluster.formats.container_rows import CONTAINERS
+from cluster.formats.format import (
+    DOCUMENT_PURPOSES,
+    JSON_LINES_PURPOSES,
+    PURPOSES,
+    UNKNOWN,
+    Format,
+    Purpose,
+)
+from cluster.formats.office_rows import OFFICE
+from cluster.formats.picture_rows import PICTURES
+from cluster.formats.text_rows import BEFORE_JSON, TEXTS
+
+__all__ = [
+    "BEFORE_JSON",
+    "DOCUMENT_PURPOSES",
+    "FORMATS",
+    "JSON_LINES_PURPOSES",
+    "PARQUET",
+    "PURPOSES",
+    "READABLE",
+    "UNKNOWN",
+    "Format",
+    "Purpose",
+    "format_of",
+    "recognise",
+]
+
+#: All formats, in the order in which ``recognise`` tries them. A PDF may have junk before its header, and the
+#: documents of Office are ZIP files, so their rows come first. The rows after ``NOT_TEXT`` are texts.
+FORMATS = (PDF, *OFFICE, *CONTAINERS, *PICTURES, *BINARIES, NOT_TEXT, *TEXTS, UNKNOWN)
+#: The formats whose documents can be ingested.
+READABLE = tuple(row for row in FORMATS if row.parser is not None)
+
+
+def recognise(data: bytes, *, name: str, purpose: str | None = None) -> Format:
+    """Recognise the format of a file.
+
+    Args:
+        data: the file, or its first ``file_beginning.SNIFFED_BYTES`` bytes. The whole file recognises every
+            document that is a ZIP file; the first bytes recognise nearly every one.
+        name: name of the file, which decides only between kinds of text.
+        purpose: the purpose for which the file is uploaded; None for a document.
+    """
+    beginning = FileBeginning.of(data, name=name)
+    candidates = (row for row in FORMATS if not row.only_for_its_purposes or purpose in row.purposes)
+    return next(row for row in candidates if row.recognises(beginning))
+
+
+def format_of(media_type: str) -> Format:
+    """Return the format with this media type; ``UNKNOWN`` if the table has no such format."""
+    return next((row for row in FORMATS if row.media_type == media_type), UNKNOWN)

@@ -1,0 +1,79 @@
+"""Define what a row of the table of formats says, and how a row recognises its format.
+
+    Format(name="ar", media_type="application/x-archive", recognises=starts_with(b"!<arch>\\n"))
+
+The modules with rows, such as ``text_rows.py``, use these names, and ``cluster.formats`` passes them on to
+its callers.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from cluster.file_beginning import FileBeginning
+
+#: The purposes for which a file can be uploaded, as OpenAI names them.
+Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+#: Purposes whose files are documents, which can be attached to a vector store.
+DOCUMENT_PURPOSES: tuple[Purpose, ...] = ("assistants", "user_data")
+JSON_LINES_PURPOSES: tuple[Purpose, ...] = ("batch", "fine-tune", "evals")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Format:
+    """One file format."""
+
+    #: The name that error messages and the handbook use.
+    name: str
+    media_type: str
+    #: Returns True for the beginning of a file of this format. Formats are tried in the order of ``FORMATS``,
+    #: and the first match wins.
+    recognises: Callable[[FileBeginning], bool]
+    #: File name suffixes by which this format is recognised among texts; empty if the bytes alone decide.
+    suffixes: frozenset[str] = frozenset()
+    #: Purposes for which such a file can be uploaded.
+    purposes: tuple[Purpose, ...] = ()
+    #: True if the format is recognised only in files for its purposes; in files for other purposes, the same
+    #: bytes are plain text.
+    only_for_its_purposes: bool = False
+    #: Module of the parser; None if documents of this format cannot be read. This is a name, not an import,
+    #: because only the parsing process loads parser libraries.
+    parser: str | None = None
+    #: Packages whose version affects the parsed text. If several formats use a package, only one row names
+    #: it, because the pipeline version lists these packages in the order of the table.
+    libraries: tuple[str, ...] = ()
+    #: Version of the parser. Raise the version if a change of the parser gives other pages for the same
+    #: bytes.
+    parser_version: int = 1
+    #: What counts as one page of such a document, in the words of the handbook.
+    page: str = ""
+    #: True if the parser can read a range of pages alone; documents of other formats are always read as a
+    #: whole.
+    parsed_in_parts: bool = False
+
+
+UNKNOWN = Format(name="unknown", media_type="application/octet-stream", recognises=lambda _: True)
+
+
+def starts_with(*marks: bytes) -> Callable[[FileBeginning], bool]:
+    """Make a function that recognises a format by its first bytes."""
+    return lambda beginning: beginning.start.startswith(marks)
+
+
+def matches(pattern: bytes) -> Callable[[FileBeginning], bool]:
+    """Make a function that recognises a format by a pattern.
+
+    Some marks consist of letters, so a text may begin with such a mark by chance. The pattern of such a mark
+    also checks the bytes after the mark.
+    """
+    compiled = re.compile(pattern, re.DOTALL)
+    return lambda beginning: compiled.match(beginning.start) is not None
+
+
+def holds(*types: str) -> Callable[[FileBeginning], bool]:
+    """Make a function that recognises a format whose files are ZIP files, by the media types that
+    ``cluster.zip_marks`` finds.
+    """
+    return lambda beginning: beginning.zip_type in types

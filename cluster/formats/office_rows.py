@@ -1,0 +1,34 @@
+"""The rows of office documents and e-books. ``cluster.zip_marks`` recognises those that are ZIP files."""
+
+from cluster.formats.format import Format, holds, matches, starts_with
+from cluster.zip_marks import BINARY_EXCEL, EPUB, EXCEL, POWERPOINT, WORD
+
+#: Media types of OpenDocument without their last part.
+OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
+
+OFFICE = (
+    Format(name="DOCX", media_type=WORD, recognises=holds(WORD)),
+    Format(name="PPTX", media_type=POWERPOINT, recognises=holds(POWERPOINT)),
+    Format(name="XLSX", media_type=EXCEL, recognises=holds(EXCEL)),
+    Format(name="XLSB", media_type=BINARY_EXCEL, recognises=holds(BINARY_EXCEL)),
+    Format(
+        name="ODT",
+        media_type=OPEN_DOCUMENT + "text",
+        recognises=holds(
+            OPEN_DOCUMENT + "text", OPEN_DOCUMENT + "text-template", OPEN_DOCUMENT + "text-master"
+        ),
+    ),
+    Format(
+        name="ODP",
+        media_type=OPEN_DOCUMENT + "presentation",
+        recognises=holds(OPEN_DOCUMENT + "presentation", OPEN_DOCUMENT + "presentation-template"),
+    ),
+    Format(
+        name="ODS",
+        media_type=OPEN_DOCUMENT + "spreadsheet",
+        recognises=holds(OPEN_DOCUMENT + "spreadsheet", OPEN_DOCUMENT + "spreadsheet-template"),
+    ),
+    Format(name="EPUB", media_type=EPUB, recognises=holds(EPUB)),
+    Format(name="OLE", media_type="application/x-ole-storage", recognises=starts_with(b"\xd0\xcf\x11\xe0")),
+    Format(name="RTF", media_type="application/rtf", recognises=matches(rb"\{\\rtf\d*\s*[\\{]")),
+)

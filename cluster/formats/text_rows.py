@@ -1,0 +1,47 @@
+"""The rows of texts. The last row takes every text that no other row takes."""
+
+from cluster.formats.format import DOCUMENT_PURPOSES, JSON_LINES_PURPOSES, Format
+
+#: White space and a byte order mark, which may precede the first line of JSON.
+BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
+HTML_SUFFIXES = frozenset({"html", "htm", "xhtml", "xht", "shtml"})
+MARKDOWN_SUFFIXES = frozenset({"md", "markdown"})
+
+TEXTS = (
+    Format(
+        name="HTML",
+        media_type="text/html",
+        recognises=lambda beginning: beginning.is_html or beginning.suffix in HTML_SUFFIXES,
+        suffixes=HTML_SUFFIXES,
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.html",
+        libraries=("selectolax",),
+        page="the whole document",
+    ),
+    Format(
+        name="Markdown",
+        media_type="text/markdown",
+        recognises=lambda beginning: beginning.suffix in MARKDOWN_SUFFIXES,
+        suffixes=MARKDOWN_SUFFIXES,
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.markdown",
+        libraries=("markdown-it-py",),
+        page="the whole document",
+    ),
+    Format(
+        name="JSON lines",
+        media_type="application/jsonl",
+        recognises=lambda beginning: beginning.start.lstrip(BEFORE_JSON).startswith(b"{"),
+        purposes=JSON_LINES_PURPOSES,
+        only_for_its_purposes=True,
+    ),
+    Format(
+        name="plain text",
+        media_type="text/plain",
+        recognises=lambda beginning: beginning.text is not None,
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.text",
+        libraries=("chardet",),
+        page="the text between two form feeds",
+    ),
+)
