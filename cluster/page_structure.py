@@ -1,14 +1,18 @@
-"""Define what is known about the structure of a page: its headings, tables and code, and its own name.
+"""Define what is known about the structure of a page: its headings, tables and code, and its own name; and
+where in this structure a chunk is.
 
 Parsers fill the structure (``data_jobs/stages/formats/page_builder.py``), and chunkers read it, so that a
 chunk can name its heading, its sheet and its rows.
 
     Block(kind=BlockKind.HEADING, start=0, end=12, level=1)
     PageStructure(label="Costs", blocks=(Block(kind=BlockKind.TABLE, start=0, end=90, body=33, first_row=2),))
+    ChunkPlace(label="Costs", cells="A2:F9")
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any, Self
 
 
 class BlockKind(StrEnum):
@@ -53,3 +57,36 @@ class PageStructure:
 
 #: The structure of a page of prose.
 PROSE = PageStructure()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChunkPlace:
+    """Where a chunk is in the structure of its document. Search hits show the place, and filters can test it.
+
+    The fields are system attributes of the chunk. A field is "" if it says nothing about the chunk.
+    """
+
+    #: The headings in force where the chunk begins, the highest first: "Guide > Install > Linux".
+    heading: str = ""
+    #: ``PageStructure.label`` of the chunk's page, such as the name of a sheet.
+    label: str = ""
+    #: The cells of a sheet in the chunk: "A2:F9"; several tables: "A2:F9, A12:C14".
+    cells: str = ""
+    #: Numbers of the rows in the chunk, if the columns of the table have no names: "12-15" or "12".
+    rows: str = ""
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, Any]) -> Self:
+        """Read the place from the system attributes of a chunk."""
+        values = {name: attributes.get(name) for name in PLACE_NAMES}
+        return cls(**{name: value for name, value in values.items() if isinstance(value, str)})
+
+    def attributes(self) -> dict[str, str]:
+        """Return the fields that say something about the chunk."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+#: Names of the system attributes with the place of a chunk.
+PLACE_NAMES = ("heading", "label", "cells", "rows")
+#: The place of a chunk of prose.
+NO_PLACE = ChunkPlace()

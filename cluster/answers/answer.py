@@ -145,6 +145,7 @@ def _source(number: int, chunk: RetrievedChunk) -> Source:
         page=chunk.page,
         start=chunk.start,
         end=chunk.end,
+        place=chunk.place,
         quote=chunk.snippet,
         text=chunk.text,
         score=chunk.score,

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from cluster.agents.definition import DEFAULT_PASSAGES, NO_ANSWER
 from cluster.chat import ChatFinishReason, ChatMessage, ChatUsage
+from cluster.page_structure import NO_PLACE, ChunkPlace
 from cluster.retrieval import Ranker, RetrievalOptions, Retrieved
 
 
@@ -76,6 +77,8 @@ class Source:
     start: int | None
     #: Position after the chunk's last character on the page; None if it is unknown.
     end: int | None
+    #: Headings, name of the page, cells and rows of the chunk.
+    place: ChunkPlace = NO_PLACE
     #: The part of the chunk with most of the question's words.
     quote: str
     #: The whole text of the chunk.

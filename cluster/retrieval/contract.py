@@ -18,6 +18,7 @@ from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.vector_stores.store_versions import StoreVersion, VersionedStore
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import InvalidInput
+from cluster.page_structure import NO_PLACE, ChunkPlace
 from cluster.vector_index import Mode
 
 T = TypeVar("T")
@@ -115,6 +116,8 @@ class RetrievedChunk:
     end: int | None
     #: The part of the text with most of the question's words, see ``snippets``.
     snippet: str
+    #: Headings, name of the page, cells and rows of the chunk.
+    place: ChunkPlace = NO_PLACE
     #: Keywords of the document that occur in the chunk.
     keywords: Sequence[str]
     #: The attributes that the owner gave to the file; for an ingested document, all attributes.

@@ -6,6 +6,7 @@ chunks_of([(hit, "Who may stop the pump?")])[0].snippet
 from collections.abc import Sequence
 
 from cluster.documents.chunks.chunk_ranking import Hit
+from cluster.page_structure import ChunkPlace
 from cluster.retrieval.contract import RetrievedChunk
 from cluster.retrieval.snippets import QueryWords, snippet
 from cluster.text.graphemes import boundary
@@ -40,6 +41,7 @@ def _chunk(hit: Hit, question: str, words: QueryWords) -> RetrievedChunk:
         page=own.get("page"),
         start=own.get("start"),
         end=own.get("end"),
+        place=ChunkPlace.of(own),
         snippet=snippet(hit.text, words),
         similarity=hit.similarity,
         keywords=own.get("keywords", []),

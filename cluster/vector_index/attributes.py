@@ -1,6 +1,6 @@
 """The attributes of a chunk: three groups of names and values in one flat mapping that filters can use.
 
-- System attributes describe the chunk: its source, its page, its keywords, ...
+- System attributes describe the chunk: its source, its page, its keywords, and its place (``ChunkPlace``).
 - Facts describe how the document was read: its encoding, its unread pages, ...
 - Owner attributes are the attributes that the owner gave to the attached file.
 
@@ -17,6 +17,8 @@ so each group can be read back:
 from collections.abc import Mapping
 from typing import Any
 
+from cluster.page_structure import PLACE_NAMES
+
 #: Name of the attribute with the id of the attached file; chunks of ingested documents do not have this
 #: attribute.
 FILE = "file_id"
@@ -26,7 +28,11 @@ HIDDEN = "what the chunk itself says under names that the attributes of its file
 #: Key of the list with the names of facts. Documents without facts have no such list. This key, too, is
 #: longer than the maximum length of names.
 FACTS = "names of the attributes that say how the document was read, be they hidden or not"
-#: Names of the system attributes.
+#: Key of the list with the names of the attributes that are the chunk's place. Older chunks have no such
+#: list, so their owner attributes may have these names. This key, too, is longer than the maximum length of
+#: names.
+PLACES = "names of the attributes that say where in its document the chunk is, be they hidden or not"
+#: Names of the system attributes that every chunk of a document has. Some chunks also have ``PLACE_NAMES``.
 SYSTEM = frozenset({"source", "filename", "media_type", "ordinal", "page", "start", "end", "keywords", FILE})
 
 
@@ -48,7 +54,8 @@ def merged_attributes(
     owners, facts = owners or {}, facts or {}
     ours = {**facts, **own}
     hidden = {name: value for name, value in ours.items() if name in owners}
-    ends = {FILE: file, HIDDEN: hidden or None, FACTS: [*facts] or None}
+    places = [name for name in PLACE_NAMES if name in own]
+    ends = {FILE: file, HIDDEN: hidden or None, FACTS: [*facts] or None, PLACES: places or None}
     return {**ours, **owners, **{name: value for name, value in ends.items() if value is not None}}
 
 
@@ -61,9 +68,9 @@ def with_owner_attributes(attributes: Mapping[str, Any], owners: Mapping[str, An
 
 def system_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the system attributes of a chunk, including hidden attributes."""
-    return {
-        name: value for name, value in {**attributes, **attributes.get(HIDDEN, {})}.items() if name in SYSTEM
-    }
+    names = SYSTEM.union(attributes.get(PLACES, ()))
+    ours = {**attributes, **attributes.get(HIDDEN, {})}
+    return {name: value for name, value in ours.items() if name in names}
 
 
 def reading_facts(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,8 +84,9 @@ def owner_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     chunk.
     """
     if FILE not in attributes:
-        return {name: value for name, value in attributes.items() if name != FACTS}
-    hidden, ours = attributes.get(HIDDEN, {}), SYSTEM | {*attributes.get(FACTS, []), HIDDEN, FACTS}
+        return {name: value for name, value in attributes.items() if name not in (FACTS, PLACES)}
+    listed = {*attributes.get(FACTS, []), *attributes.get(PLACES, [])}
+    hidden, ours = attributes.get(HIDDEN, {}), SYSTEM | listed | {HIDDEN, FACTS, PLACES}
     return {
         name: value
         for name, value in attributes.items()

@@ -27,7 +27,7 @@ from cluster.formats import format_of
 from cluster.jobs import attempts
 from cluster.jobs.jobs import GONE, REPLACED
 from cluster.jobs.kinds import INDEX_FILE
-from cluster.records import NO_PAGE, Fact, Outcome, ParsedDocument
+from cluster.records import NO_PAGE, Fact, Outcome, Page, ParsedDocument
 from cluster.usage.events import CHUNK, EMBEDDING, PAGE, UsageSource
 from cluster.vector_index.attributes import merged_attributes
 from data_jobs.kinds.embed_chunks import embed_chunks
@@ -36,7 +36,7 @@ from data_jobs.stages import process_resources
 from data_jobs.stages.chunk import Chunk
 from data_jobs.stages.chunkers.table import chunker_for
 from data_jobs.stages.compare import mark_stored
-from data_jobs.stages.document_row import DocumentRow, new_row, unpack
+from data_jobs.stages.document_row import DocumentRow, new_row, page_columns, unpack
 from data_jobs.stages.embed import new_chunk_ids
 from data_jobs.stages.keywords import Keywords
 from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
@@ -134,20 +134,21 @@ class _Work:
         return self.resources.blobs.read(self.attempt.job.organisation, self.file.sha256)
 
     async def _parse(self, row: DocumentRow, data: bytes) -> DocumentRow:
-        """Parse the document part by part, and return the row with the texts of the pages.
+        """Parse the document part by part, and return the row with the pages.
 
         If no part has text, parse the whole document again to find out why.
 
         Raises:
             StageFailed: the document has no text or too much text, or cannot be read.
         """
-        texts, kind, first, total, characters = [], row["media_type"], 0, 0, 0
+        pages: list[Page] = []
+        kind, first, total, characters = row["media_type"], 0, 0, 0
         self.unread, self.facts = {}, {}
         while first < total or first == 0:
             part = (first, first + PAGES_PER_PART)
-            pages, kind, total = await self._part(data, part, known=total)
-            texts += pages
-            characters += sum(map(len, pages))
+            found, kind, total = await self._part(data, part, known=total)
+            pages += found
+            characters += sum(len(page.text) for page in found)
             if characters > self.attempt.settings.max_document_characters:
                 limit = f"{self.attempt.settings.max_document_characters:,} (CLUSTER_MAX_DOCUMENT_CHARACTERS)"
                 raise StageFailed(
@@ -158,8 +159,8 @@ class _Work:
             first = (
                 part[1] if format_of(kind).parsed_in_parts else total
             )  # a document of another format is parsed whole in the first call
-            await self.attempt.progress(len(texts), total, unit="pages")
-        with_text = sum(bool(text.strip()) for text in texts)
+            await self.attempt.progress(len(pages), total, unit="pages")
+        with_text = sum(bool(page.text.strip()) for page in pages)
         if not with_text:
             await self._raise_empty(data)
         if self.unread:
@@ -167,15 +168,15 @@ class _Work:
         facts = json.dumps(dict(with_unread(self.facts, self.unread)))
         return {
             **row,
-            "page_texts": texts,
-            "pages": len(texts),
+            **page_columns(pages),
+            "pages": len(pages),
             "pages_with_text": with_text,
             "media_type": kind,
             "facts": facts,
         }
 
-    async def _part(self, data: bytes, part: tuple[int, int], *, known: int) -> tuple[list[str], str, int]:
-        """Return the texts of the part's pages, the media type, and the number of pages of the document.
+    async def _part(self, data: bytes, part: tuple[int, int], *, known: int) -> tuple[list[Page], str, int]:
+        """Return the pages of the part, the media type, and the number of pages of the document.
 
         If the store accepts partly read documents, divide an unreadable part of a PDF into halves until the
         faulty pages are found.
@@ -197,7 +198,7 @@ class _Work:
         if parsed.outcome.searchable:
             self.unread |= parsed.unread
             self.facts |= parsed.facts
-            return [page.text for page in parsed.pages], parsed.media_type, parsed.page_count
+            return list(parsed.pages), parsed.media_type, parsed.page_count
         known = known or (await self._ask(data, (0, 0))).page_count
         first, last = part[0], min(part[1], known)
         if not self.store.partial or not known or not format_of(parsed.media_type).parsed_in_parts:
@@ -206,7 +207,7 @@ class _Work:
             return await self._part(data, (first, last), known=known)
         if last - first <= 1:
             self.unread[first + 1] = parsed.detail
-            return [""], parsed.media_type, known
+            return [Page(number=first + 1, text="")], parsed.media_type, known
         middle = (first + last) // 2
         head, kind, _ = await self._part(data, (first, middle), known=known)
         tail, _, _ = await self._part(data, (middle, last), known=known)

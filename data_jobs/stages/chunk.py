@@ -10,9 +10,11 @@ import pyarrow as pa
 
 from cluster.documents.vector_stores.chunking import auto_chunk_tokens
 from cluster.engines import Fingerprint
+from cluster.page_structure import PLACE_NAMES
 from cluster.records import Fact, Outcome
 from cluster.settings import Settings
 from data_jobs.stages import process_resources
+from data_jobs.stages.chunkers.chunk_places import ChunkPlaces
 from data_jobs.stages.chunkers.contract import ChunkedDocument, Chunker
 from data_jobs.stages.chunkers.table import DEFAULT_CHUNKER, find_chunker
 from data_jobs.stages.document_row import CHUNKS, DocumentRow, pack, pages_of
@@ -37,7 +39,8 @@ def _open_chunker(settings: Settings, fingerprint: Fingerprint, name: str, max_t
 
 
 class Chunk:
-    """Divides ``page_texts`` into ``chunks``; ``page_texts`` stays in the row for the keywords.
+    """Divides the pages of ``page_texts`` and ``structures`` into ``chunks``, each with its place. Both
+    columns stay in the row for the keywords.
 
     If the model does not know a part of the text, records this in ``facts``, ``outcome`` and ``detail``.
 
@@ -64,7 +67,8 @@ class Chunk:
 
     def __call__(self, row: DocumentRow) -> DocumentRow:
         chunker = _open_chunker(self.settings, self.fingerprint, self.chunker, self.max_tokens)
-        chunked = chunker.chunk(row["document"], pages_of(row))
+        pages = pages_of(row)
+        chunked = chunker.chunk(row["document"], pages)
         chunks = chunked.chunks
         if not chunks:
             return failed(
@@ -72,6 +76,8 @@ class Chunk:
                 Outcome.EMPTY,
                 "; ".join(filter(None, ["holds no text that can be embedded", row["detail"]])),
             )
+        places = ChunkPlaces(pages)
+        found = [places.of(chunk.page, chunk.start, chunk.end) for chunk in chunks]
         table = {
             "id": [chunk.id for chunk in chunks],
             "page": [chunk.page for chunk in chunks],
@@ -81,6 +87,7 @@ class Chunk:
             "keywords": [[] for _ in chunks],
             "token_ids": [chunk.token_ids for chunk in chunks],
             "stored": [False for _ in chunks],
+            **{name: [getattr(place, name) for place in found] for name in PLACE_NAMES},
         }
         return {
             **_with_unknown_text(row, chunked, self.fingerprint.model),

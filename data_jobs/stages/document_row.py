@@ -2,16 +2,21 @@
 
 A document stays one row from its first byte to its transaction, so the document is written whole or not at
 all, even if Ray loses or repeats a block of rows. Every table has the same typed columns (``ROWS``), even if
-values are missing. The column ``chunks`` is an Arrow table (``CHUNKS``) in IPC form, so Ray Data never splits
+values are missing. The column ``structures`` has the structures of the pages as JSON, because most pages have
+none. The column ``chunks`` is an Arrow table (``CHUNKS``) in IPC form, so Ray Data never splits
 the chunks of a document.
 """
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TypedDict, cast
 
 import pyarrow as pa
 
+from cluster.page_structure import PLACE_NAMES, PROSE
 from cluster.records import Outcome, Page
+from data_jobs.stages.parsing.read_structure import read_structure
 
 #: One row per chunk; ``stored`` is true if the index already has the vector of the chunk.
 CHUNKS = pa.schema(
@@ -24,6 +29,7 @@ CHUNKS = pa.schema(
         "keywords": pa.list_(pa.string()),
         "token_ids": pa.list_(pa.int32()),
         "stored": pa.bool_(),
+        **dict.fromkeys(PLACE_NAMES, pa.string()),
     }
 )
 
@@ -42,6 +48,7 @@ ROWS = pa.schema(
         "size": pa.int64(),
         "content": pa.large_binary(),
         "page_texts": pa.large_list(pa.large_string()),
+        "structures": pa.large_list(pa.large_string()),
         "pages": pa.int32(),
         "pages_with_text": pa.int32(),
         "keywords": pa.list_(pa.string()),
@@ -73,12 +80,21 @@ class DocumentRow(TypedDict):
     size: int
     content: bytes
     page_texts: list[str]
+    #: The structure of each page as JSON, "" for a page of prose; empty if all pages are prose.
+    structures: list[str]
     pages: int
     pages_with_text: int
     keywords: list[str]
     chunks: bytes
     #: (new chunks, dim) float32, row-major, in the order of the chunks not yet stored.
     vectors: bytes
+
+
+class PageColumns(TypedDict):
+    """The columns with the pages of a document. They are filled and emptied together."""
+
+    page_texts: list[str]
+    structures: list[str]
 
 
 def new_row(document: str, source: str, stamp: str, *, known_hash: str = "") -> DocumentRow:
@@ -97,6 +113,7 @@ def new_row(document: str, source: str, stamp: str, *, known_hash: str = "") -> 
         size=0,
         content=b"",
         page_texts=[],
+        structures=[],
         pages=0,
         pages_with_text=0,
         keywords=[],
@@ -133,7 +150,30 @@ def unpack(row: DocumentRow) -> pa.Table:
 
 def pages_of(row: DocumentRow) -> list[Page]:
     """Return the pages of the row, numbered from 1."""
-    return [Page(number=number, text=text) for number, text in enumerate(row["page_texts"], start=1)]
+    texts = row["page_texts"]
+    structures = row["structures"] or [""] * len(texts)
+    return [
+        Page(
+            number=number,
+            text=text,
+            structure=read_structure(json.loads(written), length=len(text)) if written else PROSE,
+        )
+        for number, (text, written) in enumerate(zip(texts, structures, strict=True), start=1)
+    ]
+
+
+def page_columns(pages: Sequence[Page]) -> PageColumns:
+    """Return the columns ``page_texts`` and ``structures`` for these pages."""
+    prose = all(page.structure == PROSE for page in pages)
+    return PageColumns(
+        page_texts=[page.text for page in pages],
+        structures=[]
+        if prose
+        else [
+            "" if page.structure == PROSE else json.dumps(asdict(page.structure), ensure_ascii=False)
+            for page in pages
+        ],
+    )
 
 
 def with_chunk_column(row: DocumentRow, chunks: pa.Table, name: str, values: Sequence[object]) -> DocumentRow:

@@ -26,7 +26,7 @@ SAME_KEYWORD_SIMILARITY = 0.8
 
 
 class Keywords:
-    """Extracts keywords from ``page_texts``, and empties ``page_texts`` in the row.
+    """Extracts keywords from ``page_texts``, and empties ``page_texts`` and ``structures`` in the row.
 
     Fills ``keywords``, and for each of ``chunks`` the keywords that occur in the chunk.
     """
@@ -38,7 +38,7 @@ class Keywords:
         keywords = _extractor(self.per_document).extract(pages_of(row))
         chunks = unpack(row)
         keywords_of_chunks = find_in_texts(keywords, chunks["text"].to_pylist())
-        row = {**row, "page_texts": [], "keywords": keywords}
+        row = {**row, "page_texts": [], "structures": [], "keywords": keywords}
         return with_chunk_column(row, chunks, "keywords", keywords_of_chunks)
 
 

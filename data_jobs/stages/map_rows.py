@@ -40,6 +40,7 @@ def failed(row: DocumentRow, outcome: Outcome, detail: str) -> DocumentRow:
         "detail": detail,
         "content": b"",
         "page_texts": [],
+        "structures": [],
         "chunks": pack(CHUNKS.empty_table()),
         "vectors": b"",
     }

@@ -5,7 +5,7 @@ from functools import cache
 
 from cluster.settings import Settings
 from data_jobs.sources import file_name
-from data_jobs.stages.document_row import DocumentRow
+from data_jobs.stages.document_row import DocumentRow, page_columns
 from data_jobs.stages.map_rows import failed
 from data_jobs.stages.parsing.parser import Parser
 
@@ -19,8 +19,8 @@ def _parser(settings: Settings) -> Parser:
 class Parse:
     """Parses ``content``, and removes ``content`` from the row; needs ``source`` for the file name.
 
-    Fills ``page_texts``, ``pages``, ``pages_with_text``, ``media_type``, ``facts``, ``outcome`` and
-    ``detail``.
+    Fills ``page_texts``, ``structures``, ``pages``, ``pages_with_text``, ``media_type``, ``facts``,
+    ``outcome`` and ``detail``.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -37,5 +37,5 @@ class Parse:
             "detail": parsed.detail,
             "facts": json.dumps(dict(parsed.facts)),
         }
-        texts = [page.text for page in parsed.pages]
-        return {**row, "page_texts": texts, "pages_with_text": sum(bool(text.strip()) for text in texts)}
+        with_text = sum(bool(page.text.strip()) for page in parsed.pages)
+        return {**row, **page_columns(parsed.pages), "pages_with_text": with_text}

@@ -17,6 +17,7 @@ from cluster.documents.indexing import Ahead, ChunkIndex
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import Permanent
 from cluster.logs import about
+from cluster.page_structure import PLACE_NAMES
 from cluster.records import Outcome
 from cluster.settings import Settings
 from cluster.usage.events import UsageSource, record_usage
@@ -276,6 +277,7 @@ class DocumentWriter:
                         "start": chunk["start"],
                         "end": chunk["end"],
                         "keywords": chunk["keywords"],
+                        **{name: chunk[name] for name in PLACE_NAMES if chunk[name]},
                     },
                     facts,
                 ),

@@ -141,6 +141,7 @@ def source_record(source: Source) -> dict[str, Any]:
         "page": source.page,
         "start": source.start,
         "end": source.end,
+        **source.place.attributes(),
         "quote": source.quote,
         "score": source.score,
     }

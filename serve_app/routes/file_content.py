@@ -10,9 +10,11 @@ from cluster.documents.vector_stores import store_files
 from cluster.documents.vector_stores.store_files import StoreFile
 from cluster.documents.vector_stores.stores import get_store
 from cluster.errors import InvalidInput
+from cluster.page_structure import ChunkPlace
 from cluster.vector_index.attributes import system_attributes
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.json_route import json_router
+from serve_app.edge.place_fields import PlaceFields, place_values
 from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
 
@@ -22,7 +24,7 @@ CONTENT_CHUNKS = 5_000
 router = json_router(404)
 
 
-class ChunkText(ResponseModel):
+class ChunkText(PlaceFields):
     """The text of one chunk, and its position in the document."""
 
     type: Literal["text"] = "text"
@@ -85,7 +87,13 @@ async def get_content(
     last = first + CONTENT_CHUNKS
     return FileContentPage(
         data=[
-            ChunkText(text=chunk["text"], page=chunk["page"], start=chunk["start"], end=chunk["end"])
+            ChunkText(
+                text=chunk["text"],
+                page=chunk["page"],
+                start=chunk["start"],
+                end=chunk["end"],
+                **place_values(ChunkPlace.of(chunk)),
+            )
             for chunk in chunks[first:last]
         ],
         has_more=len(chunks) > last,

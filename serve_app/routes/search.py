@@ -23,6 +23,7 @@ from cluster.vector_index import Mode
 from cluster.vector_index.collections import MAX_DIMENSIONS
 from serve_app.answers.query_rewriting import rewritten
 from serve_app.edge.json_route import json_router
+from serve_app.edge.place_fields import PlaceFields, place_values
 from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import RequestModel, Text, Whole
 from serve_app.edge.response_model import ResponseModel
@@ -96,7 +97,7 @@ class TextContent(ResponseModel):
     """The chunk's text."""
 
 
-class SearchResult(ResponseModel):
+class SearchResult(PlaceFields):
     """A chunk that answers the query: OpenAI's VectorStoreSearchResultItem, with more fields."""
 
     file_id: str
@@ -137,6 +138,7 @@ class SearchResult(ResponseModel):
             page=chunk.page,
             start=chunk.start,
             end=chunk.end,
+            **place_values(chunk.place),
             snippet=chunk.snippet,
             keywords=list(chunk.keywords),
             vector_store_id=chunk.store,

@@ -4,6 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 from cluster.page_structure import PROSE, Block, BlockKind, PageStructure
+from cluster.vector_index.filters import is_text
 
 #: Maximum number of characters of the name of a page, and of the columns of a table ("A:XFD").
 MAX_LABEL, MAX_COLUMNS = 256, 16
@@ -43,4 +44,6 @@ def _short(text: Any, most: int) -> str:
         raise TypeError("a name that is not text")
     if len(text) > most:
         raise ValueError("a name that is too long")
+    if not is_text(text):
+        raise ValueError("a name that Postgres cannot store")
     return text

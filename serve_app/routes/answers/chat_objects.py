@@ -6,10 +6,11 @@ from typing import Literal, Self
 from cluster.answers import Citation, Source
 from cluster.chat import ChatFinishReason, ChatUsage
 from serve_app.answers.recording import source_record
+from serve_app.edge.place_fields import PlaceFields
 from serve_app.edge.response_model import Omissible, ResponseModel
 
 
-class SourceFields(ResponseModel):
+class SourceFields(PlaceFields):
     """The fields that sources and citations share."""
 
     number: int

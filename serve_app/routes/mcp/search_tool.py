@@ -19,6 +19,7 @@ from cluster.retrieval import RetrievalOptions, RetrievedChunk
 from cluster.retrieval.retrieve import MAX_STORES
 from cluster.text.well_formed import json_bytes
 from cluster.usage.events import UsageSource
+from serve_app.edge.place_fields import PlaceFields, place_values
 from serve_app.edge.request_model import RequestModel, Text, Whole
 from serve_app.edge.response_model import ResponseModel
 from serve_app.retrieval import Retriever
@@ -41,8 +42,8 @@ class SearchArguments(RequestModel):
     filters: dict[str, Any] | None = None
     """Only passages whose attributes pass are found. A comparison is `{"type": "eq", "key": "kind",
     "value": "manual"}`; the types are `eq`, `ne`, `gt`, `gte`, `lt`, `lte`, `in` and `nin`. `{"type": "and",
-    "filters": [...]}` and `or` combine filters. Besides the attributes of the files, `page` and `filename`
-    can be compared.
+    "filters": [...]}` and `or` combine filters. Besides the attributes of the files, `page`, `filename`,
+    `heading`, `label`, `cells` and `rows` can be compared.
     """
     max_results: Annotated[Whole, Field(ge=1, le=50)] = 10
     """Maximum number of passages."""
@@ -52,7 +53,7 @@ class SearchArguments(RequestModel):
     """Maximum number of tokens of the whole answer. Passages that do not fit are shortened or left out."""
 
 
-class PassageMetadata(ResponseModel):
+class PassageMetadata(PlaceFields):
     """Where a passage comes from."""
 
     vector_store_id: str
@@ -182,6 +183,7 @@ def _passage(call: ToolCall, chunk: RetrievedChunk, text: str) -> FoundPassage:
             page=chunk.page,
             start=chunk.start,
             end=chunk.end,
+            **place_values(chunk.place),
             score=chunk.score,
             attributes=dict(chunk.attributes),
         ),

@@ -6,12 +6,13 @@
 from typing import Any, Literal, Self
 
 from cluster.answers import Citation, Source
+from serve_app.edge.place_fields import PlaceFields, place_values
 from serve_app.edge.response_model import Omissible, ResponseModel
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
 
-class FileCitationObject(ResponseModel):
+class FileCitationObject(PlaceFields):
     """A place of the answer that cites a file: OpenAI's `file_citation`, with the place in the file."""
 
     type: Literal["file_citation"] = "file_citation"
@@ -42,6 +43,7 @@ class FileCitationObject(ResponseModel):
             page=source.page,
             start=source.start,
             end=source.end,
+            **place_values(source.place),
             quote=source.quote,
         )
 

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.page_structure import PLACE_NAMES
 from cluster.records import Fact
 from cluster.vector_index.attributes import (
     FACTS,
     HIDDEN,
+    PLACES,
     SYSTEM,
     merged_attributes,
     owner_attributes,
@@ -19,14 +21,17 @@ from cluster.vector_index.attributes import (
 )
 from cluster.vector_index.filters import MAX_KEY_LENGTH
 
-NAMES = st.sampled_from([*sorted(SYSTEM - {"file_id"}), *Fact, "plant", "year"])
+NAMES = st.sampled_from([*sorted(SYSTEM - {"file_id"}), *Fact, *PLACE_NAMES, "plant", "year"])
 VALUES = st.one_of(st.integers(), st.text(), st.booleans())
-OWNS = st.fixed_dictionaries(dict.fromkeys(sorted(SYSTEM - {"file_id"}), VALUES))
+OWNS = st.fixed_dictionaries(
+    dict.fromkeys(sorted(SYSTEM - {"file_id"}), VALUES), optional=dict.fromkeys(PLACE_NAMES, st.text())
+)
 
 
 def test_filters_cannot_name_the_keys_of_hidden_values() -> None:
     assert not SYSTEM & set(Fact)
-    assert min(len(HIDDEN), len(FACTS)) > MAX_KEY_LENGTH
+    assert not set(PLACE_NAMES) & {*SYSTEM, *Fact}
+    assert min(len(HIDDEN), len(FACTS), len(PLACES)) > MAX_KEY_LENGTH
 
 
 @given(
@@ -48,9 +53,17 @@ def test_each_group_of_attributes_can_be_read_back(
 
 @pytest.mark.parametrize("facts", [{}, {Fact.ENCODING: "koi8-r"}])
 def test_an_ingested_document_shows_its_facts_as_attributes(facts: dict[Fact, Any]) -> None:
-    assert owner_attributes(merged_attributes({"page": 1}, facts=facts)) == {"page": 1, **facts}
+    own = {"page": 1, "heading": "Birds"}
+    assert owner_attributes(merged_attributes(own, facts=facts)) == {**own, **facts}
 
 
 def test_an_old_chunk_keeps_an_owner_attribute_with_the_name_of_a_fact() -> None:
     row = {"page": 1, "encoding": "mine", "file_id": "file-1"}
     assert (reading_facts(row), owner_attributes(row)) == ({}, {"encoding": "mine"})
+
+
+def test_an_old_chunk_keeps_an_owner_attribute_with_the_name_of_a_place() -> None:
+    row = {"page": 1, "heading": "mine", "file_id": "file-1"}
+    assert system_attributes(row) == {"page": 1, "file_id": "file-1"}
+    assert owner_attributes(row) == {"heading": "mine"}
+    assert owner_attributes(with_owner_attributes(row, {"heading": "theirs"})) == {"heading": "theirs"}
