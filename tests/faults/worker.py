@@ -34,6 +34,7 @@ from cluster.logs import configure
 from cluster.settings import Settings
 from cluster.vector_index.pinecone import limits
 from data_jobs.kinds import answer_requests
+from data_jobs.kinds.profiles import analyse_messages
 from data_jobs.kinds.registry import open_kinds
 from data_jobs.kinds.resources import Resources
 from data_jobs.worker.chunk_embedder import Ids
@@ -159,9 +160,10 @@ KINDS: Mapping[str, JobFunction] = {
 
 
 def small_parts() -> None:
-    """Let a batch of a few hundred requests take long enough for several faults."""
+    """Let jobs with a few hundred requests or messages take long enough for several faults."""
     answer_requests.REQUESTS_PER_CALL, answer_requests.CALLS_AT_ONCE = 10, 2
     answer_requests.PART_REQUESTS = 20
+    analyse_messages.MESSAGES_PER_PAGE = 30
 
 
 async def main(name: str) -> None:
