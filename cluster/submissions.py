@@ -20,6 +20,7 @@ from typing import Any
 from psycopg import Connection
 from pydantic import BaseModel, ValidationError
 
+from cluster.crawls.crawls import create_crawl
 from cluster.database.paging import PageRequest
 from cluster.documents.batches import batches
 from cluster.documents.batches.batches import NewBatch
@@ -33,6 +34,8 @@ from cluster.jobs import queue
 from cluster.jobs.jobs import SYSTEM, Job, get_job
 from cluster.jobs.kinds import (
     BULK_INSERT_VECTORS,
+    CRAWL,
+    DISCOVER,
     EMBED_BATCH,
     ERASE_CUSTOMER,
     IMPORT_EVENTS,
@@ -76,6 +79,8 @@ class AskedJob:
     default_limits: StorageLimits
     #: The setting ``CLUSTER_USAGE_REPORT_GRACE_DAYS``.
     report_grace_days: int = 3
+    #: The setting ``CLUSTER_CRAWL_MAX_PAGES``.
+    crawl_max_pages: int = 100_000
     #: The arguments ``priority_class``, ``priority``, ``attempts`` and ``run_at`` for functions that queue a
     #: job.
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -163,6 +168,7 @@ def _accept_due(settings: Settings, connection: Connection[Any], due: DueJob) ->
         input=_validated(kind.input, due.schedule.arguments),
         default_limits=StorageLimits.of(settings),
         report_grace_days=settings.usage_report_grace_days,
+        crawl_max_pages=settings.crawl_max_pages,
         options={**due.queue_options, "attempts": attempts},
     )
     return accept(connection, kind, asked, subject=due.schedule.id)
@@ -261,6 +267,21 @@ def _usage_report(connection: Connection[Any], asked: AskedJob) -> Job:
         raise InvalidInput(str(exc), param=f"input.{exc.param}") from exc
 
 
+def _crawl(connection: Connection[Any], asked: AskedJob) -> Job:
+    """Create a crawl in the same way as the route of the crawls."""
+    try:
+        crawl = create_crawl(
+            connection,
+            asked.organisation,
+            asked.input,
+            max_pages=asked.crawl_max_pages,
+            **asked.options,
+        )
+    except InvalidInput as exc:
+        raise InvalidInput(str(exc), param=f"input.{exc.param}") from exc
+    return get_job(connection, asked.organisation, crawl.job)
+
+
 #: For each kind of job that needs further checks or rows, the function that accepts such a job.
 ACCEPTED: Mapping[str, Callable[[Connection[Any], AskedJob], Job]] = MappingProxyType(
     {
@@ -270,5 +291,7 @@ ACCEPTED: Mapping[str, Callable[[Connection[Any], AskedJob], Job]] = MappingProx
         BULK_INSERT_VECTORS.name: _bulk_insert_vectors,
         IMPORT_EVENTS.name: _import_events,
         USAGE_REPORT.name: _usage_report,
+        CRAWL.name: _crawl,
+        DISCOVER.name: _crawl,
     }
 )

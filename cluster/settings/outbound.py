@@ -1,4 +1,4 @@
-"""Requests to addresses that a tenant names. Webhooks are such requests."""
+"""Requests to addresses that a tenant names. Webhooks and crawls of websites send such requests."""
 
 import ipaddress
 from typing import Annotated
@@ -88,3 +88,10 @@ class WebhookSettings(Concern):
 
     webhook_log_days: float = Field(default=30.0, gt=0)
     """Number of days for which a delivery that has ended stays in the delivery log."""
+
+
+class CrawlSettings(Concern):
+    """Crawls of websites: limits on their pages."""
+
+    crawl_max_pages: int = Field(default=100_000, ge=1)
+    """Maximum ``limit`` of a crawl: the number of pages that one crawl requests."""

@@ -9,10 +9,12 @@ from types import MappingProxyType
 
 from cluster.jobs.kinds import (
     BULK_INSERT_VECTORS,
+    CRAWL,
     CREATE_AGENTS,
     DELETE_ORGANISATION,
     DELETE_STORE,
     DELIVER_WEBHOOKS,
+    DISCOVER,
     EMBED_BATCH,
     ENRICH_CUSTOMER_PROFILE,
     ERASE_CUSTOMER,
@@ -45,6 +47,7 @@ from data_jobs.kinds.analytics.rollup_jobs import (
     reconcile_analytics,
 )
 from data_jobs.kinds.bulk_insert_vectors import BulkInsertVectors
+from data_jobs.kinds.crawls.crawl_site import CrawlSite
 from data_jobs.kinds.delete_organisation import DeleteOrganisation
 from data_jobs.kinds.delete_store import DeleteStore
 from data_jobs.kinds.deliver_webhooks import DeliverWebhooks
@@ -76,6 +79,8 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
         DELETE_ORGANISATION.name: DeleteOrganisation,
         ERASE_CUSTOMER.name: EraseCustomer,
         INGEST_FILES.name: IngestFiles,
+        CRAWL.name: CrawlSite,
+        DISCOVER.name: CrawlSite,
         CREATE_AGENTS.name: CreateAgents,
         PRECOMPUTE_CONTEXTS.name: PrecomputeContexts,
         BULK_INSERT_VECTORS.name: BulkInsertVectors,

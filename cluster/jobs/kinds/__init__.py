@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from cluster.jobs.jobs import PriorityClass
+from cluster.jobs.kinds.crawl_inputs import CrawlInput, DiscoverInput
 from cluster.jobs.kinds.inputs import (
     BulkInsertVectorsInput,
     EmbedBatchInput,
@@ -250,6 +251,25 @@ USAGE_REPORT = JobKind(
     ),
 )
 
+CRAWL = JobKind(
+    name="crawl",
+    input=CrawlInput,
+    aliases=("crawl_website",),
+    priority_class=PriorityClass.LOW,
+    # An attempt that has recorded a page permits as many further attempts (``renew_attempts``).
+    attempts=5,
+    unit="pages",
+    result=("crawl", "vector_store", "outcomes", "ignored"),
+)
+DISCOVER = JobKind(
+    name="discover",
+    input=DiscoverInput,
+    aliases=("discover_urls",),
+    attempts=5,
+    unit="pages",
+    result=("crawl", "outcomes", "ignored"),
+)
+
 
 DELIVER_WEBHOOKS = JobKind(
     name="deliver_webhooks",
@@ -290,6 +310,8 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
             ESTIMATE_QUALITY,
             PRECOMPUTE_CONTEXTS,
             ENRICH_CUSTOMER_PROFILE,
+            CRAWL,
+            DISCOVER,
             USAGE_REPORT,
             USAGE_REPORTS,
             COMPUTE_HOURLY_STATS,

@@ -118,6 +118,7 @@ def _accept(connection: Connection[Any], found: Submission) -> Job:
         input=found.input,
         default_limits=StorageLimits.of(found.service.settings),
         report_grace_days=found.service.settings.usage_report_grace_days,
+        crawl_max_pages=found.service.settings.crawl_max_pages,
         options=found.options,
     )
     return accept(connection, found.kind, asked)

@@ -12,6 +12,7 @@ OWNED = (
     "cluster/agents",
     "cluster/analytics",
     "cluster/budgets",
+    "cluster/crawls",
     "cluster/documents",
     "cluster/jobs",
     "cluster/organisations",

@@ -1,0 +1,1 @@
+"""The jobs that read websites: ``crawl`` into a vector store, and ``discover`` for URLs only."""
