@@ -111,6 +111,8 @@ class Fact(StrEnum):
     UNKNOWN_TOKENS = "unknown_tokens"
     #: Number of pages that could not be read; the document's detail lists them.
     UNREAD_PAGES = "unread_pages"
+    #: Number of sheets or slides that the document hides from readers. The parsed text leaves them out.
+    HIDDEN_PAGES = "hidden_pages"
 
 
 #: The facts of one document. A string has at most ``MAX_FACT_LENGTH`` characters.

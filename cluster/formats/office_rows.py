@@ -1,14 +1,28 @@
 """The rows of office documents and e-books. ``cluster.zip_marks`` recognises those that are ZIP files."""
 
-from cluster.formats.format import Format, holds, matches, starts_with
+from cluster.formats.format import DOCUMENT_PURPOSES, Format, holds, matches, starts_with
 from cluster.zip_marks import BINARY_EXCEL, EPUB, EXCEL, POWERPOINT, WORD
 
 #: Media types of OpenDocument without their last part.
 OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
 
 OFFICE = (
-    Format(name="DOCX", media_type=WORD, recognises=holds(WORD)),
-    Format(name="PPTX", media_type=POWERPOINT, recognises=holds(POWERPOINT)),
+    Format(
+        name="DOCX",
+        media_type=WORD,
+        recognises=holds(WORD),
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.office.docx",
+        page="the whole document",
+    ),
+    Format(
+        name="PPTX",
+        media_type=POWERPOINT,
+        recognises=holds(POWERPOINT),
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.office.pptx",
+        page="a slide",
+    ),
     Format(name="XLSX", media_type=EXCEL, recognises=holds(EXCEL)),
     Format(name="XLSB", media_type=BINARY_EXCEL, recognises=holds(BINARY_EXCEL)),
     Format(

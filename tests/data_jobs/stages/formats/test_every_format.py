@@ -7,9 +7,19 @@ import pytest
 from cluster.formats import READABLE, Format, recognise
 from data_jobs.stages.formats.contract import ParseOptions
 from tests.data_jobs.stages.bad_documents import SENTENCE, pdf_of
+from tests.data_jobs.stages.formats.office.packages import docx_of, pptx_of
 
+OFFICE = "application/vnd.openxmlformats-officedocument"
 SAMPLES = {
     "application/pdf": (pdf_of(SENTENCE), "a.pdf"),
+    f"{OFFICE}.wordprocessingml.document": (
+        docx_of(f"<w:p><w:r><w:t>{SENTENCE}</w:t></w:r></w:p>"),
+        "a.docx",
+    ),
+    f"{OFFICE}.presentationml.presentation": (
+        pptx_of(f"<p:sp><p:txBody><a:p><a:r><a:t>{SENTENCE}</a:t></a:r></a:p></p:txBody></p:sp>"),
+        "a.pptx",
+    ),
     "text/html": (f"<!doctype html><p>{SENTENCE}</p>".encode(), "a.html"),
     "text/markdown": (f"# Heading\n\n{SENTENCE}\n".encode(), "a.md"),
     "text/plain": (SENTENCE.encode(), "a.txt"),

@@ -1,0 +1,151 @@
+"""Read the text of one paragraph of a Word document as a reader sees it.
+
+    reader = ParagraphReader()
+    line = reader.read(paragraph)
+    line.text, line.notes       # "Herons stand still.[1]", [("w:footnotes", "2")]
+
+Deleted and moved-away text, instructions of fields and comments are left out. Text boxes and pictures inside
+the paragraph are returned beside the text.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from xml.etree.ElementTree import Element
+
+from data_jobs.stages.formats.office.word.styles import is_on
+from data_jobs.stages.formats.office.xml_tree import texts
+
+#: Elements whose content is not text of the document: properties, deleted text, instructions of fields.
+SILENT = frozenset(
+    "w:pPr w:rPr w:sdtPr w:sdtEndPr w:rubyPr w:rt w:del w:moveFrom w:delText w:instrText w:delInstrText "
+    "w:fldData w:tblPr w:trPr w:tcPr m:rPr m:ctrlPr".split()
+)
+#: The texts of elements without content.
+SYMBOLS = {
+    "w:tab": "\t",
+    "w:ptab": "\t",
+    "w:br": "\n",
+    "w:cr": "\n",
+    "w:noBreakHyphen": "\N{NON-BREAKING HYPHEN}",
+}
+#: Parts of notes by the element that refers to a note.
+NOTES = {"w:footnoteReference": "footnotes", "w:endnoteReference": "endnotes"}
+#: Symbol fonts put their characters here, and nothing says which characters they are.
+PRIVATE_USE = range(0xE000, 0xF900)
+TEXT, BOX, PICTURE = "w:t", "w:txbxContent", "wp:docPr"
+#: Elements of text: of a run, of a formula, of a drawing.
+SHOWN = frozenset({TEXT, "m:t", "a:t"})
+
+
+@dataclass(kw_only=True, slots=True)
+class Line:
+    """The content of one paragraph."""
+
+    text: str = ""
+    #: The notes to which the text refers: the kind of the part, and the id of the note.
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    #: The contents of text boxes.
+    boxes: list[Element] = field(default_factory=list)
+    #: Ids of the relationships to charts and diagrams.
+    drawings: list[str] = field(default_factory=list)
+
+
+@dataclass(kw_only=True, slots=True)
+class ParagraphReader:
+    """Reads the paragraphs of one document in their order.
+
+    Args:
+        mark_of: returns the mark that stands in the text for a note, such as "[1]".
+    """
+
+    mark_of: Callable[[str, str], str]
+    #: Number of hidden characters so far.
+    hidden: int = 0
+    _parts: list[str] = field(default_factory=list)
+    _line: Line = field(default_factory=Line)
+    #: The fields around the current place, from the outermost; True for a field whose instruction is being
+    #: read.
+    _fields: list[bool] = field(default_factory=list)
+
+    def read(self, paragraph: Element) -> Line:
+        """Return the content of a paragraph."""
+        self._parts, self._line = [], Line()
+        # An instruction ends with its paragraph, so a field that is never closed cannot hide the document.
+        self._fields = [False] * len(self._fields)
+        self._read_children(paragraph)
+        self._line.text = "".join(self._parts)
+        return self._line
+
+    def _read_children(self, element: Element) -> None:
+        for child in element:
+            self._read(child)
+
+    def _read(self, element: Element) -> None:
+        tag = element.tag
+        if tag in SILENT:
+            return
+        if tag == "w:r":
+            self._read_run(element)
+        elif tag in SHOWN:
+            self._add(element.text or "")
+        elif tag in SYMBOLS:
+            self._add(SYMBOLS[tag])
+        elif tag in NOTES:
+            self._read_note(element)
+        elif tag == BOX:
+            self._line.boxes.append(element)
+        elif tag == "w:fldChar":
+            self._read_field(element.get("w:fldCharType", ""))
+        elif tag == "w:sym":
+            self._read_symbol(element.get("w:char", ""))
+        elif tag == "mc:AlternateContent":
+            self._read_children(preferred(element))
+        elif tag in {"c:chart", "dgm:relIds"}:
+            self._line.drawings.append(element.get("r:id", "") or element.get("r:dm", ""))
+        else:
+            if tag == PICTURE and (described := element.get("descr")):
+                self._add(f" {described} ")
+            self._read_children(element)
+
+    def _read_run(self, run: Element) -> None:
+        if is_on(run.find("w:rPr"), "w:vanish"):
+            self.hidden += sum(len(text.strip()) for text in texts(run, TEXT))
+            for child in run:
+                if child.tag == "w:fldChar":
+                    self._read(child)
+            return
+        self._read_children(run)
+
+    def _read_note(self, reference: Element) -> None:
+        kind, note = NOTES[reference.tag], reference.get("w:id", "")
+        self._add(self.mark_of(kind, note))
+        self._line.notes.append((kind, note))
+
+    def _read_field(self, kind: str) -> None:
+        if kind == "begin":
+            self._fields.append(True)
+        elif self._fields and kind == "separate":
+            self._fields[-1] = False
+        elif self._fields and kind == "end":
+            self._fields.pop()
+
+    def _read_symbol(self, code: str) -> None:
+        try:
+            character = int(code, 16)
+        except ValueError:
+            return
+        if 0 < character < 0x10000 and character not in PRIVATE_USE:
+            self._add(chr(character))
+
+    def _add(self, text: str) -> None:
+        if not any(self._fields):
+            self._parts.append(text)
+
+
+def preferred(alternatives: Element) -> Element:
+    """Return the first of several forms of the same content. The others are for older programs."""
+    choice = alternatives.find("mc:Choice")
+    fallback = alternatives.find("mc:Fallback")
+    if choice is not None:
+        return choice
+    return alternatives if fallback is None else fallback

@@ -1,0 +1,119 @@
+"""Small documents of office programs, written by hand so that a test shows the XML that it is about."""
+
+from collections.abc import Mapping
+from io import BytesIO
+from zipfile import ZIP_DEFLATED, ZipFile
+
+OFFICE = "http://schemas.openxmlformats.org"
+RELATIONSHIPS = f"{OFFICE}/officeDocument/2006/relationships"
+NAMESPACES = {
+    "w": f"{OFFICE}/wordprocessingml/2006/main",
+    "r": RELATIONSHIPS,
+    "a": f"{OFFICE}/drawingml/2006/main",
+    "p": f"{OFFICE}/presentationml/2006/main",
+    "c": f"{OFFICE}/drawingml/2006/chart",
+    "m": f"{OFFICE}/officeDocument/2006/math",
+    "wp": f"{OFFICE}/drawingml/2006/wordprocessingDrawing",
+    "mc": f"{OFFICE}/markup-compatibility/2006",
+    "wps": "http://schemas.microsoft.com/office/word/2010/wordprocessingShape",
+    "v": "urn:schemas-microsoft-com:vml",
+}
+DECLARED = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in NAMESPACES.items())
+
+
+def zip_of(entries: Mapping[str, str | bytes]) -> bytes:
+    """Pack the entries in their order."""
+    packed = BytesIO()
+    with ZipFile(packed, "w", ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def xml(tag: str, content: str, attributes: str = "") -> str:
+    """An XML part whose root element declares all the namespaces."""
+    return f'<?xml version="1.0" encoding="UTF-8"?><{tag} {DECLARED} {attributes}>{content}</{tag}>'
+
+
+def relationships(**targets: tuple[str, str]) -> str:
+    """A part of relationships: the kind and the target of each, by its id."""
+    rows = "".join(
+        f'<Relationship Id="{id}" Type="{RELATIONSHIPS}/{kind}" Target="{target}"/>'
+        for id, (kind, target) in targets.items()
+    )
+    return f'<Relationships xmlns="{OFFICE}/package/2006/relationships">{rows}</Relationships>'
+
+
+def docx_of(body: str, **parts: str) -> bytes:
+    """A Word document.
+
+    Args:
+        body: XML of its paragraphs and tables.
+        parts: the content of further parts by their kind, such as ``styles``.
+    """
+    roots = {
+        "styles": "w:styles",
+        "numbering": "w:numbering",
+        "footnotes": "w:footnotes",
+        "header": "w:hdr",
+        "footer": "w:ftr",
+        "chart": "c:chartSpace",
+    }
+    related = {f"r{kind}": (kind, f"{kind}.xml") for kind in parts}
+    return zip_of(
+        {
+            "[Content_Types].xml": content_types("word/document.xml", "wordprocessingml.document"),
+            "_rels/.rels": relationships(r1=("officeDocument", "word/document.xml")),
+            "word/document.xml": xml("w:document", f"<w:body>{body}</w:body>"),
+            "word/_rels/document.xml.rels": relationships(**related),
+            **{f"word/{kind}.xml": xml(roots[kind], content) for kind, content in parts.items()},
+        }
+    )
+
+
+def pptx_of(*slides: str, hidden: int = 0, notes: str = "", **parts: str) -> bytes:
+    """A presentation.
+
+    Args:
+        slides: XML of the shapes of each slide.
+        hidden: number of the slide that is hidden; 0 for none.
+        notes: XML of the shapes of the notes of the first slide.
+        parts: the content of further parts of the first slide by their kind.
+    """
+    roots = {"chart": "c:chartSpace"}
+    related = {f"r{kind}": (kind, f"../{kind}.xml") for kind in parts}
+    if notes:
+        related["rnotes"] = ("notesSlide", "../notes.xml")
+    numbers = range(1, len(slides) + 1)
+    ids = "".join(f'<p:sldId r:id="s{number}"/>' for number in numbers)
+    return zip_of(
+        {
+            "[Content_Types].xml": content_types("ppt/presentation.xml", "presentationml.presentation"),
+            "_rels/.rels": relationships(r1=("officeDocument", "ppt/presentation.xml")),
+            "ppt/presentation.xml": xml("p:presentation", f"<p:sldIdLst>{ids}</p:sldIdLst>"),
+            "ppt/_rels/presentation.xml.rels": relationships(
+                **{f"s{number}": ("slide", f"slides/s{number}.xml") for number in numbers}
+            ),
+            **{
+                f"ppt/slides/s{number}.xml": xml(
+                    "p:sld",
+                    f"<p:cSld><p:spTree>{shapes}</p:spTree></p:cSld>",
+                    'show="0"' if number == hidden else "",
+                )
+                for number, shapes in zip(numbers, slides, strict=True)
+            },
+            "ppt/slides/_rels/s1.xml.rels": relationships(**related),
+            "ppt/notes.xml": xml("p:notes", f"<p:cSld><p:spTree>{notes}</p:spTree></p:cSld>"),
+            **{f"ppt/{kind}.xml": xml(roots[kind], content) for kind, content in parts.items()},
+        }
+    )
+
+
+def content_types(main: str, kind: str) -> str:
+    """The part that names the media types of parts."""
+    return (
+        f'<Types xmlns="{OFFICE}/package/2006/content-types">'
+        '<Default Extension="xml" ContentType="application/xml"/>'
+        f'<Override PartName="/{main}" ContentType="application/vnd.openxmlformats-officedocument.'
+        f'{kind}.main+xml"/></Types>'
+    )
