@@ -41,8 +41,7 @@ class Format:
     #: Module of the parser; None if documents of this format cannot be read. This is a name, not an import,
     #: because only the parsing process loads parser libraries.
     parser: str | None = None
-    #: Packages whose version affects the parsed text. If several formats use a package, only one row names
-    #: it, because the pipeline version lists these packages in the order of the table.
+    #: Packages whose version affects the parsed text.
     libraries: tuple[str, ...] = ()
     #: Version of the parser. Raise the version if a change of the parser gives other pages for the same
     #: bytes.
@@ -60,6 +59,11 @@ UNKNOWN = Format(name="unknown", media_type="application/octet-stream", recognis
 def starts_with(*marks: bytes) -> Callable[[FileBeginning], bool]:
     """Make a function that recognises a format by its first bytes."""
     return lambda beginning: beginning.start.startswith(marks)
+
+
+def named(suffixes: frozenset[str]) -> Callable[[FileBeginning], bool]:
+    """Make a function that recognises a kind of text by the suffix of the file's name."""
+    return lambda beginning: beginning.suffix in suffixes
 
 
 def matches(pattern: bytes) -> Callable[[FileBeginning], bool]:

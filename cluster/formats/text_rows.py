@@ -1,6 +1,7 @@
 """The rows of texts. The last row takes every text that no other row takes."""
 
-from cluster.formats.format import DOCUMENT_PURPOSES, JSON_LINES_PURPOSES, Format
+from cluster.formats.format import DOCUMENT_PURPOSES, JSON_LINES_PURPOSES, Format, named
+from cluster.formats.record_rows import RECORDS
 
 #: White space and a byte order mark, which may precede the first line of JSON.
 BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
@@ -21,7 +22,7 @@ TEXTS = (
     Format(
         name="Markdown",
         media_type="text/markdown",
-        recognises=lambda beginning: beginning.suffix in MARKDOWN_SUFFIXES,
+        recognises=named(MARKDOWN_SUFFIXES),
         suffixes=MARKDOWN_SUFFIXES,
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.markdown",
@@ -35,6 +36,7 @@ TEXTS = (
         purposes=JSON_LINES_PURPOSES,
         only_for_its_purposes=True,
     ),
+    *RECORDS,
     Format(
         name="plain text",
         media_type="text/plain",

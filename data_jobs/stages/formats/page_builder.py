@@ -10,7 +10,6 @@
 Tables become rows in Markdown, one line for each row, which language models read well.
 """
 
-import re
 from collections.abc import Sequence
 
 from cluster.page_structure import Block, BlockKind, PageStructure
@@ -18,7 +17,9 @@ from data_jobs.stages.formats.text import clean
 
 #: Blocks are separated by a blank line.
 BLANK_LINE = "\n\n"
-SPACE = re.compile(r"\s+")
+#: The rows of a table are not made equally long if this needs more than ``MAX_PADDING`` empty cells for each
+#: given cell, because one hostile row could make a table of gigabytes.
+MAX_PADDING = 20
 
 
 class PageBuilder:
@@ -59,7 +60,7 @@ class PageBuilder:
     def table(
         self, rows: Sequence[Sequence[str]], *, header: bool = True, first_row: int = 1, columns: str = ""
     ) -> None:
-        """Add a table, in which every row gets as many cells as the longest row.
+        """Add a table, in which every row gets as many cells as the longest row (see ``MAX_PADDING``).
 
         Args:
             rows: the cells of each row.
@@ -70,6 +71,8 @@ class PageBuilder:
         width = max(map(len, rows), default=0)
         if not any(cell.strip() for row in rows for cell in row):
             return
+        if width * len(rows) > MAX_PADDING * sum(map(len, rows)):
+            width = 0
         lines = [_row(row, width) for row in rows]
         head = [lines.pop(0), _row(["---"] * width, width)] if header else []
         start = self._add("\n".join([*head, *lines]))
@@ -106,7 +109,7 @@ class PageBuilder:
 
 def in_one_line(text: str) -> str:
     """Return the text without line ends and repeated spaces."""
-    return SPACE.sub(" ", clean(text)).strip()
+    return " ".join(clean(text).split())
 
 
 def _row(cells: Sequence[str], width: int) -> str:

@@ -43,8 +43,10 @@ def version_of(formats: Iterable[Format]) -> str:
     """
     versions = ["3"]  # change this number only if all documents must be parsed again
     for row in formats:
-        versions += (f"{library}-{version(library)}" for library in row.libraries)
-        if row.parser_version > 1 or not row.libraries:
+        libraries = [f"{library}-{version(library)}" for library in row.libraries]
+        new = [library for library in libraries if library not in versions]
+        versions += new
+        if row.parser_version > 1 or not new:
             versions.append(f"{row.media_type}-{row.parser_version}")
     return "/".join(versions)
 

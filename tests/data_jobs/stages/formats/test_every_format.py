@@ -22,6 +22,8 @@ SAMPLES = {
     ),
     "text/html": (f"<!doctype html><p>{SENTENCE}</p>".encode(), "a.html"),
     "text/markdown": (f"# Heading\n\n{SENTENCE}\n".encode(), "a.md"),
+    "text/csv": (f"bird,note\nheron,{SENTENCE}\n".encode(), "a.csv"),
+    "text/tab-separated-values": (f"bird\tnote\nheron\t{SENTENCE}\n".encode(), "a.tsv"),
     "text/plain": (SENTENCE.encode(), "a.txt"),
 }
 

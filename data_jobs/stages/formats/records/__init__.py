@@ -1,0 +1,1 @@
+"""Parsers of records and of data: tables of text, JSON, JSON lines and XML."""
