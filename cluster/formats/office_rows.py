@@ -23,7 +23,14 @@ OFFICE = (
         parser="data_jobs.stages.formats.office.pptx",
         page="a slide",
     ),
-    Format(name="XLSX", media_type=EXCEL, recognises=holds(EXCEL)),
+    Format(
+        name="XLSX",
+        media_type=EXCEL,
+        recognises=holds(EXCEL),
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.office.xlsx",
+        page="a sheet",
+    ),
     Format(name="XLSB", media_type=BINARY_EXCEL, recognises=holds(BINARY_EXCEL)),
     Format(
         name="ODT",

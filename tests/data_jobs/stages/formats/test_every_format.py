@@ -7,7 +7,7 @@ import pytest
 from cluster.formats import READABLE, Format, recognise
 from data_jobs.stages.formats.contract import ParseOptions
 from tests.data_jobs.stages.bad_documents import SENTENCE, pdf_of
-from tests.data_jobs.stages.formats.office.packages import docx_of, pptx_of
+from tests.data_jobs.stages.formats.office.packages import docx_of, pptx_of, xlsx_of
 
 OFFICE = "application/vnd.openxmlformats-officedocument"
 SAMPLES = {
@@ -20,6 +20,7 @@ SAMPLES = {
         pptx_of(f"<p:sp><p:txBody><a:p><a:r><a:t>{SENTENCE}</a:t></a:r></a:p></p:txBody></p:sp>"),
         "a.pptx",
     ),
+    f"{OFFICE}.spreadsheetml.sheet": (xlsx_of(f'<row><c t="str"><v>{SENTENCE}</v></c></row>'), "a.xlsx"),
     "text/html": (f"<!doctype html><p>{SENTENCE}</p>".encode(), "a.html"),
     "text/markdown": (f"# Heading\n\n{SENTENCE}\n".encode(), "a.md"),
     "text/csv": (f"bird,note\nheron,{SENTENCE}\n".encode(), "a.csv"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from io import BytesIO
+from types import MappingProxyType
 from zipfile import ZIP_DEFLATED, ZipFile
 
 OFFICE = "http://schemas.openxmlformats.org"
@@ -9,6 +10,7 @@ RELATIONSHIPS = f"{OFFICE}/officeDocument/2006/relationships"
 NAMESPACES = {
     "w": f"{OFFICE}/wordprocessingml/2006/main",
     "r": RELATIONSHIPS,
+    "x": f"{OFFICE}/spreadsheetml/2006/main",
     "a": f"{OFFICE}/drawingml/2006/main",
     "p": f"{OFFICE}/presentationml/2006/main",
     "c": f"{OFFICE}/drawingml/2006/chart",
@@ -105,6 +107,35 @@ def pptx_of(*slides: str, hidden: int = 0, notes: str = "", **parts: str) -> byt
             "ppt/slides/_rels/s1.xml.rels": relationships(**related),
             "ppt/notes.xml": xml("p:notes", f"<p:cSld><p:spTree>{notes}</p:spTree></p:cSld>"),
             **{f"ppt/{kind}.xml": xml(roots[kind], content) for kind, content in parts.items()},
+        }
+    )
+
+
+def xlsx_of(*sheets: str, states: Mapping[int, str] = MappingProxyType({}), **parts: str) -> bytes:
+    """A workbook.
+
+    Args:
+        sheets: XML of the rows of each sheet, and of what follows the rows.
+        states: the state of sheets that are not visible, by their number.
+        parts: the content of the parts ``strings`` and ``styles``.
+    """
+    numbers = range(1, len(sheets) + 1)
+    listed = "".join(
+        f'<x:sheet name="Sheet {number}" r:id="s{number}" state="{states.get(number, "visible")}"/>'
+        for number in numbers
+    )
+    kinds = {"strings": ("sharedStrings", "x:sst"), "styles": ("styles", "x:styleSheet")}
+    return zip_of(
+        {
+            "[Content_Types].xml": content_types("xl/workbook.xml", "spreadsheetml.sheet"),
+            "_rels/.rels": relationships(r1=("officeDocument", "xl/workbook.xml")),
+            "xl/workbook.xml": xml("x:workbook", f"<x:sheets>{listed}</x:sheets>"),
+            "xl/_rels/workbook.xml.rels": relationships(
+                **{f"s{number}": ("worksheet", f"sheet{number}.xml") for number in numbers},
+                **{kind: (kinds[kind][0], f"{kind}.xml") for kind in parts},
+            ),
+            **{f"xl/sheet{number}.xml": xml("x:worksheet", rows) for number, rows in enumerate(sheets, 1)},
+            **{f"xl/{kind}.xml": xml(kinds[kind][1], content) for kind, content in parts.items()},
         }
     )
 

@@ -1,0 +1,1 @@
+"""Read the cells of spreadsheets (SpreadsheetML, OpenDocument), and write them into pages as tables."""
