@@ -172,8 +172,21 @@ class PageChunk:
     #: Character of the page's text before which the chunk ends (exclusive).
     end: int
     text: str
-    #: The model's ids for the text, special tokens not included.
+    #: Text that is embedded, searched and shown before ``text``, such as the header of the table of which the
+    #: chunk has some rows. The context is not at ``start`` on the page.
+    context: str = ""
+    #: The model's ids for the context and the text, special tokens not included.
     token_ids: tuple[int, ...]
+
+    @property
+    def indexed_text(self) -> str:
+        """The text that is stored: the context, a line end, and the text."""
+        return with_context(self.context, self.text)
+
+
+def with_context(context: str, text: str) -> str:
+    """Return the text of a chunk behind its context; see ``PageChunk.context``."""
+    return f"{context}\n{text}" if context else text
 
 
 def digest(*parts: str, size: int = 16) -> str:
@@ -204,7 +217,7 @@ def chunk_id(document: str, text: str, ordinal_among_equals: int, fingerprint: s
 
     Args:
         document: id of the document.
-        text: the chunk's text.
+        text: the chunk's text, with its context.
         ordinal_among_equals: 0 for the first chunk of the document with this text, 1 for the next, ...
         fingerprint: id of the model fingerprint (``Fingerprint.id``).
     """

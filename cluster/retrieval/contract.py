@@ -102,7 +102,7 @@ class RetrievedChunk:
     file: str
     #: Name of the file; empty if the document has none.
     filename: str
-    #: The chunk's text.
+    #: The chunk's text, with its context.
     text: str
     #: Score from 0 to 1; higher is better. Compare scores only within one retrieval.
     score: float
@@ -116,6 +116,8 @@ class RetrievedChunk:
     end: int | None
     #: The part of the text with most of the question's words, see ``snippets``.
     snippet: str
+    #: The beginning of ``text`` that is not between ``start`` and ``end``, such as the header of a table.
+    context: str = ""
     #: Headings, name of the page, cells and rows of the chunk.
     place: ChunkPlace = NO_PLACE
     #: Keywords of the document that occur in the chunk.

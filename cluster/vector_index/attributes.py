@@ -28,11 +28,16 @@ HIDDEN = "what the chunk itself says under names that the attributes of its file
 #: Key of the list with the names of facts. Documents without facts have no such list. This key, too, is
 #: longer than the maximum length of names.
 FACTS = "names of the attributes that say how the document was read, be they hidden or not"
-#: Key of the list with the names of the attributes that are the chunk's place. Older chunks have no such
-#: list, so their owner attributes may have these names. This key, too, is longer than the maximum length of
-#: names.
-PLACES = "names of the attributes that say where in its document the chunk is, be they hidden or not"
-#: Names of the system attributes that every chunk of a document has. Some chunks also have ``PLACE_NAMES``.
+#: Number of characters of the chunk's context and of the line end after the context. The stored text of the
+#: chunk begins with them; see ``PageChunk.context``. A chunk without context does not have this attribute.
+CONTEXT_CHARACTERS = "context_characters"
+#: Names of system attributes that only some chunks have.
+SOME_CHUNKS = (*PLACE_NAMES, CONTEXT_CHARACTERS)
+#: Key of the list with those of the names in ``SOME_CHUNKS`` that are system attributes of this chunk. Older
+#: chunks have no such list, so their owner attributes may have these names. This key, too, is longer than the
+#: maximum length of names.
+LISTED = "names of the system attributes that this chunk has, of those that only some chunks have"
+#: Names of the system attributes that every chunk of a document has.
 SYSTEM = frozenset({"source", "filename", "media_type", "ordinal", "page", "start", "end", "keywords", FILE})
 
 
@@ -54,8 +59,8 @@ def merged_attributes(
     owners, facts = owners or {}, facts or {}
     ours = {**facts, **own}
     hidden = {name: value for name, value in ours.items() if name in owners}
-    places = [name for name in PLACE_NAMES if name in own]
-    ends = {FILE: file, HIDDEN: hidden or None, FACTS: [*facts] or None, PLACES: places or None}
+    listed = [name for name in SOME_CHUNKS if name in own]
+    ends = {FILE: file, HIDDEN: hidden or None, FACTS: [*facts] or None, LISTED: listed or None}
     return {**ours, **owners, **{name: value for name, value in ends.items() if value is not None}}
 
 
@@ -68,7 +73,7 @@ def with_owner_attributes(attributes: Mapping[str, Any], owners: Mapping[str, An
 
 def system_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the system attributes of a chunk, including hidden attributes."""
-    names = SYSTEM.union(attributes.get(PLACES, ()))
+    names = SYSTEM.union(attributes.get(LISTED, ()))
     ours = {**attributes, **attributes.get(HIDDEN, {})}
     return {name: value for name, value in ours.items() if name in names}
 
@@ -84,11 +89,18 @@ def owner_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     chunk.
     """
     if FILE not in attributes:
-        return {name: value for name, value in attributes.items() if name not in (FACTS, PLACES)}
-    listed = {*attributes.get(FACTS, []), *attributes.get(PLACES, [])}
-    hidden, ours = attributes.get(HIDDEN, {}), SYSTEM | listed | {HIDDEN, FACTS, PLACES}
+        return {name: value for name, value in attributes.items() if name not in (FACTS, LISTED)}
+    listed = {*attributes.get(FACTS, []), *attributes.get(LISTED, [])}
+    hidden, ours = attributes.get(HIDDEN, {}), SYSTEM | listed | {HIDDEN, FACTS, LISTED}
     return {
         name: value
         for name, value in attributes.items()
         if (name not in ours or name in hidden) and name != FILE
     }
+
+
+def page_text(text: str, attributes: Mapping[str, Any]) -> str:
+    """Return the stored text of a chunk without its context. This is exactly the text of the page between the
+    attributes ``start`` and ``end``.
+    """
+    return text[system_attributes(attributes).get(CONTEXT_CHARACTERS, 0) :]

@@ -13,6 +13,7 @@ from cluster.engines import Fingerprint
 from cluster.page_structure import PLACE_NAMES
 from cluster.records import Fact, Outcome
 from cluster.settings import Settings
+from cluster.vector_index.attributes import CONTEXT_CHARACTERS
 from data_jobs.stages import process_resources
 from data_jobs.stages.chunkers.chunk_places import ChunkPlaces
 from data_jobs.stages.chunkers.contract import ChunkedDocument, Chunker
@@ -83,11 +84,12 @@ class Chunk:
             "page": [chunk.page for chunk in chunks],
             "start": [chunk.start for chunk in chunks],
             "end": [chunk.end for chunk in chunks],
-            "text": [chunk.text for chunk in chunks],
+            "text": [chunk.indexed_text for chunk in chunks],
             "keywords": [[] for _ in chunks],
             "token_ids": [chunk.token_ids for chunk in chunks],
             "stored": [False for _ in chunks],
             **{name: [getattr(place, name) for place in found] for name in PLACE_NAMES},
+            CONTEXT_CHARACTERS: [len(chunk.indexed_text) - len(chunk.text) for chunk in chunks],
         }
         return {
             **_with_unknown_text(row, chunked, self.fingerprint.model),

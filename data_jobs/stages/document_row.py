@@ -16,9 +16,11 @@ import pyarrow as pa
 
 from cluster.page_structure import PLACE_NAMES, PROSE
 from cluster.records import Outcome, Page
+from cluster.vector_index.attributes import CONTEXT_CHARACTERS
 from data_jobs.stages.parsing.read_structure import read_structure
 
-#: One row per chunk; ``stored`` is true if the index already has the vector of the chunk.
+#: One row per chunk. ``text`` begins with the context of the chunk. ``stored`` is true if the index already
+#: has the vector of the chunk.
 CHUNKS = pa.schema(
     {
         "id": pa.string(),
@@ -30,6 +32,7 @@ CHUNKS = pa.schema(
         "token_ids": pa.list_(pa.int32()),
         "stored": pa.bool_(),
         **dict.fromkeys(PLACE_NAMES, pa.string()),
+        CONTEXT_CHARACTERS: pa.int32(),
     }
 )
 

@@ -17,12 +17,11 @@ from cluster.documents.indexing import Ahead, ChunkIndex
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import Permanent
 from cluster.logs import about
-from cluster.page_structure import PLACE_NAMES
 from cluster.records import Outcome
 from cluster.settings import Settings
 from cluster.usage.events import UsageSource, record_usage
 from cluster.usage.work import DocumentWork, document_usage
-from cluster.vector_index.attributes import merged_attributes
+from cluster.vector_index.attributes import SOME_CHUNKS, merged_attributes
 from data_jobs.sources import file_name
 from data_jobs.stages import process_resources
 from data_jobs.stages.budget import DocumentBudget
@@ -277,7 +276,7 @@ class DocumentWriter:
                         "start": chunk["start"],
                         "end": chunk["end"],
                         "keywords": chunk["keywords"],
-                        **{name: chunk[name] for name in PLACE_NAMES if chunk[name]},
+                        **{name: chunk[name] for name in SOME_CHUNKS if chunk[name]},
                     },
                     facts,
                 ),

@@ -11,7 +11,7 @@ from cluster.documents.vector_stores.store_files import StoreFile
 from cluster.documents.vector_stores.stores import get_store
 from cluster.errors import InvalidInput
 from cluster.page_structure import ChunkPlace
-from cluster.vector_index.attributes import system_attributes
+from cluster.vector_index.attributes import page_text, system_attributes
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.json_route import json_router
 from serve_app.edge.place_fields import PlaceFields, place_values
@@ -30,7 +30,7 @@ class ChunkText(PlaceFields):
     type: Literal["text"] = "text"
     """Always `text`."""
     text: str
-    """The text of the chunk."""
+    """The text of the chunk, without the context that search results show before it."""
     page: int | None
     """Number of the page that contains the chunk, counted from 1; null if the document has no pages."""
     start: int | None
@@ -79,7 +79,10 @@ async def get_content(
             connection, organisation, store.id, attached.document, collection=store.collection
         )
         return attached, sorted(
-            ({**system_attributes(row.attributes), "text": row.text} for row in rows),
+            (
+                {**system_attributes(row.attributes), "text": page_text(row.text, row.attributes)}
+                for row in rows
+            ),
             key=lambda chunk: int(chunk["ordinal"]),
         )
 

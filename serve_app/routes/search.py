@@ -26,7 +26,7 @@ from serve_app.edge.json_route import json_router
 from serve_app.edge.place_fields import PlaceFields, place_values
 from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import RequestModel, Text, Whole
-from serve_app.edge.response_model import ResponseModel
+from serve_app.edge.response_model import Omissible, ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.retrieval import Retriever
 
@@ -109,7 +109,11 @@ class SearchResult(PlaceFields):
     attributes: dict[str, str | int | float | bool]
     """Attributes that a request gave to the file; all attributes of a document that a bulk ingest added."""
     content: list[TextContent]
-    """The chunk's text, as one item."""
+    """The chunk's text, as one item; it begins with `context`."""
+    context: Omissible[str] = None
+    """Text that the chunk needs to be understood, such as the header of its table. The text between `start`
+    and `end` follows in the next line. Left out if the chunk has none.
+    """
     chunk_id: str
     """Id of the chunk."""
     page: int | None
@@ -134,6 +138,7 @@ class SearchResult(PlaceFields):
             score=chunk.score,
             attributes=dict(chunk.attributes),
             content=[TextContent(text=chunk.text)],
+            context=chunk.context or None,
             chunk_id=chunk.id,
             page=chunk.page,
             start=chunk.start,

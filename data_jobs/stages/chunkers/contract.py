@@ -1,7 +1,7 @@
 """The contract of a chunker, which divides pages into chunks.
 
 The chunks of a document hold every token of the document. No chunk has more than ``max_tokens`` tokens. Each
-chunk is an exact slice of one page, and its id is made from its content.
+chunk is an exact slice of one page, perhaps behind a context, and its id is made from its content.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,12 @@ class OpenChunker(Protocol):
     """Makes a chunker."""
 
     def __call__(
-        self, tokeniser: Tokeniser, fingerprint_id: str, *, max_tokens: int | None = None
+        self,
+        tokeniser: Tokeniser,
+        fingerprint_id: str,
+        *,
+        max_tokens: int | None = None,
+        overlap_tokens: int = 0,
     ) -> Chunker:
         """Make a chunker for one model.
 
@@ -55,4 +60,5 @@ class OpenChunker(Protocol):
             fingerprint_id: id of the model's fingerprint; the ids of the chunks depend on this id.
             max_tokens: maximum number of tokens of a chunk, without special tokens; None means the limit of
                 the model.
+            overlap_tokens: number of tokens that neighbouring chunks share; only ``fixed`` uses it.
         """

@@ -15,7 +15,7 @@ from cluster.documents.chunks import chunk_store
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.vector_stores.stores import VectorStore, find_store
 from cluster.errors import NotFound
-from cluster.vector_index.attributes import FILE, owner_attributes, system_attributes
+from cluster.vector_index.attributes import FILE, owner_attributes, page_text, system_attributes
 from cluster.vector_index.collections import look_up
 from serve_app.edge.request_model import RequestModel, Text
 from serve_app.edge.response_model import ResponseModel
@@ -101,7 +101,9 @@ async def fetch(call: ToolCall, arguments: FetchArguments) -> FetchedDocument:
     budget = open_budget(call.service.settings, arguments.max_tokens)
     position = next(number for number, chunk in enumerate(chunks) if chunk.id == wanted.chunk)
     # In a thread, because counting many tokens would block the event loop for milliseconds.
-    part = await asyncio.to_thread(_part, [chunk.text for chunk in chunks], position, budget)
+    part = await asyncio.to_thread(
+        _part, [page_text(chunk.text, chunk.attributes) for chunk in chunks], position, budget
+    )
     return _document(call, store, chunks, part, arguments.id)
 
 
@@ -165,7 +167,9 @@ def _document(
             filename=filename,
             first_page=first.get("page"),
             last_page=last.get("page"),
-            whole=previous is None and following is None and len(part.text) >= len(chunks[part.first].text),
+            whole=previous is None
+            and following is None
+            and len(part.text) >= len(page_text(chunks[part.first].text, chunks[part.first].attributes)),
             previous_id=None if previous is None else str(PassageId(store.id, previous.id)),
             next_id=None if following is None else str(PassageId(store.id, following.id)),
             attributes=attributes,

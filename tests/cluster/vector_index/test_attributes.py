@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.page_structure import PLACE_NAMES
 from cluster.records import Fact
 from cluster.vector_index.attributes import (
     FACTS,
     HIDDEN,
-    PLACES,
+    LISTED,
+    SOME_CHUNKS,
     SYSTEM,
     merged_attributes,
     owner_attributes,
@@ -21,17 +21,17 @@ from cluster.vector_index.attributes import (
 )
 from cluster.vector_index.filters import MAX_KEY_LENGTH
 
-NAMES = st.sampled_from([*sorted(SYSTEM - {"file_id"}), *Fact, *PLACE_NAMES, "plant", "year"])
+NAMES = st.sampled_from([*sorted(SYSTEM - {"file_id"}), *Fact, *SOME_CHUNKS, "plant", "year"])
 VALUES = st.one_of(st.integers(), st.text(), st.booleans())
 OWNS = st.fixed_dictionaries(
-    dict.fromkeys(sorted(SYSTEM - {"file_id"}), VALUES), optional=dict.fromkeys(PLACE_NAMES, st.text())
+    dict.fromkeys(sorted(SYSTEM - {"file_id"}), VALUES), optional=dict.fromkeys(SOME_CHUNKS, st.text())
 )
 
 
 def test_filters_cannot_name_the_keys_of_hidden_values() -> None:
     assert not SYSTEM & set(Fact)
-    assert not set(PLACE_NAMES) & {*SYSTEM, *Fact}
-    assert min(len(HIDDEN), len(FACTS), len(PLACES)) > MAX_KEY_LENGTH
+    assert not set(SOME_CHUNKS) & {*SYSTEM, *Fact}
+    assert min(len(HIDDEN), len(FACTS), len(LISTED)) > MAX_KEY_LENGTH
 
 
 @given(

@@ -18,8 +18,9 @@ from cluster.engines import Registry, Tokeniser, Tokens, open_tokeniser
 from cluster.records import Page
 from cluster.settings import Settings
 from cluster.text.graphemes import CLUSTER, inside
-from data_jobs.stages.chunkers.content_defined import LEAST_CHARACTERS, ContentDefinedChunker
+from data_jobs.stages.chunkers.content_defined import ContentDefinedChunker
 from data_jobs.stages.chunkers.contract import ChunkedDocument
+from data_jobs.stages.chunkers.page_chunker import LEAST_CHARACTERS
 from data_jobs.stages.chunkers.sentences import boundaries
 from data_jobs.stages.chunkers.token_places import MAX_BLANK_TOKENS, tokenise
 
