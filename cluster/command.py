@@ -96,18 +96,20 @@ def given_options(options: argparse.Namespace, names: Iterable[str]) -> dict[str
     return {name: None if value == UNSET else value for name, value in given.items()}
 
 
-def read_settings(*, organisation: str | None = None) -> Settings:
+def read_settings(*, organisation: str | None = None, **options: str | None) -> Settings:
     """Return the settings of this environment.
 
     Args:
         organisation: if given, replaces CLUSTER_ORGANISATION.
+        options: other settings by name that options of the command replace, if they are not None.
 
     Raises:
         Misconfigured: settings are wrong; the message names each wrong setting and says what is wrong with
             it.
     """
     try:
-        return Settings() if organisation is None else Settings(organisation=organisation)
+        given: dict[str, Any] = {"organisation": organisation, **options}
+        return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as exc:
         raise Misconfigured("; ".join(map(_sentence, exc.errors()))) from exc
     except SettingsError as exc:  # a value is not JSON; the cause says at which position

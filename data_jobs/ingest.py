@@ -9,7 +9,6 @@ not searchable, or a folder could not be listed (the summary names each document
 be read only in part is searchable; the summary says which part is missing.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +37,7 @@ from cluster.logs import about, configure
 from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings
 from data_jobs.bulk.budget_renewal import renewed_reservations
+from data_jobs.bulk.ingest_arguments import ingest_parser
 from data_jobs.bulk.pipeline_errors import pipeline_error
 from data_jobs.bulk.plan import Plan, make_plan
 from data_jobs.bulk.ray_session import ray_session
@@ -226,10 +226,10 @@ def _results(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command, and return the exit code (see the docstring of the module)."""
-    options = _parser().parse_args(arguments)
+    options = ingest_parser().parse_args(arguments)
     report = IngestReport()
     try:
-        settings = read_settings(organisation=options.organisation)
+        settings = read_settings(organisation=options.organisation, pdf_parser=options.parser)
         configure(settings)
         ingest(
             settings,
@@ -257,58 +257,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps(report.to_dict()))
     return EXIT_SOME_FAILED if report.failed or report.left_out else EXIT_OK
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m data_jobs.ingest",
-        description="Parse, chunk, embed and index every document at a location. "
-        "A second run embeds only what has changed.",
-        epilog="Exit codes: 0, all documents are searchable; 3, some are not, or a folder could not be "
-        "listed (the summary says why); 2, wrong usage; 1, the run was cut short: run it again.",
-    )
-    parser.add_argument(
-        "location",
-        metavar="PATH_OR_URI",
-        help="a file, a folder, or an s3://, gs:// or az:// URI (needs the matching fsspec extra)",
-    )
-    parser.add_argument(
-        "--vector-store",
-        required=True,
-        metavar="NAME",
-        help="name or id of the vector store to write to; it is made if it does not exist",
-    )
-    parser.add_argument(
-        "--model",
-        metavar="NAME",
-        help="name of the model of a new vector store, as in CLUSTER_MODELS (default: CLUSTER_MODEL); an "
-        "existing store keeps its own",
-    )
-    parser.add_argument(
-        "--index",
-        metavar="NAME",
-        help="name of the index of a new vector store, as in CLUSTER_INDEXES (default: "
-        "CLUSTER_VECTOR_INDEX); an existing store keeps its own",
-    )
-    parser.add_argument(
-        "--provider-batch",
-        action="store_true",
-        help="embed with the Batch API of the model's provider: at half the price, and within a day",
-    )
-    parser.add_argument(
-        "--organisation",
-        metavar="ID",
-        help="organisation that owns the store (default: CLUSTER_ORGANISATION, else 'default')",
-    )
-    parser.add_argument(
-        "--verify",
-        action="store_true",
-        help="read every document again, even if its size and modification time are unchanged",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="also print the summary as one JSON object on standard output"
-    )
-    return parser
 
 
 if __name__ == "__main__":

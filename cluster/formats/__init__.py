@@ -9,12 +9,15 @@ contract), add a row to the module of its family in this folder, and add a line 
 (``docs/how-a-document-travels.md``). ``format.py`` describes the columns of the table.
 """
 
+from dataclasses import replace
+
 from cluster.file_beginning import FileBeginning
 from cluster.formats.binary_rows import BINARIES, NOT_TEXT, PARQUET, PDF
 from cluster.formats.container_rows import CONTAINERS
 from cluster.formats.format import (
     DOCUMENT_PURPOSES,
     JSON_LINES_PURPOSES,
+    PDF_PARSERS,
     PURPOSES,
     UNKNOWN,
     Format,
@@ -30,12 +33,14 @@ __all__ = [
     "FORMATS",
     "JSON_LINES_PURPOSES",
     "PARQUET",
+    "PDF_PARSERS",
     "PURPOSES",
     "READABLE",
     "UNKNOWN",
     "Format",
     "Purpose",
     "format_of",
+    "readable",
     "recognise",
 ]
 
@@ -63,3 +68,13 @@ def recognise(data: bytes, *, name: str, purpose: str | None = None) -> Format:
 def format_of(media_type: str) -> Format:
     """Return the format with this media type; ``UNKNOWN`` if the table has no such format."""
     return next((row for row in FORMATS if row.media_type == media_type), UNKNOWN)
+
+
+def readable(pdf_parser: str = PDF_PARSERS[0]) -> tuple[Format, ...]:
+    """Return the formats of ``READABLE``, with the parser of PDF that the operator chose."""
+    return tuple(
+        replace(row, parser=other.parser, libraries=other.libraries)
+        if (other := row.other_parsers.get(pdf_parser))
+        else row
+        for row in READABLE
+    )

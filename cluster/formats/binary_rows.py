@@ -1,6 +1,6 @@
 """The rows of PDF and of the binary formats that are neither pictures nor containers of other files."""
 
-from cluster.formats.format import DOCUMENT_PURPOSES, UNKNOWN, Format, matches, starts_with
+from cluster.formats.format import DOCUMENT_PURPOSES, UNKNOWN, Format, OtherParser, matches, starts_with
 
 #: Media type of a file of vectors.
 PARQUET = "application/vnd.apache.parquet"
@@ -10,8 +10,11 @@ PDF = Format(
     media_type="application/pdf",
     recognises=lambda beginning: beginning.is_pdf,
     purposes=DOCUMENT_PURPOSES,
-    parser="data_jobs.stages.formats.pdf",
+    parser="data_jobs.stages.formats.pdf.mupdf_parser",
     libraries=("pymupdf",),
+    other_parsers={
+        "pdfium": OtherParser(parser="data_jobs.stages.formats.pdf.pdfium_parser", libraries=("pypdfium2",))
+    },
     page="a page",
     parsed_in_parts=True,
 )

@@ -7,8 +7,8 @@ its callers.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from cluster.file_beginning import FileBeginning
@@ -19,6 +19,21 @@ PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 #: Purposes whose files are documents, which can be attached to a vector store.
 DOCUMENT_PURPOSES: tuple[Purpose, ...] = ("assistants", "user_data")
 JSON_LINES_PURPOSES: tuple[Purpose, ...] = ("batch", "fine-tune", "evals")
+
+#: The libraries that can read PDF, as ``CLUSTER_PDF_PARSER`` names them. PyMuPDF is under the AGPL or a
+#: commercial licence; PDFium is under BSD and Apache licences.
+PdfParser = Literal["pymupdf", "pdfium"]
+PDF_PARSERS: tuple[PdfParser, ...] = get_args(PdfParser)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OtherParser:
+    """A parser that an operator can choose in place of the parser of a format."""
+
+    #: Module of the parser, as ``Format.parser``.
+    parser: str
+    #: See ``Format.libraries``.
+    libraries: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +56,8 @@ class Format:
     #: Module of the parser; None if documents of this format cannot be read. This is a name, not an import,
     #: because only the parsing process loads parser libraries.
     parser: str | None = None
+    #: Other parsers of this format, by the name that a setting gives them.
+    other_parsers: Mapping[str, OtherParser] = field(default_factory=dict)
     #: Packages whose version affects the parsed text.
     libraries: tuple[str, ...] = ()
     #: Version of the parser. Raise the version if a change of the parser gives other pages for the same

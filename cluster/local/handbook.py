@@ -1,4 +1,5 @@
 """Builds the project's handbook as documents to ingest. Some pages become PDF, all other pages stay Markdown.
+Without PyMuPDF, all pages stay Markdown.
 
 The demo, the quickstart notebook and the tests call ``build``. As a command, this module prints the settings
 page, which it generates from the code:
@@ -9,15 +10,14 @@ page, which it generates from the code:
 import re
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pymupdf
-from markdown_it import MarkdownIt
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from cluster.errors import InvalidInput, NotFound
+from cluster.errors import NotFound
 from cluster.settings import CONCERNS, MIB, Concern, Settings
 from cluster.settings.old_names import RENAMED
 
@@ -25,17 +25,6 @@ from cluster.settings.old_names import RENAMED
 SOURCES = Path(__file__).resolve().parents[2] / "docs"
 #: Pages that become PDF; the other pages stay Markdown.
 AS_PDF = frozenset({"how-a-document-travels", "operating", "production", "recovery", "security"})
-#: Maximum number of PDF pages for one page of the handbook. Content that does not fit any PDF page would
-#: otherwise be moved to the next page without end.
-MAX_PAGES = 100
-PAPER, MARGIN_PT = "a5", 36
-CSS = """
-body { font-family: serif; font-size: 10pt; }
-h1 { font-size: 17pt; } h2 { font-size: 13pt; }
-code, pre { font-family: monospace; font-size: 8.5pt; }
-pre { white-space: pre-wrap; }
-"""
-
 SETTINGS_PAGE = """# Settings
 
 Settings are environment variables. A process reads them once, when it starts. Every default works on a laptop
@@ -75,57 +64,21 @@ def build(folder: Path) -> Path:
     if not pages:
         raise NotFound(f"the handbook is not in {SOURCES}: run from a checkout, or name a folder of your own")
     folder.mkdir(parents=True, exist_ok=True)
+    can_draw = find_spec("pymupdf") is not None
     for page in pages:
-        target = folder / page.with_suffix(".pdf" if page.stem in AS_PDF else ".md").name
+        is_pdf = can_draw and page.stem in AS_PDF
+        target = folder / page.with_suffix(".pdf" if is_pdf else ".md").name
         if not target.exists() or target.stat().st_mtime < max(
             page.stat().st_mtime, Path(__file__).stat().st_mtime
         ):
-            write_pdf(page, target) if target.suffix == ".pdf" else shutil.copyfile(page, target)
+            _write_pdf(page, target) if is_pdf else shutil.copyfile(page, target)
     return folder
 
 
-def write_pdf(page: Path, target: Path) -> None:
-    """Write a Markdown page as a PDF. ``target`` appears only after the PDF is complete.
+def _write_pdf(page: Path, target: Path) -> None:
+    from cluster.local.handbook_pdf import write_pdf  # noqa: PLC0415  works without PyMuPDF until then
 
-    Raises:
-        InvalidInput: the PDF would have more than ``MAX_PAGES`` pages.
-    """
-    story = pymupdf.Story(_html(page.read_text(encoding="utf-8")), user_css=CSS)
-    paper = pymupdf.paper_rect(PAPER)
-    inside = pymupdf.Rect(MARGIN_PT, MARGIN_PT, paper.width - MARGIN_PT, paper.height - MARGIN_PT)
-    draft = target.with_suffix(".draft")
-    writer = pymupdf.DocumentWriter(str(draft), "compress")
-    more, pages = True, 0
-    while more:
-        pages += 1
-        if pages > MAX_PAGES:
-            raise InvalidInput(
-                f"{page} holds something that is longer than a PDF page and cannot be broken: divide it"
-            )
-        device = writer.begin_page(paper)
-        more, _ = story.place(inside)
-        story.draw(device)
-        writer.end_page()
-    writer.close()
-    draft.rename(target)
-
-
-def _html(markdown: str) -> str:
-    """Return the page as HTML, with a paragraph for each row of a table.
-
-    Rows become paragraphs because PyMuPDF 1.28 loses table rows that do not fit a page, and the text after
-    these rows.
-    """
-    parser = MarkdownIt().enable("table")
-    tokens = parser.parse(markdown)
-    for token, after in zip(tokens, [*(token.type for token in tokens[1:]), ""], strict=True):
-        if token.type in ("tr_open", "tr_close"):
-            token.tag = "p"
-        elif token.type in ("th_close", "td_close") and after != "tr_close":
-            token.type, token.content = "html_block", ": "
-        elif token.type.startswith(("table_", "thead_", "tbody_", "th_", "td_")):
-            token.hidden = True
-    return str(parser.renderer.render(tokens, parser.options, {}))
+    write_pdf(page, target)
 
 
 def settings_page() -> str:

@@ -1,5 +1,7 @@
 """The limits on one document while it is read and parsed, and the number of its keywords."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from cluster.settings.values import MIB, Concern
@@ -25,6 +27,11 @@ class DocumentSettings(Concern):
     parse_memory_bytes: int = Field(default=1024 * MIB, ge=256 * MIB)
     """Address space of the process that parses one document, in bytes. A document that needs more is recorded
     as ``too_large``."""
+
+    pdf_parser: Literal["pymupdf", "pdfium"] = "pymupdf"
+    """The library that reads PDF: ``pymupdf`` (AGPL or commercial licence), or ``pdfium`` (BSD and Apache
+    licences), which needs no PyMuPDF. If this value changes, PDF documents are parsed again when they are
+    ingested again."""
 
     keywords_per_document: int = Field(default=12, ge=0, le=100)
     """Number of keywords that are extracted from a document. 0 switches the stage off."""

@@ -3,7 +3,8 @@ makes it fail.
 
 Bitstream Vera, which ReportLab contains, shows Latin text. Droid Sans Fallback, which PyMuPDF contains, shows
 Greek, Cyrillic, Chinese, Japanese and Korean. Both are embedded in the PDF. If neither font has a character,
-its code point is printed, such as ``[U+0905]``. So a reader sees that a name is not shown as it is written.
+or PyMuPDF is not installed, the code point of the character is printed, such as ``[U+0905]``. So a reader
+sees that a name is not shown as it is written.
 
     markup("Ćwikła & 株式会社")      # 'Ćwikła &amp; <font name="DroidSansFallback">株式会社</font>'
 """
@@ -11,10 +12,10 @@ its code point is printed, such as ``[U+0905]``. So a reader sees that a name is
 import io
 from functools import cache
 from html import escape
+from importlib.util import find_spec
 from itertools import groupby
 from typing import Any
 
-import pymupdf
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 
@@ -61,9 +62,13 @@ def _font_of(character: str, main: str) -> str | None:
 @cache
 def _glyphs(font: str) -> frozenset[int]:
     """Return the code points that the font has. The fallback font has 3.5 MB, so it is read only if a text
-    needs it.
+    needs it. Without PyMuPDF, the fallback font has no code points.
     """
     if font == FALLBACK:
+        if find_spec("pymupdf") is None:
+            return frozenset()
+        import pymupdf  # noqa: PLC0415  an operator may choose to install no PyMuPDF
+
         pdfmetrics.registerFont(TTFont(FALLBACK, io.BytesIO(pymupdf.Font("cjk").buffer)))
     face: Any = pdfmetrics.getFont(font).face
     return frozenset(code for code, glyph in face.charToGlyph.items() if glyph)

@@ -10,10 +10,11 @@ from cluster.engines import Fingerprint
 from cluster.records import digest
 from cluster.settings import Settings
 from data_jobs.stages.chunkers.table import DEFAULT_CHUNKER, find_chunker
-from data_jobs.stages.parsing.parser import PARSER_VERSION
+from data_jobs.stages.parsing.parser import parser_version
 
 
 def pipeline_version(settings: Settings, fingerprint: Fingerprint, *, chunker: str = DEFAULT_CHUNKER) -> str:
     """Return a digest of the versions of parser, chunker and model, and of the number of keywords."""
     version = find_chunker(chunker).version
-    return digest(PARSER_VERSION, version, fingerprint.id, str(settings.keywords_per_document), size=8)
+    parser = parser_version(settings.pdf_parser)
+    return digest(parser, version, fingerprint.id, str(settings.keywords_per_document), size=8)

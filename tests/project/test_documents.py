@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 
 from cluster.local import handbook
 from cluster.local.environment import head_environment
+from cluster.local.handbook_pdf import write_pdf
 from cluster.settings import OLD_VARIABLES, Settings
 from tests.conftest import ROOT
 
@@ -171,7 +172,7 @@ def test_no_word_of_a_page_is_lost_in_its_pdf_wherever_its_tables_stand(tmp_path
         "above\n\n" * lines + f"| Word | Meaning |\n|---|---|\n{rows}\nWhat stands **behind** it.\n"
     )
 
-    handbook.write_pdf(page, tmp_path / "page.pdf")
+    write_pdf(page, tmp_path / "page.pdf")
 
     with pymupdf.open(tmp_path / "page.pdf") as document:
         words = " ".join(part.get_text() for part in document).split()

@@ -19,6 +19,8 @@ class ParseOptions:
 
     #: Maximum number of pages; a document with more pages is refused.
     max_pages: int
+    #: The library that reads PDF; see the setting ``pdf_parser``.
+    pdf_parser: str = "pymupdf"
     #: The pages to read, from the first of these numbers (counted from 0) to before the second; None means
     #: all pages. Only formats that are ``parsed_in_parts`` use this option. The pages of a part may all be
     #: without text.

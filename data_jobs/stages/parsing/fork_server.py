@@ -1,6 +1,6 @@
 """The parsing process, which imports the parsers once and forks a child with limits for each document.
 
-    python -m data_jobs.stages.parsing.fork_server FD
+    python -m data_jobs.stages.parsing.fork_server FD PDF_PARSER
 
 ``parser.Parser`` starts this process with one end of a socket pair. A request is JSON with two open files:
 the document's bytes, and an empty file for the result. The bytes may be hostile. Therefore only the child
@@ -23,7 +23,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from cluster.formats import READABLE, Format, recognise
+from cluster.formats import READABLE, Format, readable, recognise
 from cluster.records import Outcome
 from data_jobs.stages.formats import charset
 from data_jobs.stages.formats.contract import ParseFunction, ParseOptions, ParserOutput, Unreadable
@@ -48,10 +48,15 @@ CRASHES = frozenset({-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.S
 PR_SET_PDEATHSIG = 1
 
 
-def main(connection: socket.socket) -> None:
-    """Serve requests until the other end of the connection closes."""
+def main(connection: socket.socket, pdf_parser: str) -> None:
+    """Serve requests until the other end of the connection closes.
+
+    Args:
+        connection: one end of a socket pair.
+        pdf_parser: the library that reads PDF; see the setting ``pdf_parser``.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ignore Ctrl-C, because the parent handles Ctrl-C
-    parsers()
+    parsers(pdf_parser)
     charset.load()
     while True:
         message, files, _, _ = socket.recv_fds(connection, MAX_REQUEST_BYTES, 2)
@@ -68,16 +73,14 @@ def main(connection: socket.socket) -> None:
 
 
 @cache
-def parsers() -> dict[str, ParseFunction]:
+def parsers(pdf_parser: str) -> dict[str, ParseFunction]:
     """Return the parser of each readable media type. The first call imports all parsers, so no child has to
     import a parser.
     """
-    return {row.media_type: import_module(row.parser).parse for row in READABLE if row.parser}
+    return {row.media_type: import_module(row.parser).parse for row in readable(pdf_parser) if row.parser}
 
 
-def parse(
-    data: bytes, *, name: str, max_pages: int, max_characters: int, part: tuple[int, int] | None = None
-) -> dict[str, Any]:
+def parse(data: bytes, *, name: str, max_characters: int, options: ParseOptions) -> dict[str, Any]:
     """Parse a document, and return the content as JSON values.
 
     The keys are outcome, detail, media_type, pages, page_count, facts and unread.
@@ -85,13 +88,12 @@ def parse(
     Args:
         data: the file.
         name: the file name.
-        max_pages: maximum number of pages of a document.
         max_characters: maximum number of characters of text of a document.
-        part: see ``ParseOptions``.
+        options: see ``ParseOptions``.
     """
     format = recognise(data, name=name)
     try:
-        output = _read(data, format, ParseOptions(max_pages=max_pages, part=part))
+        output = _read(data, format, options)
         characters = sum(map(len, output.pages))
         if characters > max_characters:
             limit = f"the limit is {max_characters:,} (CLUSTER_MAX_DOCUMENT_CHARACTERS)"
@@ -126,7 +128,7 @@ def _read(data: bytes, format: Format, options: ParseOptions) -> ParserOutput:
         *names, last = [row.name for row in READABLE]
         readable = f"{', '.join(names)} and {last}"
         raise Unreadable(Outcome.UNSUPPORTED, f"is {format.media_type}; what can be read is {readable}")
-    output = parsers()[format.media_type](data, options)
+    output = parsers(options.pdf_parser)[format.media_type](data, options)
     # The parser of a format that is parsed in parts reports itself why a document has no text.
     if not format.parsed_in_parts and not any(page.strip() for page in output.pages):
         if output.unread:
@@ -199,8 +201,10 @@ def _child(request: dict[str, Any], document: int, result: int, parent: int) -> 
         _limit(request)
         size = os.fstat(document).st_size
         data = mmap.mmap(document, size, prot=mmap.PROT_READ)[:] if size else b""
-        limits = {"max_pages": request["max_pages"], "max_characters": request["max_characters"]}
-        parsed = parse(data, name=request["name"], part=request["part"], **limits)
+        options = ParseOptions(
+            max_pages=request["max_pages"], part=request["part"], pdf_parser=request["pdf_parser"]
+        )
+        parsed = parse(data, name=request["name"], max_characters=request["max_characters"], options=options)
         with os.fdopen(result, "wb", closefd=False) as file:
             file.write(json.dumps(parsed).encode())
         code = EXIT_OK
@@ -230,4 +234,4 @@ def _die_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])))
+    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])

@@ -12,14 +12,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable
-from importlib.metadata import version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Self
 
 import structlog
 
-from cluster.errors import Unavailable
-from cluster.formats import READABLE, Format, recognise
+from cluster.errors import Misconfigured, Unavailable
+from cluster.formats import Format, readable, recognise
 from cluster.records import MAX_FACT_LENGTH, NO_PAGE, Fact, Facts, Outcome, Page, ParsedDocument
 from cluster.settings import Settings
 from cluster.vector_index.filters import LARGEST_NUMBER, is_text
@@ -43,7 +44,7 @@ def version_of(formats: Iterable[Format]) -> str:
     """
     versions = ["3"]  # change this number only if all documents must be parsed again
     for row in formats:
-        libraries = [f"{library}-{version(library)}" for library in row.libraries]
+        libraries = [f"{library}-{_version(library)}" for library in row.libraries]
         new = [library for library in libraries if library not in versions]
         versions += new
         if row.parser_version > 1 or not new:
@@ -51,13 +52,35 @@ def version_of(formats: Iterable[Format]) -> str:
     return "/".join(versions)
 
 
-PARSER_VERSION = version_of(READABLE)
+@cache
+def parser_version(pdf_parser: str) -> str:
+    """Return the version of the parsers of all readable formats; ``pdf_parser`` is the setting.
+
+    Raises:
+        Misconfigured: the library that reads PDF is not installed.
+    """
+    return version_of(readable(pdf_parser))
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError as exc:
+        raise Misconfigured(
+            f"the package {library} is not installed, and a parser needs it: run pip install {library}, or "
+            "choose another library for PDF with CLUSTER_PDF_PARSER"
+        ) from exc
 
 
 class Parser:
-    """Parses one document at a time. Safe to call from several threads."""
+    """Parses one document at a time. Safe to call from several threads.
+
+    Raises:
+        Misconfigured: the library that reads PDF is not installed.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        parser_version(settings.pdf_parser)  # fails if a library is missing
         self._settings = settings
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -162,6 +185,7 @@ class Parser:
             "memory_bytes": settings.parse_memory_bytes,
             "max_pages": settings.max_document_pages,
             "max_characters": settings.max_document_characters,
+            "pdf_parser": settings.pdf_parser,
         }
         result = files[1]
         os.ftruncate(result, 0)  # a killed child may have written a result or a part of a result
@@ -192,7 +216,8 @@ class Parser:
             self.close()
             # SEQPACKET delivers each request whole, together with its files.
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            command = [sys.executable, "-m", "data_jobs.stages.parsing.fork_server", str(theirs.fileno())]
+            command = [sys.executable, "-m", "data_jobs.stages.parsing.fork_server"]
+            command += [str(theirs.fileno()), self._settings.pdf_parser]
             try:
                 self._process = subprocess.Popen(
                     command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL

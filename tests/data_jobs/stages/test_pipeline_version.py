@@ -7,22 +7,22 @@ import pytest
 
 from cluster.engines import Registry, describe
 from cluster.errors import InvalidInput
-from cluster.formats import READABLE
+from cluster.formats import PDF_PARSERS, READABLE
 from cluster.records import digest
 from cluster.settings import Settings
 from data_jobs.stages.chunkers.table import CHUNKERS, chunker_for, find_chunker
-from data_jobs.stages.parsing.parser import PARSER_VERSION, version_of
+from data_jobs.stages.parsing.parser import parser_version, version_of
 from data_jobs.stages.pipeline_version import pipeline_version
 
 
 def test_the_version_names_the_packages_of_all_formats() -> None:
     """Documents were made with parser 3, chunker 2 and the installed packages of the formats."""
-    parts = PARSER_VERSION.split("/")
+    parts = parser_version("pymupdf").split("/")
     packages = {package for row in READABLE for package in row.libraries}
     assert parts[0] == "3"
     assert {f"{package}-{version(package)}" for package in packages} <= set(parts)
     fingerprint = describe(Registry(Settings()).default)
-    expected = digest(PARSER_VERSION, "2", fingerprint.id, "10", size=8)
+    expected = digest(parser_version("pymupdf"), "2", fingerprint.id, "10", size=8)
     settings = Settings(keywords_per_document=10)
     assert pipeline_version(settings, fingerprint) == expected
     for strategy in (None, {"type": "auto"}, {"type": "static"}):
@@ -39,6 +39,12 @@ def test_a_new_format_and_a_new_version_of_a_parser_change_the_version() -> None
         version_of([replace(first, libraries=("numpy",)), *others]),
     }
     assert len(versions) == 5
+
+
+def test_the_library_that_reads_pdf_is_part_of_the_version() -> None:
+    fingerprint = describe(Registry(Settings()).default)
+    versions = {pipeline_version(Settings(pdf_parser=name), fingerprint) for name in PDF_PARSERS}
+    assert len(versions) == len(PDF_PARSERS)
 
 
 def test_every_chunker_has_a_version_of_its_own() -> None:

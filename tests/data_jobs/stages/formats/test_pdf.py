@@ -1,13 +1,16 @@
 """The readable parts of faulty PDFs are read, and the other parts are reported."""
 
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
 import pymupdf
 import pytest
 
+from cluster.formats import PDF_PARSERS
 from cluster.records import Outcome, ParsedDocument
+from cluster.settings import Settings
 from data_jobs.stages.parsing.parser import Parser
 from tests.data_jobs.stages import pdf_samples
 from tests.data_jobs.stages.bad_documents import SENTENCE, pdf_of
@@ -31,6 +34,20 @@ RIGHT = [
     f"while the {word} swift sleeps on the wing"
     for word in ("first", "second", "third", "fourth", "fifth", "sixth")
 ]
+
+
+@pytest.fixture(scope="module", params=PDF_PARSERS)
+def parser(request: pytest.FixtureRequest) -> Iterator[Parser]:
+    """A parser with each library that reads PDF."""
+    with Parser(Settings(pdf_parser=request.param)) as parser:
+        yield parser
+
+
+@pytest.fixture(scope="module")
+def mupdf() -> Iterator[Parser]:
+    """A parser with PyMuPDF, for tests of what PDFium cannot do (``test_pdfium.py``)."""
+    with Parser(Settings()) as parser:
+        yield parser
 
 
 def read(parser: Parser, data: bytes) -> tuple[Outcome, list[str], str]:
@@ -104,8 +121,8 @@ def test_hebrew_and_arabic_are_read_from_the_first_letter_to_the_last(parser: Pa
         assert read(parser, lines_of(drawn, font=FONT))[1] == [text]
 
 
-def test_numbers_among_hebrew_letters_stay_as_they_are(parser: Parser) -> None:
-    assert read(parser, lines_of("ארבעים ימים 123 שלום", font=FONT))[1] == ["ארבעים ימים 123 שלום"]
+def test_numbers_among_hebrew_letters_stay_as_they_are(mupdf: Parser) -> None:
+    assert read(mupdf, lines_of("ארבעים ימים 123 שלום", font=FONT))[1] == ["ארבעים ימים 123 שלום"]
 
 
 def test_a_ligature_of_arabic_letters_is_its_letters(parser: Parser) -> None:
@@ -139,48 +156,48 @@ CONTENTS = {
 
 
 @pytest.mark.parametrize("contents", CONTENTS.values(), ids=CONTENTS)
-def test_only_the_page_without_drawing_commands_is_lost(parser: Parser, contents: bytes) -> None:
-    outcome, texts, detail = read(parser, replaced(3, 6, b"/Contents 7 0 R", contents))
+def test_only_the_page_without_drawing_commands_is_lost(mupdf: Parser, contents: bytes) -> None:
+    outcome, texts, detail = read(mupdf, replaced(3, 6, b"/Contents 7 0 R", contents))
     assert (outcome, texts) == (Outcome.PARTIAL_TEXT, said(1, 0, 3))
     assert detail == "page 2 of 3 could not be read: it is damaged"
 
 
-def test_the_readable_part_of_a_damaged_page_is_read(parser: Parser) -> None:
-    outcome, texts, _ = read(parser, replaced(3, 6, b"/Contents 7 0 R", b"/Contents [7 0 R 99 0 R]"))
+def test_the_readable_part_of_a_damaged_page_is_read(mupdf: Parser) -> None:
+    outcome, texts, _ = read(mupdf, replaced(3, 6, b"/Contents 7 0 R", b"/Contents [7 0 R 99 0 R]"))
     assert (outcome, texts) == (Outcome.PARTIAL_TEXT, said(1, 2, 3))
 
 
-def test_a_page_whose_commands_do_not_unpack_is_damaged_and_a_wrong_checksum_is_not(parser: Parser) -> None:
+def test_a_page_whose_commands_do_not_unpack_is_damaged_and_a_wrong_checksum_is_not(mupdf: Parser) -> None:
     objects = pages(2)
     packed = zlib.compress(objects[4].split(b"stream\n")[1])
     objects[4] = stream(b"not packed at all", b"/Filter /FlateDecode ")
-    assert read(parser, written(objects))[:2] == (Outcome.PARTIAL_TEXT, said(0, 2))
+    assert read(mupdf, written(objects))[:2] == (Outcome.PARTIAL_TEXT, said(0, 2))
     objects[4] = stream(packed[:-4] + b"\0\0\0\0", b"/Filter /FlateDecode ")
-    assert read(parser, written(objects))[:2] == (Outcome.OK, said(1, 2))
+    assert read(mupdf, written(objects))[:2] == (Outcome.OK, said(1, 2))
 
 
-def test_commands_compressed_twice_are_a_bomb_and_not_damage(parser: Parser) -> None:
+def test_commands_compressed_twice_are_a_bomb_and_not_damage(mupdf: Parser) -> None:
     objects = pages(2)
     objects[4] = stream(
         zlib.compress(zlib.compress(bytes(128 * 1024 * 1024), 1)), b"/Filter [/FlateDecode /FlateDecode] "
     )
-    assert read(parser, written(objects))[0] == Outcome.TOO_LARGE
+    assert read(mupdf, written(objects))[0] == Outcome.TOO_LARGE
 
 
 @pytest.mark.parametrize("count", [b"0", b"1", b"-1", b"7", b"100000000", b"(many)", b"null"])
-def test_a_wrong_number_of_pages_loses_none_and_adds_none(parser: Parser, count: bytes) -> None:
-    assert read(parser, replaced(3, 2, b"/Count 3", b"/Count " + count))[:2] == (Outcome.OK, said(1, 2, 3))
+def test_a_wrong_number_of_pages_loses_none_and_adds_none(mupdf: Parser, count: bytes) -> None:
+    assert read(mupdf, replaced(3, 2, b"/Count 3", b"/Count " + count))[:2] == (Outcome.OK, said(1, 2, 3))
 
 
 @pytest.mark.parametrize(
     "kids", [b"[8 0 R 10 0 R]", b"[8 0 R 2 0 R 10 0 R]"], ids=["wrong below", "a circle"]
 )
-def test_a_tree_of_pages_may_be_wrong_anywhere(parser: Parser, kids: bytes) -> None:
+def test_a_tree_of_pages_may_be_wrong_anywhere(mupdf: Parser, kids: bytes) -> None:
     objects = pages(4)
     objects[1] = b"<< /Type /Pages /Kids [12 0 R 13 0 R] /Count 2 >>"
     objects.append(b"<< /Type /Pages /Parent 2 0 R /Kids [4 0 R 6 0 R] /Count 2 >>")
     objects.append(b"<< /Type /Pages /Parent 2 0 R /Kids %s /Count 1 >>" % kids)
-    assert read(parser, written(objects))[:2] == (Outcome.OK, said(1, 2, 3, 4))
+    assert read(mupdf, written(objects))[:2] == (Outcome.OK, said(1, 2, 3, 4))
 
 
 def test_a_portfolio_reports_the_files_in_it(parser: Parser) -> None:
@@ -205,12 +222,10 @@ def test_a_field_is_read_to_its_end(parser: Parser) -> None:
 @pytest.mark.parametrize(
     ("owner", "outcome"), [("", Outcome.OK), ("other", Outcome.ENCRYPTED)], ids=["empty", "set"]
 )
-def test_a_document_opens_if_its_owner_password_is_empty(
-    parser: Parser, owner: str, outcome: Outcome
-) -> None:
+def test_a_document_opens_if_its_owner_password_is_empty(mupdf: Parser, owner: str, outcome: Outcome) -> None:
     with pymupdf.open("pdf", pdf_of(SENTENCE)) as document:
         data = document.tobytes(encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="secret", owner_pw=owner)
-    found, texts, _ = read(parser, data)
+    found, texts, _ = read(mupdf, data)
     assert (found, texts) == (outcome, [SENTENCE] if outcome == Outcome.OK else [])
 
 

@@ -1,7 +1,5 @@
 """Put columns that a PDF draws row by row (left line, right line, next left line) into reading order."""
 
-import pymupdf
-
 #: Minimum number of lines of a column, and minimum number of characters of the average line of a column. A
 #: shorter column counts as part of a table, which is read row by row.
 MIN_LINES, MIN_CHARACTERS = 5, 20
@@ -37,27 +35,7 @@ def is_interleaved(block: Block) -> bool:
     return bool(lengths[lines // 4] >= max(MIN_CHARACTERS, MIN_LENGTH_SHARE * lengths[-1]))
 
 
-def by_columns(page: pymupdf.Page, flags: int, blocks: Blocks) -> Blocks:
-    """Return the blocks of the page. In a block with columns of prose, the lines are ordered by column."""
-    drawn = [block["lines"] for block in page.get_text("dict", flags=flags)["blocks"] if block["type"] == 0]
-    if len(drawn) != len(blocks):
-        return blocks
-    found = []
-    for block, lines in zip(blocks, drawn, strict=True):
-        text = block[4]
-        if is_interleaved(block):
-            text = _in_order(
-                [
-                    (line["bbox"][0], line["bbox"][2], "".join(span["text"] for span in line["spans"]))
-                    for line in lines
-                ],
-                block,
-            )
-        found.append((*block[:4], text, *block[5:]))
-    return found
-
-
-def _in_order(lines: list[DrawnLine], block: Block) -> str:
+def in_reading_order(lines: list[DrawnLine], block: Block) -> str:
     """Return the text of a block column by column, between headings. If a column is not prose, return the
     text unchanged.
     """

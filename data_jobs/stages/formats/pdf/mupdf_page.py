@@ -5,15 +5,19 @@ import re
 import pymupdf
 
 from data_jobs.stages.formats import right_to_left
-from data_jobs.stages.formats.columns import Blocks, by_columns, is_interleaved
+from data_jobs.stages.formats.pdf.columns import Blocks, in_reading_order, is_interleaved
+from data_jobs.stages.formats.pdf.faults import (
+    GARBAGE,
+    GARBAGE_SHARE,
+    MIN_LETTER_SHAPES,
+    PICTURE,
+    SCANNED_SHARE,
+    unknown_share,
+    without_garbage,
+)
 from data_jobs.stages.formats.text import clean
 
 FLAGS = pymupdf.TEXT_MEDIABOX_CLIP | pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE
-#: The reasons why text of a page could not be read, for ``ParsedDocument.unread``.
-PICTURE = "is a picture, which optical character recognition could read"
-GARBAGE = "uses fonts that do not say which letters they draw: optical character recognition could read it"
-DAMAGED = "is damaged"
-
 #: Characters that come from fonts without a table of letters: control codes, private characters, and letters
 #: of many scripts that real text does not mix. Such fonts also give "(cid:12)" (see ``CID``).
 STRANGE = re.compile(
@@ -23,16 +27,6 @@ STRANGE = re.compile(
 CID, CID_LENGTH = "(cid:", len("(cid:12)")
 #: A page with a larger share of strange characters is examined more closely.
 STRANGE_SHARE = 0.05
-#: A page contains garbage if at least this share of its characters is unknown. On such a page, lines with at
-#: least this share of unknown characters are removed.
-GARBAGE_SHARE = 0.2
-UNKNOWN = "\ufffd"
-PRIVATE = re.compile("[\ue000-\uf8ff]|\\(cid:\\d+\\)")
-
-#: A page without text counts as a scan if pictures cover at least this share of the page.
-SCANNED_SHARE = 0.5
-#: If a page without text has at least this many filled shapes, the shapes count as drawn letters.
-MIN_LETTER_SHAPES = 150
 FILLED = re.compile(rb"(?<=\s)[fFbB]\*?(?=\s)")
 #: Maximum number of bytes of drawing commands that are examined.
 MAX_EXAMINED_BYTES = 1024 * 1024
@@ -57,7 +51,7 @@ def paragraphs(page: pymupdf.Page, *, form: bool) -> tuple[list[str], str]:
         if readable is not None:
             blocks, reason = readable, GARBAGE
     if any(map(is_interleaved, blocks)):
-        blocks = by_columns(page, flags, blocks)
+        blocks = _by_columns(page, flags, blocks)
     found = [clean(block[4]) for block in blocks]
     if not reason and not text.isascii() and right_to_left.FOUND.search(text):
         whole = _blocks(
@@ -87,20 +81,30 @@ def _blocks(page: pymupdf.Page, flags: int) -> Blocks:
     return [block for block in page.get_text("blocks", flags=flags) if block[6] == 0]
 
 
+def _by_columns(page: pymupdf.Page, flags: int, blocks: Blocks) -> Blocks:
+    """Return the blocks of the page. In a block with columns of prose, the lines are ordered by column."""
+    drawn = [block["lines"] for block in page.get_text("dict", flags=flags)["blocks"] if block["type"] == 0]
+    if len(drawn) != len(blocks):
+        return blocks
+    found = []
+    for block, lines in zip(blocks, drawn, strict=True):
+        text = block[4]
+        if is_interleaved(block):
+            text = in_reading_order(
+                [
+                    (line["bbox"][0], line["bbox"][2], "".join(span["text"] for span in line["spans"]))
+                    for line in lines
+                ],
+                block,
+            )
+        found.append((*block[:4], text, *block[5:]))
+    return found
+
+
 def _without_garbage(page: pymupdf.Page, flags: int) -> Blocks | None:
     """Return the blocks of the page without garbage; None if the page has no garbage."""
     blocks = _blocks(page, flags & ~pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE)
     text = "".join(block[4] for block in blocks)
-    if _unknown_share(text) < GARBAGE_SHARE:
+    if unknown_share(text) < GARBAGE_SHARE:
         return None
-    kept = []
-    for block in blocks:
-        lines = [line for line in block[4].splitlines(keepends=True) if _unknown_share(line) < GARBAGE_SHARE]
-        kept.append((*block[:4], "".join(lines).replace(UNKNOWN, ""), *block[5:]))
-    return kept
-
-
-def _unknown_share(text: str) -> float:
-    """Return the share of characters that no font identifies, in [0, 1]; white space is not counted."""
-    letters = len("".join(text.split()))
-    return (text.count(UNKNOWN) + sum(map(len, PRIVATE.findall(text)))) / letters if letters else 0.0
+    return [(*block[:4], without_garbage(block[4].splitlines(keepends=True)), *block[5:]) for block in blocks]

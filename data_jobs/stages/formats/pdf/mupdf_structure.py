@@ -4,15 +4,10 @@ import re
 
 import pymupdf
 
-from cluster.records import NO_PAGE, Outcome
+from cluster.records import Outcome
 from data_jobs.stages.formats.contract import Unreadable
+from data_jobs.stages.formats.pdf.faults import PASSWORD, XFA, check_end, portfolio
 
-#: A PDF ends with a reference to its cross-reference table and with an end mark. Some generators omit the
-#: reference or the mark.
-END = re.compile(rb"startxref\s+\d+|%%EOF")
-#: The beginning of an object. Objects after the last end mark belong to an update of the file that was cut
-#: off.
-OBJECT = re.compile(rb"\d\s+\d+\s+obj\b")
 #: Maximum depth of a page tree; real trees have a few levels.
 MAX_DEPTH = 64
 #: Maximum number of pages that are examined for readable drawing commands, and minimum share of printable
@@ -25,16 +20,12 @@ def refuse_cut_short(document: pymupdf.Document, data: bytes) -> None:
     """Refuse a file without its end, because MuPDF would repair the file and show the rest as the whole
     document.
 
-    Any number of bytes after the end mark is ignored, unless these bytes contain objects.
-
     Raises:
         Unreadable: the end is missing; the outcome is ``corrupt``.
     """
     if not document.is_repaired:
         return
-    last = max(data.rfind(b"%%EOF"), data.rfind(b"startxref"))
-    if last < 0 or not END.match(data, last) or OBJECT.search(data, last):
-        raise Unreadable(Outcome.CORRUPT, "is damaged or cut short: its end is missing")
+    check_end(data)
 
 
 def open_pages(document: pymupdf.Document) -> None:
@@ -44,9 +35,7 @@ def open_pages(document: pymupdf.Document) -> None:
         Unreadable: the document needs a password.
     """
     if document.needs_pass and not document.authenticate("") and not _owner_has_no_password(document):
-        raise Unreadable(
-            Outcome.ENCRYPTED, "is protected by a password: remove the protection and ingest it again"
-        )
+        raise Unreadable(Outcome.ENCRYPTED, PASSWORD)
     _correct_page_count(document)
 
 
@@ -126,16 +115,9 @@ def content_outside_pages(document: pymupdf.Document) -> dict[int, str]:
     mupdf = pymupdf.mupdf
     root = mupdf.pdf_dict_gets(mupdf.pdf_trailer(_pdf(document)), "Root")
     if mupdf.pdf_to_bool(mupdf.pdf_dict_gets(root, "NeedsRendering")):
-        how = "print it to a PDF with Adobe Reader, and ingest that"
-        raise Unreadable(
-            Outcome.UNSUPPORTED, f"is an XFA form, whose pages only Adobe's programs can draw: {how}"
-        )
+        raise Unreadable(Outcome.UNSUPPORTED, XFA)
     if mupdf.pdf_is_dict(mupdf.pdf_dict_gets(root, "Collection")) and (files := document.embfile_count()):
-        what = "the file in it was" if files == 1 else f"the {files:,} files in it were"
-        return {
-            NO_PAGE: f"is a portfolio, and {what} not read: "
-            "take them out and ingest them as documents of their own"
-        }
+        return portfolio(files)
     return {}
 
 

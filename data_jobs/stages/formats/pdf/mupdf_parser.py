@@ -9,18 +9,12 @@ import zlib
 
 import pymupdf
 
-from cluster.records import NO_PAGE, Outcome
+from cluster.records import Outcome
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput, Unreadable
 from data_jobs.stages.formats.line_ends import join_lines
-from data_jobs.stages.formats.pdf_page import (
-    DAMAGED,
-    GARBAGE,
-    PICTURE,
-    paragraphs,
-    shows_something,
-    why_textless,
-)
-from data_jobs.stages.formats.pdf_structure import content_outside_pages, open_pages, refuse_cut_short
+from data_jobs.stages.formats.pdf.faults import DAMAGED, check_page_count, no_text
+from data_jobs.stages.formats.pdf.mupdf_page import paragraphs, shows_something, why_textless
+from data_jobs.stages.formats.pdf.mupdf_structure import content_outside_pages, open_pages, refuse_cut_short
 from data_jobs.stages.parsing.out_of_memory import is_out_of_memory
 
 #: Maximum number of bytes of drawing commands on a page. A page of text has kilobytes, and a very dense map
@@ -63,13 +57,7 @@ def parse(data: bytes, options: ParseOptions) -> ParserOutput:
 
 def _read(document: pymupdf.Document, options: ParseOptions) -> ParserOutput:
     count = document.page_count
-    if count == 0:
-        raise Unreadable(Outcome.CORRUPT, "is damaged or cut short: no page of it can be found")
-    if count > options.max_pages:
-        raise Unreadable(
-            Outcome.TOO_LARGE,
-            f"has {count:,} pages; the limit is {options.max_pages:,} (CLUSTER_MAX_DOCUMENT_PAGES)",
-        )
+    check_page_count(count, options)
     unread = content_outside_pages(document)
     first, last = options.part or (0, count)
     form = bool(document.is_form_pdf)
@@ -81,7 +69,7 @@ def _read(document: pymupdf.Document, options: ParseOptions) -> ParserOutput:
             unread[number + 1] = reason
     texts = join_lines(pages)
     if options.part is None and not any(texts):
-        raise _no_text(document, unread)
+        raise no_text(unread, shows_something=lambda: any(map(shows_something, document.pages())))
     return ParserOutput(pages=texts, page_count=count, unread=unread)
 
 
@@ -139,22 +127,6 @@ def _is_damaged(document: pymupdf.Document, page: pymupdf.Page) -> bool:
             f"unpacks to more than {limit} MiB of drawing commands on page {page.number + 1}",
         )
     return damaged
-
-
-def _no_text(document: pymupdf.Document, unread: dict[int, str]) -> Unreadable:
-    reasons = set(unread.values())
-    if NO_PAGE in unread:
-        return Unreadable(Outcome.UNSUPPORTED, unread[NO_PAGE])
-    if GARBAGE in reasons:
-        what = "uses fonts that do not say which letters they draw"
-        return Unreadable(Outcome.NEEDS_OCR, f"{what}: run optical character recognition on it first")
-    if DAMAGED in reasons and PICTURE not in reasons:
-        return Unreadable(Outcome.CORRUPT, "is damaged: no text of it can be read")
-    if PICTURE in reasons or any(map(shows_something, document.pages())):
-        return Unreadable(
-            Outcome.NEEDS_OCR, "holds pictures of text only: run optical character recognition on it first"
-        )
-    return Unreadable(Outcome.EMPTY, "has pages, but nothing is on them")
 
 
 def _first_line(exc: BaseException) -> str:
