@@ -38,16 +38,25 @@ OFFICE = (
         recognises=holds(
             OPEN_DOCUMENT + "text", OPEN_DOCUMENT + "text-template", OPEN_DOCUMENT + "text-master"
         ),
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.office.odt",
+        page="the whole document",
     ),
     Format(
         name="ODP",
         media_type=OPEN_DOCUMENT + "presentation",
         recognises=holds(OPEN_DOCUMENT + "presentation", OPEN_DOCUMENT + "presentation-template"),
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.office.odp",
+        page="a slide",
     ),
     Format(
         name="ODS",
         media_type=OPEN_DOCUMENT + "spreadsheet",
         recognises=holds(OPEN_DOCUMENT + "spreadsheet", OPEN_DOCUMENT + "spreadsheet-template"),
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.office.ods",
+        page="a sheet",
     ),
     Format(name="EPUB", media_type=EPUB, recognises=holds(EPUB)),
     Format(name="OLE", media_type="application/x-ole-storage", recognises=starts_with(b"\xd0\xcf\x11\xe0")),

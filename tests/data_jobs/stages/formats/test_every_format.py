@@ -7,9 +7,10 @@ import pytest
 from cluster.formats import READABLE, Format, recognise
 from data_jobs.stages.formats.contract import ParseOptions
 from tests.data_jobs.stages.bad_documents import SENTENCE, pdf_of
-from tests.data_jobs.stages.formats.office.packages import docx_of, pptx_of, xlsx_of
+from tests.data_jobs.stages.formats.office.packages import docx_of, odf_of, pptx_of, xlsx_of
 
 OFFICE = "application/vnd.openxmlformats-officedocument"
+OPEN_DOCUMENT = "application/vnd.oasis.opendocument"
 SAMPLES = {
     "application/pdf": (pdf_of(SENTENCE), "a.pdf"),
     f"{OFFICE}.wordprocessingml.document": (
@@ -21,6 +22,23 @@ SAMPLES = {
         "a.pptx",
     ),
     f"{OFFICE}.spreadsheetml.sheet": (xlsx_of(f'<row><c t="str"><v>{SENTENCE}</v></c></row>'), "a.xlsx"),
+    f"{OPEN_DOCUMENT}.text": (odf_of("text", f"<text:p>{SENTENCE}</text:p>"), "a.odt"),
+    f"{OPEN_DOCUMENT}.presentation": (
+        odf_of(
+            "presentation",
+            f"<draw:page><draw:frame><draw:text-box><text:p>{SENTENCE}</text:p></draw:text-box></draw:frame>"
+            "</draw:page>",
+        ),
+        "a.odp",
+    ),
+    f"{OPEN_DOCUMENT}.spreadsheet": (
+        odf_of(
+            "spreadsheet",
+            f"<table:table><table:table-row><table:table-cell><text:p>{SENTENCE}</text:p></table:table-cell>"
+            "</table:table-row></table:table>",
+        ),
+        "a.ods",
+    ),
     "text/html": (f"<!doctype html><p>{SENTENCE}</p>".encode(), "a.html"),
     "text/markdown": (f"# Heading\n\n{SENTENCE}\n".encode(), "a.md"),
     "text/csv": (f"bird,note\nheron,{SENTENCE}\n".encode(), "a.csv"),

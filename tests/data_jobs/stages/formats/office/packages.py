@@ -148,3 +148,31 @@ def content_types(main: str, kind: str) -> str:
         f'<Override PartName="/{main}" ContentType="application/vnd.openxmlformats-officedocument.'
         f'{kind}.main+xml"/></Types>'
     )
+
+
+def odf_of(kind: str, body: str, *, automatic: str = "", master: str = "", **parts: str) -> bytes:
+    """An OpenDocument file.
+
+    Args:
+        kind: "text", "presentation" or "spreadsheet".
+        body: XML of the content.
+        automatic: XML of its automatic styles.
+        master: XML of its master pages.
+        parts: further parts, such as ``manifest``.
+    """
+    names = "office text table draw presentation style svg number".split()
+    uris = {"draw": "drawing", "number": "datastyle", "svg": "svg-compatible"}
+    declared = " ".join(
+        f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{uris.get(name, name)}:1.0"' for name in names
+    )
+    declared += ' xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return zip_of(
+        {
+            "mimetype": f"application/vnd.oasis.opendocument.{kind}",
+            "content.xml": f"<office:document-content {declared}><office:automatic-styles>{automatic}"
+            f"</office:automatic-styles><office:body><office:{kind}>{body}</office:{kind}></office:body>"
+            "</office:document-content>",
+            "styles.xml": f"<office:document-styles {declared}>{master}</office:document-styles>",
+            **{name.replace("__", "/") + ".xml": content for name, content in parts.items()},
+        }
+    )
