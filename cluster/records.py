@@ -113,6 +113,9 @@ class Fact(StrEnum):
     UNREAD_PAGES = "unread_pages"
     #: Number of sheets or slides that the document hides from readers. The parsed text leaves them out.
     HIDDEN_PAGES = "hidden_pages"
+    #: ISO 639 code of the document's language: ``mul`` for several languages, ``und`` if the language is not
+    #: known. Each chunk of a document in several languages has the code of its own language.
+    LANGUAGE = "language"
 
 
 #: The facts of one document. A string has at most ``MAX_FACT_LENGTH`` characters.

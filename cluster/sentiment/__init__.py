@@ -1,1 +1,1 @@
-"""Sentiment of short English texts, and the language of any text. It needs no database and no Ray."""
+"""Sentiment of short English texts. It needs no database and no Ray."""

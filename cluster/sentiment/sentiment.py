@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Misconfigured
-from cluster.sentiment.languages import ENGLISH, detect
+from cluster.languages.detection import ENGLISH, detect
 from cluster.sentiment.lexicon import lexicon_features
 from cluster.sentiment.linear_head import open_head
 from cluster.settings import Settings

@@ -86,6 +86,7 @@ class Chunk:
             "end": [chunk.end for chunk in chunks],
             "text": [chunk.indexed_text for chunk in chunks],
             "keywords": [[] for _ in chunks],
+            "language": ["" for _ in chunks],
             "token_ids": [chunk.token_ids for chunk in chunks],
             "stored": [False for _ in chunks],
             **{name: [getattr(place, name) for place in found] for name in PLACE_NAMES},

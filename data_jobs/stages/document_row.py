@@ -29,6 +29,7 @@ CHUNKS = pa.schema(
         "end": pa.int32(),
         "text": pa.large_string(),
         "keywords": pa.list_(pa.string()),
+        "language": pa.string(),
         "token_ids": pa.list_(pa.int32()),
         "stored": pa.bool_(),
         **dict.fromkeys(PLACE_NAMES, pa.string()),

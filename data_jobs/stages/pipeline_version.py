@@ -10,11 +10,12 @@ from cluster.engines import Fingerprint
 from cluster.records import digest
 from cluster.settings import Settings
 from data_jobs.stages.chunkers.table import DEFAULT_CHUNKER, find_chunker
+from data_jobs.stages.keywords import KEYWORDS_VERSION
 from data_jobs.stages.parsing.parser import parser_version
 
 
 def pipeline_version(settings: Settings, fingerprint: Fingerprint, *, chunker: str = DEFAULT_CHUNKER) -> str:
-    """Return a digest of the versions of parser, chunker and model, and of the number of keywords."""
-    version = find_chunker(chunker).version
+    """Return a digest of the number of keywords, and the versions of parser, chunker, model and keywords."""
+    version, keywords = find_chunker(chunker).version, str(settings.keywords_per_document)
     parser = parser_version(settings.pdf_parser)
-    return digest(parser, version, fingerprint.id, str(settings.keywords_per_document), size=8)
+    return digest(parser, version, fingerprint.id, keywords, KEYWORDS_VERSION, size=8)

@@ -17,7 +17,7 @@ from cluster.documents.indexing import Ahead, ChunkIndex
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import Permanent
 from cluster.logs import about
-from cluster.records import Outcome
+from cluster.records import Fact, Outcome
 from cluster.settings import Settings
 from cluster.usage.events import UsageSource, record_usage
 from cluster.usage.work import DocumentWork, document_usage
@@ -278,7 +278,7 @@ class DocumentWriter:
                         "keywords": chunk["keywords"],
                         **{name: chunk[name] for name in SOME_CHUNKS if chunk[name]},
                     },
-                    facts,
+                    {**facts, Fact.LANGUAGE: chunk["language"]},
                 ),
                 vector=None if chunk["stored"] else next(new),
             )

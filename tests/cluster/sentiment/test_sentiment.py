@@ -9,7 +9,7 @@ import pytest
 from cluster.engines import Engine, Fingerprint, Registry, open_engine
 from cluster.engines.weights import open_model_folder
 from cluster.errors import Misconfigured
-from cluster.sentiment.languages import UNDETERMINED, detect
+from cluster.languages.detection import UNDETERMINED, detect
 from cluster.sentiment.lexicon import lexicon_features
 from cluster.sentiment.linear_head import MAX_RATING, RatedTexts, fit, open_head
 from cluster.sentiment.sentiment import open_sentiment_model

@@ -60,7 +60,7 @@ def test_a_file_is_searchable_with_its_name_its_page_and_its_owner_s_attributes(
         "tokens_embedded": 17,
         "outcome": "ok",
         "detail": "",
-        "facts": {"encoding": "ascii"},
+        "facts": {"encoding": "ascii", "language": "en"},
         "vector_store": store.id,
         "file": file.id,
         "failed_pages": [],
@@ -175,7 +175,7 @@ def test_the_good_pages_of_a_bad_document_are_searchable_where_the_store_asks_fo
     assert (job.result["outcome"], job.result["detail"], job.result["facts"]) == (
         "partial_text",
         reason,
-        {"unread_pages": 1},
+        {"unread_pages": 1, "language": "und"},
     )
     found = attached(client, partial.id, file.id)
     assert (found.status, found.failed_pages, found.outcome, found.detail) == (

@@ -5,7 +5,14 @@ import time
 import pytest
 
 from cluster.records import Page
-from data_jobs.stages.keywords import SAMPLE_CHARACTERS, KeywordExtractor, find_in_texts, sample
+from data_jobs.stages.keywords import (
+    SAMPLE_CHARACTERS,
+    KeywordExtractor,
+    find_in_texts,
+    sample,
+    stop_words_of,
+)
+from tests.cluster.languages.texts import CHINESE, ENGLISH, FRENCH, GERMAN
 
 ABOUT = (
     "The grey heron is a wading bird. "
@@ -44,3 +51,29 @@ def test_a_chunk_gets_the_keywords_that_it_contains_as_words() -> None:
         ["heron", "wading bird", "c++"], ["A Heron.", "herons, a wading\nbird", "in C++ only", ""]
     )
     assert found == [["heron"], ["wading bird"], ["c++"], []]
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [(GERMAN, "de", "pumpen"), (FRENCH, "fr", "pompes"), (CHINESE, "zh", "水泵"), (ENGLISH, "en", "pumps")],
+)
+def test_keywords_have_no_stop_words_of_the_language_of_the_document(
+    text: str, language: str, expected: str
+) -> None:
+    keywords = KeywordExtractor(10, languages=stop_words_of([language])).extract([Page(number=1, text=text)])
+    assert expected in keywords[:5]
+    assert not {"die", "das", "la", "les", "elle", "the", "she", "的", "在"} & set(" ".join(keywords).split())
+    (found,) = find_in_texts([expected], [text])
+    assert found == [expected]
+
+
+def test_a_document_in_two_languages_has_keywords_of_both() -> None:
+    pages = [Page(number=1, text=GERMAN), Page(number=2, text=CHINESE), Page(number=3, text=FRENCH)]
+    keywords = KeywordExtractor(40, languages=stop_words_of(["de", "zh", "fr"])).extract(pages)
+    assert {"pumpen", "水泵", "pompes"} <= set(keywords)
+    assert not {"die", "les"} & set(keywords)
+
+
+def test_languages_without_stop_words_and_unknown_languages_have_keywords() -> None:
+    assert (stop_words_of(["sw"]), stop_words_of([]), stop_words_of(["cs"])) == ((), ("en",), ("cz",))
+    assert KeywordExtractor(3, languages=()).extract([Page(number=1, text=ENGLISH)])

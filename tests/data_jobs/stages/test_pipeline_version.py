@@ -16,13 +16,13 @@ from data_jobs.stages.pipeline_version import pipeline_version
 
 
 def test_the_version_names_the_packages_of_all_formats() -> None:
-    """Documents were made with parser 3, chunker 2 and the installed packages of the formats."""
+    """Documents were made with parser 3, chunker 2, keywords 2 and the installed packages of the formats."""
     parts = parser_version("pymupdf").split("/")
     packages = {package for row in READABLE for package in row.libraries}
     assert parts[0] == "3"
     assert {f"{package}-{version(package)}" for package in packages} <= set(parts)
     fingerprint = describe(Registry(Settings()).default)
-    expected = digest(parser_version("pymupdf"), "2", fingerprint.id, "10", size=8)
+    expected = digest(parser_version("pymupdf"), "2", fingerprint.id, "10", "2", size=8)
     settings = Settings(keywords_per_document=10)
     assert pipeline_version(settings, fingerprint) == expected
     for strategy in (None, {"type": "auto"}, {"type": "static"}):

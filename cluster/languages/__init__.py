@@ -1,0 +1,1 @@
+"""Languages of texts and of documents. It needs no database and no Ray."""
