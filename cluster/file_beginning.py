@@ -88,6 +88,11 @@ class FileBeginning:
         return cls(start=start, suffix=suffix, text=text, is_html=is_html)
 
     @property
+    def is_xml(self) -> bool:
+        """True for text that begins with an XML declaration."""
+        return self.text is not None and self.text.lstrip().startswith(b"<?xml ")
+
+    @property
     def is_pdf(self) -> bool:
         """True for a PDF, even if junk precedes its header; False for text that only mentions the mark of a
         PDF.

@@ -111,6 +111,8 @@ class Fact(StrEnum):
     UNKNOWN_TOKENS = "unknown_tokens"
     #: Number of pages that could not be read; the document's detail lists them.
     UNREAD_PAGES = "unread_pages"
+    #: What is wrong with a file that is not valid in its format and was therefore read as plain text.
+    MALFORMED = "malformed"
     #: Number of sheets or slides that the document hides from readers. The parsed text leaves them out.
     HIDDEN_PAGES = "hidden_pages"
     #: ISO 639 code of the document's language: ``mul`` for several languages, ``und`` if the language is not

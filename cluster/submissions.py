@@ -60,12 +60,12 @@ from cluster.organisations.organisations import StorageLimits
 from cluster.settings import Settings
 from cluster.usage_reports.submitting import submit_report_job
 
-#: Media types of files whose rows can be read. A file of JSON lines with some purposes is recognised as plain
-#: text.
-ROW_FILES = frozenset({PARQUET, "application/jsonl", "text/plain"})
-#: Media types of files whose events can be read. CSV is recognised as plain text, or as Markdown or HTML if
-#: its texts look like these formats.
-EVENT_FILES = ROW_FILES | {"text/markdown", "text/html"}
+#: Media types of files whose rows can be read. The name of a file of JSON lines can be that of a JSON file or
+#: of a plain text.
+ROW_FILES = frozenset({PARQUET, "application/jsonl", "application/json", "text/plain"})
+#: Media types of files whose events can be read. CSV with another name is recognised as plain text, or as
+#: Markdown or HTML if its texts look like these formats.
+EVENT_FILES = ROW_FILES | {"text/csv", "text/tab-separated-values", "text/markdown", "text/html"}
 
 
 @dataclass(frozen=True, kw_only=True)

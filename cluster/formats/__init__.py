@@ -25,7 +25,8 @@ from cluster.formats.format import (
 )
 from cluster.formats.office_rows import OFFICE
 from cluster.formats.picture_rows import PICTURES
-from cluster.formats.text_rows import BEFORE_JSON, TEXTS
+from cluster.formats.record_rows import BEFORE_JSON
+from cluster.formats.text_rows import TEXTS
 
 __all__ = [
     "BEFORE_JSON",

@@ -1,9 +1,25 @@
 """The rows of texts that hold records or data."""
 
-from cluster.formats.format import DOCUMENT_PURPOSES, Format, named
+from cluster.file_beginning import FileBeginning
+from cluster.formats.format import DOCUMENT_PURPOSES, JSON_LINES_PURPOSES, Format, named
+
+#: White space and a byte order mark, which may precede the first line of JSON.
+BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
 
 CSV_SUFFIXES = frozenset({"csv"})
 TSV_SUFFIXES = frozenset({"tsv", "tab"})
+JSON_SUFFIXES = frozenset({"json", "geojson", "jsonld", "webmanifest", "har"})
+JSON_LINES_SUFFIXES = frozenset({"jsonl", "ndjson"})
+JSON_LINES = "application/jsonl"
+#: XML that is a text or data. XHTML is HTML.
+XML_SUFFIXES = frozenset(
+    "xml xsd xsl xslt rss atom wsdl dbk docbook dita ditamap tei kml gpx svg opml xlf xliff resx xaml".split()
+)
+
+
+def _is_json(beginning: FileBeginning) -> bool:
+    return beginning.start.lstrip(BEFORE_JSON).startswith((b"{", b"["))
+
 
 RECORDS = (
     Format(
@@ -13,6 +29,43 @@ RECORDS = (
         suffixes=CSV_SUFFIXES,
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.records.delimited",
+        libraries=("chardet",),
+        page="the whole document",
+    ),
+    Format(
+        name="JSON lines",
+        media_type=JSON_LINES,
+        recognises=lambda beginning: _is_json(beginning) and beginning.suffix in JSON_LINES_SUFFIXES,
+        suffixes=JSON_LINES_SUFFIXES,
+        purposes=(*DOCUMENT_PURPOSES, *JSON_LINES_PURPOSES),
+        parser="data_jobs.stages.formats.records.json_lines",
+        libraries=("chardet",),
+        page="the whole document",
+    ),
+    Format(
+        name="JSON lines of any name",
+        media_type=JSON_LINES,
+        recognises=_is_json,
+        purposes=JSON_LINES_PURPOSES,
+        only_for_its_purposes=True,
+    ),
+    Format(
+        name="JSON",
+        media_type="application/json",
+        recognises=named(JSON_SUFFIXES),
+        suffixes=JSON_SUFFIXES,
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.records.json_text",
+        libraries=("chardet",),
+        page="the whole document",
+    ),
+    Format(
+        name="XML",
+        media_type="application/xml",
+        recognises=lambda beginning: beginning.is_xml or beginning.suffix in XML_SUFFIXES,
+        suffixes=XML_SUFFIXES,
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.records.xml_text",
         libraries=("chardet",),
         page="the whole document",
     ),

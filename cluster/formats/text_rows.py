@@ -1,10 +1,8 @@
 """The rows of texts. The last row takes every text that no other row takes."""
 
-from cluster.formats.format import DOCUMENT_PURPOSES, JSON_LINES_PURPOSES, Format, named
+from cluster.formats.format import DOCUMENT_PURPOSES, Format, named
 from cluster.formats.record_rows import RECORDS
 
-#: White space and a byte order mark, which may precede the first line of JSON.
-BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
 HTML_SUFFIXES = frozenset({"html", "htm", "xhtml", "xht", "shtml"})
 MARKDOWN_SUFFIXES = frozenset({"md", "markdown"})
 
@@ -28,13 +26,6 @@ TEXTS = (
         parser="data_jobs.stages.formats.markdown",
         libraries=("markdown-it-py",),
         page="the whole document",
-    ),
-    Format(
-        name="JSON lines",
-        media_type="application/jsonl",
-        recognises=lambda beginning: beginning.start.lstrip(BEFORE_JSON).startswith(b"{"),
-        purposes=JSON_LINES_PURPOSES,
-        only_for_its_purposes=True,
     ),
     *RECORDS,
     Format(

@@ -14,6 +14,7 @@ from cluster.formats import (
     format_of,
     recognise,
 )
+from cluster.submissions import EVENT_FILES
 from tests.conftest import ROOT
 
 
@@ -33,6 +34,16 @@ from tests.conftest import ROOT
         ),  # backtracking over the comments would take for ever
         (b"# Title", "README.md", "text/markdown"),
         (b"# Title", "a.txt", "text/plain"),
+        (b"a,b\n1,2\n", "a.csv", "text/csv"),
+        (b"a\tb\n1\t2\n", "a.TSV", "text/tab-separated-values"),
+        (b'{"a": 1}', "a.json", "application/json"),
+        (b'{"a": 1}', "a.txt", "text/plain"),
+        (b'{"a": 1}\n{"a": 2}\n', "a.jsonl", "application/jsonl"),
+        (b"no JSON", "a.jsonl", "text/plain"),
+        (b'\n<?xml version="1.0"?><a>b</a>', "a.txt", "application/xml"),
+        ('<?xml version="1.0"?><a>b</a>'.encode("utf-16"), "a", "application/xml"),
+        (b"<a>b</a>", "a.xml", "application/xml"),
+        (b'<?xml version="1.0"?><html><body>b</body></html>', "a.xml", "text/html"),
         ("äöü".encode("latin-1"), "a.txt", "text/plain"),
         ("text".encode("utf-16"), "a.txt", "text/plain"),
         (b"\x00\x01\x02", "a.txt", "application/octet-stream"),
@@ -169,23 +180,32 @@ def test_random_bytes_are_not_text(seed: int) -> None:
 
 
 @pytest.mark.parametrize("purpose", JSON_LINES_PURPOSES)
-def test_json_lines_are_recognised_only_for_a_purpose_that_accepts_them(purpose: str) -> None:
+def test_json_lines_of_any_name_are_recognised_only_for_a_purpose_that_accepts_them(purpose: str) -> None:
     line = b'\xef\xbb\xbf {"custom_id": "1"}\n'
     assert recognise(line, name="a.jsonl", purpose=purpose).media_type == "application/jsonl"
-    assert recognise(line, name="a.jsonl", purpose="assistants").media_type == "text/plain"
-    assert recognise(line, name="a.jsonl").media_type == "text/plain"
+    assert recognise(line, name="a.txt", purpose=purpose).media_type == "application/jsonl"
+    assert recognise(line, name="a.txt", purpose="assistants").media_type == "text/plain"
+    assert recognise(line, name="a.txt").media_type == "text/plain"
     assert recognise(line, name="a.md", purpose=purpose).media_type == "text/markdown"
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("a.csv", b"id,type,time\n"), ("a.jsonl", b'{"id": "1"}\n'), ("a.json", b'{"id": "1"}\n')],
+)
+def test_events_are_read_from_files_of_these_names(name: str, line: bytes) -> None:
+    assert recognise(line, name=name, purpose="user_data").media_type in EVENT_FILES
+
+
 def test_every_row_is_found_by_its_media_type() -> None:
-    known = [row for row in FORMATS if row.media_type != UNKNOWN.media_type]
+    known = [row for row in FORMATS if row.media_type != UNKNOWN.media_type and not row.only_for_its_purposes]
     assert [format_of(row.media_type) for row in known] == known
     assert not format_of(UNKNOWN.media_type).parsed_in_parts
     assert format_of("of no row").parser is None
 
 
 def test_every_readable_format_can_be_uploaded_as_a_document() -> None:
-    assert [row.purposes for row in READABLE] == [DOCUMENT_PURPOSES] * len(READABLE)
+    assert [row.name for row in READABLE if not set(row.purposes) >= set(DOCUMENT_PURPOSES)] == []
 
 
 def test_only_parsers_import_the_libraries_that_read_documents() -> None:

@@ -43,6 +43,9 @@ SAMPLES = {
     "text/markdown": (f"# Heading\n\n{SENTENCE}\n".encode(), "a.md"),
     "text/csv": (f"bird,note\nheron,{SENTENCE}\n".encode(), "a.csv"),
     "text/tab-separated-values": (f"bird\tnote\nheron\t{SENTENCE}\n".encode(), "a.tsv"),
+    "application/json": (f'{{"bird": {{"note": "{SENTENCE}"}}}}'.encode(), "a.json"),
+    "application/jsonl": (f'{{"bird": 1}}\n{{"note": "{SENTENCE}"}}\n'.encode(), "a.jsonl"),
+    "application/xml": (f"<bird><note>{SENTENCE}</note></bird>".encode(), "a.xml"),
     "text/plain": (SENTENCE.encode(), "a.txt"),
 }
 
