@@ -118,6 +118,10 @@ class Fact(StrEnum):
     #: ISO 639 code of the document's language: ``mul`` for several languages, ``und`` if the language is not
     #: known. Each chunk of a document in several languages has the code of its own language.
     LANGUAGE = "language"
+    #: Name of the container, such as an archive or an e-mail, of which the document is an entry.
+    CONTAINER = "container"
+    #: Path of the document in its container.
+    PATH = "path"
 
 
 #: The facts of one document. A string has at most ``MAX_FACT_LENGTH`` characters.

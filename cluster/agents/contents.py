@@ -20,7 +20,7 @@ from cluster.blobs import Blob, BlobStore
 from cluster.documents.file_names import shown_name
 from cluster.errors import InvalidInput
 from cluster.file_beginning import SNIFFED_BYTES
-from cluster.formats import DOCUMENT_PURPOSES, READABLE, recognise
+from cluster.formats import DOCUMENT_PURPOSES, INGESTIBLE, recognise
 
 COPY_BYTES = 1024 * 1024
 #: Purpose of the files that are made for agents.
@@ -129,12 +129,12 @@ class Contents:
 
 def _media_type(start: bytes, path: str) -> str:
     found = recognise(start, name=path, purpose=PURPOSE)
-    if found not in READABLE:
-        formats = ", ".join(row.name for row in READABLE)
+    if found not in INGESTIBLE:
+        formats = ", ".join(row.name for row in INGESTIBLE)
         raise InvalidInput(f"the file {path!r} is {found.media_type}; knowledge is read from {formats}")
     return found.media_type
 
 
 def _text_type(data: bytes, name: str) -> str:
     found = recognise(data[:SNIFFED_BYTES], name=name, purpose=PURPOSE)
-    return found.media_type if found in READABLE else "text/plain"
+    return found.media_type if found in INGESTIBLE else "text/plain"

@@ -176,7 +176,7 @@ def release(connection: Connection[Any], organisation: str) -> list[str]:
     for file, owned in removed:
         if owned:
             try:
-                hashes.append(delete_file(connection, organisation, file).sha256)
+                hashes += [deleted.sha256 for deleted in delete_file(connection, organisation, file)]
             except NotFound:  # the organisation has deleted the file itself
                 continue
     return hashes

@@ -19,7 +19,7 @@ from cluster.agents.files.agent_rows import AgentFault
 from cluster.agents.files.reading import CheckedAgents, KnowledgeReference
 from cluster.database.queries import queries
 from cluster.errors import InvalidInput
-from cluster.formats import DOCUMENT_PURPOSES, READABLE
+from cluster.formats import DOCUMENT_PURPOSES, INGESTIBLE
 from cluster.organisations.caller import require_store
 
 SQL = queries("cluster.agents", "imports.sql")
@@ -128,6 +128,6 @@ def _wrong_file(id: str, found: tuple[str, str] | None) -> str | None:
     media_type, purpose = found
     if purpose not in DOCUMENT_PURPOSES:
         return f"file {id!r} is for {purpose!r}; upload it for {' or '.join(DOCUMENT_PURPOSES)}"
-    if media_type not in {row.media_type for row in READABLE}:
+    if media_type not in {row.media_type for row in INGESTIBLE}:
         return f"file {id!r} is {media_type}, from which no text is read"
     return None

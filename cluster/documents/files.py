@@ -11,7 +11,7 @@ its bytes. Called by the routes of files and uploads, by the jobs that read file
 
     with connection.transaction():
         gone = delete_file(connection, "default", file.id)
-    release_blobs(connection, blobs, "default", [gone.sha256])     # after the commit
+    release_blobs(connection, blobs, "default", [one.sha256 for one in gone])     # after the commit
 """
 
 import re
@@ -27,6 +27,7 @@ from psycopg.rows import class_row
 from cluster.blobs import Blob, BlobStore
 from cluster.database.paging import ListPage, unknown_cursor
 from cluster.database.queries import queries
+from cluster.documents.containers.membership import lock_if_container, unshared_entries
 from cluster.documents.vector_stores.store_files import detach_everywhere
 from cluster.errors import NotFound, Throttled
 from cluster.organisations.caller import current_key
@@ -249,30 +250,37 @@ def list_files(
     return ListPage(items=found[:limit], has_more=len(found) > limit)
 
 
-def delete_file(connection: Connection[Any], organisation: str, id: str) -> File:
-    """Delete the file and detach it from every vector store. Called inside a transaction.
+def delete_file(connection: Connection[Any], organisation: str, id: str) -> list[File]:
+    """Delete the file and detach it from every vector store. Called inside a transaction. The entries of a
+    container are deleted with it, except those that another container has.
 
-    Call ``release_blobs`` after the commit to delete the blob of the file.
+    Returns:
+        The file, and the files of its deleted entries. Call ``release_blobs`` with their hashes after the
+        commit.
 
     Raises:
         NotFound: the organisation has no such file.
     """
-    file = _one(connection, "lock", {"organisation": organisation, "id": id})
+    has_entries = lock_if_container(connection, organisation, id)
+    key = {"organisation": organisation, "id": id}
+    file = _one(connection, "lock", key)
     if file is None:
         raise NotFound(f"no file {id!r}")
     detach_everywhere(connection, organisation, id)
-    connection.execute(SQL["delete"], {"organisation": organisation, "id": id})
-    return file
+    entries = unshared_entries(connection, organisation, id) if has_entries else []
+    connection.execute(SQL["delete"], key)
+    return [file, *(deleted for entry in entries for deleted in delete_file(connection, organisation, entry))]
 
 
 def expire_files(connection: Connection[Any], *, limit: int = 100) -> list[File]:
-    """Call ``delete_file`` for at most ``limit`` expired files of all organisations, and return these files.
+    """Call ``delete_file`` for at most ``limit`` expired files of all organisations, and return all files
+    that were deleted.
 
     Args:
-        limit: maximum number of files per call; call again while a call returns that many.
+        limit: maximum number of expired files per call; call again until a call returns no file.
     """
     expired = connection.execute(SQL["expired_of_all"], {"limit": limit}).fetchall()
-    return [delete_file(connection, organisation, id) for organisation, id in expired]
+    return [file for organisation, id in expired for file in delete_file(connection, organisation, id)]
 
 
 def require_blob(connection: Connection[Any], blobs: BlobStore, organisation: str, sha256: str) -> bool:

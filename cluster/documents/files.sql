@@ -44,6 +44,7 @@ SELECT organisation, id, filename, purpose, bytes, sha256, media_type, created_a
 FROM files
 WHERE organisation = %(organisation)s AND sha256 = %(sha256)s AND filename = %(filename)s
     AND purpose = %(purpose)s
+    AND NOT EXISTS (SELECT FROM entry_files WHERE (entry_files.organisation, entry_files.file) = (files.organisation, files.id))
     AND created_at > now() - make_interval(secs => %(within_s)s)
     AND (expires_at IS NULL OR expires_at > now())
     AND expires_at - created_at IS NOT DISTINCT FROM make_interval(secs => %(lifetime_s)s)

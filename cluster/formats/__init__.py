@@ -6,7 +6,8 @@ reads it.
 
 To add a format that can be ingested, write its parser (``data_jobs/stages/formats/contract.py`` has the
 contract), add a row to the module of its family in this folder, and add a line to the handbook's table
-(``docs/how-a-document-travels.md``). ``format.py`` describes the columns of the table.
+(``docs/how-a-document-travels.md``). A container, such as an archive, has a reader of entries in place of a
+parser (``data_jobs/stages/containers/contract.py``). ``format.py`` describes the columns of the table.
 """
 
 from dataclasses import replace
@@ -32,12 +33,14 @@ __all__ = [
     "BEFORE_JSON",
     "DOCUMENT_PURPOSES",
     "FORMATS",
+    "INGESTIBLE",
     "JSON_LINES_PURPOSES",
     "PARQUET",
     "PDF_PARSERS",
     "PURPOSES",
     "READABLE",
     "UNKNOWN",
+    "UNPACKABLE",
     "Format",
     "Purpose",
     "format_of",
@@ -48,8 +51,12 @@ __all__ = [
 #: All formats, in the order in which ``recognise`` tries them. A PDF may have junk before its header, and the
 #: documents of Office are ZIP files, so their rows come first. The rows after ``NOT_TEXT`` are texts.
 FORMATS = (PDF, *OFFICE, *CONTAINERS, *PICTURES, *BINARIES, NOT_TEXT, *TEXTS, UNKNOWN)
-#: The formats whose documents can be ingested.
+#: The formats whose text can be read.
 READABLE = tuple(row for row in FORMATS if row.parser is not None)
+#: The formats of containers, such as archives, whose entries are documents.
+UNPACKABLE = tuple(row for row in FORMATS if row.entries is not None)
+#: The formats that can be ingested: documents, and containers of documents.
+INGESTIBLE = tuple(row for row in FORMATS if row in READABLE or row in UNPACKABLE)
 
 
 def recognise(data: bytes, *, name: str, purpose: str | None = None) -> Format:

@@ -58,6 +58,9 @@ class Format:
     parser: str | None = None
     #: Other parsers of this format, by the name that a setting gives them.
     other_parsers: Mapping[str, OtherParser] = field(default_factory=dict)
+    #: Module that reads the entries of such a file, for example of an archive; None if the format has no
+    #: entries (``data_jobs/stages/containers/contract.py`` has the contract).
+    entries: str | None = None
     #: Packages whose version affects the parsed text.
     libraries: tuple[str, ...] = ()
     #: Version of the parser. Raise the version if a change of the parser gives other pages for the same

@@ -20,7 +20,7 @@ from pydantic_settings import (
 from cluster.settings.addresses import RAY_PORTS, RAY_WORKER_PORTS, AddressSettings, is_loopback
 from cluster.settings.chat import ChatSettings
 from cluster.settings.database import DatabaseSettings
-from cluster.settings.documents import DocumentSettings
+from cluster.settings.documents import ContainerSettings, DocumentSettings
 from cluster.settings.endpoint import EndpointSettings
 from cluster.settings.engine import EngineSettings
 from cluster.settings.files import FileSettings
@@ -68,6 +68,7 @@ class Settings(
     EndpointSettings,
     FileSettings,
     DocumentSettings,
+    ContainerSettings,
     BulkSettings,
     WorkerSettings,
     JobSettings,

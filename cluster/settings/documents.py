@@ -1,4 +1,4 @@
-"""The limits on one document while it is read and parsed, and the number of its keywords."""
+"""The limits on one document while it is read and parsed, and on containers of documents."""
 
 from typing import Literal
 
@@ -35,3 +35,27 @@ class DocumentSettings(Concern):
 
     keywords_per_document: int = Field(default=12, ge=0, le=100)
     """Number of keywords that are extracted from a document. 0 switches the stage off."""
+
+
+class ContainerSettings(Concern):
+    """The limits on a container, such as an archive, and on the containers inside it."""
+
+    max_container_entries: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Maximum number of entries of a container, including the entries of containers inside it. A container
+    with more entries is recorded as ``too_large``, and none of its entries is read."""
+
+    max_container_bytes: int = Field(default=2048 * MIB, ge=1)
+    """Maximum size of all entries of a container together, in bytes after unpacking. Each entry also has the
+    limit of a document."""
+
+    max_container_ratio: int = Field(default=200, ge=1)
+    """Maximum ratio of the unpacked size to the size of a container. A container that unpacks to 16 MiB or
+    less may have any ratio."""
+
+    max_container_depth: int = Field(default=3, ge=1, le=10)
+    """Maximum number of containers that lie inside each other. The entries of a deeper container are not
+    read."""
+
+    unpack_timeout_s: float = Field(default=300.0, gt=0)
+    """Seconds that unpacking a container may take. After this time, the container is recorded as
+    ``timeout``."""

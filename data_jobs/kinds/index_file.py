@@ -8,12 +8,13 @@ the current attempt of the job.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
 from psycopg import Connection
 
+from cluster.documents.containers.container_entries import EntryCounts, EntryPlace, place_of
 from cluster.documents.files import File, get_file
 from cluster.documents.indexing import Ahead
 from cluster.documents.vector_stores import store_files
@@ -30,6 +31,9 @@ from cluster.jobs.kinds import INDEX_FILE
 from cluster.records import NO_PAGE, Fact, Outcome, Page, ParsedDocument
 from cluster.usage.events import CHUNK, EMBEDDING, PAGE, UsageSource
 from cluster.vector_index.attributes import merged_attributes
+from data_jobs.kinds.containers.finish_container import finish_container
+from data_jobs.kinds.containers.index_entries import Entries
+from data_jobs.kinds.containers.place_facts import place_facts
 from data_jobs.kinds.embed_chunks import embed_chunks
 from data_jobs.kinds.resources import Resources
 from data_jobs.stages import process_resources
@@ -79,11 +83,27 @@ class _Work:
     #: The pages that could not be read, each with the reason; see ``ParsedDocument.unread``.
     unread: dict[int, str] = field(default_factory=dict)
     facts: dict[Fact, str | float | bool] = field(default_factory=dict)
+    #: Where the file comes from, if it was made from an entry of a container.
+    place: EntryPlace | None = None
+    #: The counts of the entries, if the file is a container.
+    entries: EntryCounts | None = None
 
     async def do(self) -> None:
         """Run all stages in order."""
         attempt = self.attempt
         self.store, self.attached, self.file = await attempt.in_transaction(self._look_up)
+        if self.place is None and format_of(self.file.media_type).entries is not None:
+            entries = Entries(
+                resources=self.resources,
+                attempt=attempt,
+                store=self.store,
+                attached=self.attached,
+                file=self.file,
+            )
+            self.entries = await entries.index(self._read, self._pipeline_version(self.attached))
+            if format_of(self.file.media_type).parser is None:
+                await attempt.stage("write", partial(finish_container, entries, self.entries, self.hold))
+                return
         row = new_row(self.attached.document, self.file.id, "")
         data = await attempt.stage("read", partial(attempt.in_thread, self._read), share=SHARES["read"])
         row = {**row, "content_hash": self.file.sha256, "size": len(data), "media_type": self.file.media_type}
@@ -112,6 +132,7 @@ class _Work:
             Registry(self.attempt.settings).of(store.fingerprint)
         except Conflict as exc:
             raise StageFailed("read", str(exc), "conflict") from exc
+        self.place = place_of(connection, organisation, asked["file"])
         return store, attached, get_file(connection, organisation, asked["file"])
 
     def _hold(self, connection: Connection[Any]) -> StoreFile:
@@ -143,7 +164,7 @@ class _Work:
         """
         pages: list[Page] = []
         kind, first, total, characters = row["media_type"], 0, 0, 0
-        self.unread, self.facts = {}, {}
+        self.unread, self.facts = {}, place_facts(self.place)
         while first < total or first == 0:
             part = (first, first + PAGES_PER_PART)
             found, kind, total = await self._part(data, part, known=total)
@@ -269,19 +290,20 @@ class _Work:
                 {**own, "filename": file.filename}, attached.attributes, facts=facts, file=file.id
             )
 
-        strategy = attached.chunking_strategy or store.chunking_strategy
-        version = pipeline_version(
-            self.attempt.settings, store.fingerprint, chunker=chunker_for(strategy).name
-        )
         return DocumentWriter(
             self.resources.indexes.of(store),
             store,
             job=self.attempt.job.id,
             source=UsageSource.JOB,
-            pipeline_version=version,
+            pipeline_version=self._pipeline_version(attached),
             special_tokens=process_resources.special_tokens(self.attempt.settings, store.fingerprint),
             attributes=attributes,
         )
+
+    def _pipeline_version(self, attached: StoreFile) -> str:
+        """Return the version of the pipeline with the chunker of the attached file."""
+        chunker = chunker_for(attached.chunking_strategy or self.store.chunking_strategy).name
+        return pipeline_version(self.attempt.settings, self.store.fingerprint, chunker=chunker)
 
     def _in_transaction(self, row: DocumentRow, ahead: Ahead | None, connection: Connection[Any]) -> None:
         job, store, file = self.attempt.job, self.store, self.file
@@ -310,5 +332,6 @@ class _Work:
             "failed_pages": failed_pages,
             "vector_store": store.id,
             "file": file.id,
+            "entries": self.entries and asdict(self.entries),
         }
         attempts.finish(connection, job, result={name: found[name] for name in INDEX_FILE.result})

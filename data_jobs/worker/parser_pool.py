@@ -13,10 +13,14 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import BinaryIO, TypeVar
 
-from cluster.records import ParsedDocument
+from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
+from data_jobs.stages.containers.contract import EntryLimits
 from data_jobs.stages.parsing.parser import Parser
+
+T = TypeVar("T")
 
 #: A job that has waited this many seconds gets the next parser, even if other jobs have a higher rank.
 #: Otherwise a stream of urgent jobs could keep every parser busy.
@@ -60,11 +64,45 @@ class Parsers:
             timeout_s: time limit in seconds; None means the setting ``parse_timeout_s``.
             on_begin: called as soon as a parser is free.
         """
+
+        def parse(parser: Parser, cancelled: threading.Event) -> ParsedDocument:
+            return parser.parse(data, name=name, part=part, timeout_s=timeout_s, cancelled=cancelled)
+
+        return await self._run(parse, rank, on_begin)
+
+    async def unpack(
+        self,
+        data: bytes,
+        *,
+        name: str,
+        rank: int,
+        limits: EntryLimits,
+        into: BinaryIO,
+        on_begin: Callable[[], None] = lambda: None,
+    ) -> tuple[Outcome, str] | None:
+        """Unpack a container as ``Parser.unpack`` does. If the call is cancelled, kill the parsing process.
+
+        Args:
+            data: the container.
+            name: the file name.
+            rank: a waiting job with a higher rank goes first.
+            limits: the limits on the entries.
+            into: see ``Parser.unpack``.
+            on_begin: called as soon as a parser is free.
+        """
+
+        def unpack(parser: Parser, cancelled: threading.Event) -> tuple[Outcome, str] | None:
+            return parser.unpack(data, name=name, limits=limits, into=into, cancelled=cancelled)
+
+        return await self._run(unpack, rank, on_begin)
+
+    async def _run(
+        self, work: Callable[[Parser, threading.Event], T], rank: int, on_begin: Callable[[], None]
+    ) -> T:
         parser = await self._take(rank)
         on_begin()
         cancelled = threading.Event()
-        parse = partial(parser.parse, data, name=name, part=part, timeout_s=timeout_s, cancelled=cancelled)
-        parsing = asyncio.get_running_loop().run_in_executor(self._threads, parse)
+        parsing = asyncio.get_running_loop().run_in_executor(self._threads, partial(work, parser, cancelled))
         parsing.add_done_callback(lambda _: self._give_back(parser))
         try:
             return await asyncio.shield(parsing)

@@ -16,7 +16,7 @@ from psycopg import Connection
 from cluster.database.queries import queries
 from cluster.documents.vector_stores.attaching import Attachment, attach_many
 from cluster.documents.vector_stores.stores import VectorStore
-from cluster.formats import DOCUMENT_PURPOSES, READABLE
+from cluster.formats import DOCUMENT_PURPOSES, INGESTIBLE
 from cluster.records import digest
 
 SQL = queries("cluster.documents.vector_stores", "ingesting.sql")
@@ -52,7 +52,7 @@ def next_documents(
         "after": after,
         "limit": limit,
         "purposes": list(DOCUMENT_PURPOSES),
-        "media_types": [row.media_type for row in READABLE],
+        "media_types": [row.media_type for row in INGESTIBLE],
     }
     return [id for (id,) in connection.execute(SQL["next_documents"], values)]
 

@@ -28,6 +28,7 @@ from cluster.database.paging import ListPage, ListStatements, PageRequest, read_
 from cluster.database.queries import queries
 from cluster.documents import documents
 from cluster.documents.chunks import chunk_changes, chunk_store
+from cluster.documents.containers.membership import entries_left_in_store, lock_if_container
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import NotFound
 from cluster.jobs import queue
@@ -184,7 +185,8 @@ def update_attributes(
 
 
 def detach(connection: Connection[Any], store: VectorStore, file: str) -> None:
-    """Remove the file from the store: delete its chunks and document record, and cancel its open job.
+    """Remove the file from the store: delete its chunks and document record, and cancel its open job. The
+    entries of a container leave the store with it, except those that another attached container has.
 
     Raises:
         NotFound: the file is not attached to the store.
@@ -270,6 +272,7 @@ def _detach(
     reason: str,
 ) -> None:
     with connection.transaction():
+        has_entries = lock_if_container(connection, organisation, file)
         attached = _one(connection, "lock", organisation, store_id, file)
         if attached.status == FileStatus.IN_PROGRESS:
             queue.cancel(connection, organisation, attached.job, reason=reason, code=GONE)
@@ -280,6 +283,9 @@ def _detach(
         key = {"organisation": organisation, "vector_store": store_id, "file": file}
         connection.execute(SQL["detach"], key)
         connection.execute(SQL["leave_batches"], key)
+        if has_entries:
+            for entry in entries_left_in_store(connection, organisation, store_id, file):
+                _detach(connection, organisation, store_id, collection, entry, reason=reason)
 
 
 def _one(

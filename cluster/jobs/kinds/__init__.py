@@ -57,6 +57,7 @@ INDEX_FILE = JobKind(
         "failed_pages",
         "vector_store",
         "file",
+        "entries",
     ),
 )
 DELETE_STORE = JobKind(name="delete_store", priority_class=PriorityClass.LOW, unit="rows", result=("rows",))

@@ -19,15 +19,18 @@ import socket
 import sys
 import time
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
-from typing import Any
+from typing import Any, BinaryIO
 
 from cluster.formats import READABLE, Format, readable, recognise
 from cluster.records import Outcome
+from data_jobs.stages.containers.contract import EntryLimits
+from data_jobs.stages.containers.entry_frames import write_end, write_entry
+from data_jobs.stages.containers.unpacking import readers, unpack
 from data_jobs.stages.formats import charset
 from data_jobs.stages.formats.contract import ParseFunction, ParseOptions, ParserOutput, Unreadable
-from data_jobs.stages.parsing.child_contract import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
+from data_jobs.stages.parsing.child_contract import EXIT_MEMORY, EXIT_OK
 from data_jobs.stages.parsing.out_of_memory import (
     NEAR_LIMIT_SHARE,
     OUT_OF_MEMORY,
@@ -57,6 +60,7 @@ def main(connection: socket.socket, pdf_parser: str) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ignore Ctrl-C, because the parent handles Ctrl-C
     parsers(pdf_parser)
+    readers()
     charset.load()
     while True:
         message, files, _, _ = socket.recv_fds(connection, MAX_REQUEST_BYTES, 2)
@@ -119,6 +123,16 @@ def parse(data: bytes, *, name: str, max_characters: int, options: ParseOptions)
         "facts": output.facts,
         "unread": list(output.unread.items()),
     }
+
+
+def unpack_into(file: BinaryIO, data: bytes, name: str, limits: EntryLimits) -> None:
+    """Write the entries of a container to the file, and after them how reading the container ended."""
+    outcome, detail = Outcome.OK, ""
+    try:
+        unpack(data, name=name, limits=limits, write=partial(write_entry, file))
+    except Unreadable as exc:
+        outcome, detail = exc.outcome, exc.detail
+    write_end(file, outcome, detail)
 
 
 def _read(data: bytes, format: Format, options: ParseOptions) -> ParserOutput:
@@ -201,12 +215,11 @@ def _child(request: dict[str, Any], document: int, result: int, parent: int) -> 
         _limit(request)
         size = os.fstat(document).st_size
         data = mmap.mmap(document, size, prot=mmap.PROT_READ)[:] if size else b""
-        options = ParseOptions(
-            max_pages=request["max_pages"], part=request["part"], pdf_parser=request["pdf_parser"]
-        )
-        parsed = parse(data, name=request["name"], max_characters=request["max_characters"], options=options)
         with os.fdopen(result, "wb", closefd=False) as file:
-            file.write(json.dumps(parsed).encode())
+            if request["entries"] is None:
+                file.write(json.dumps(_parsed(data, request)).encode())
+            else:
+                unpack_into(file, data, request["name"], EntryLimits(**request["entries"]))
         code = EXIT_OK
     except BaseException as exc:  # noqa: BLE001  every error is reported on standard error
         code = EXIT_MEMORY if is_out_of_memory(exc) else 1
@@ -215,12 +228,19 @@ def _child(request: dict[str, Any], document: int, result: int, parent: int) -> 
         os._exit(code)
 
 
+def _parsed(data: bytes, request: dict[str, Any]) -> dict[str, Any]:
+    options = ParseOptions(
+        max_pages=request["max_pages"], part=request["part"], pdf_parser=request["pdf_parser"]
+    )
+    return parse(data, name=request["name"], max_characters=request["max_characters"], options=options)
+
+
 def _limit(request: dict[str, Any]) -> None:
     cpu_s = int(request["timeout_s"]) + 1
     for limited, most in (
         (resource.RLIMIT_AS, request["memory_bytes"]),
         (resource.RLIMIT_CPU, cpu_s),
-        (resource.RLIMIT_FSIZE, MAX_RESULT_BYTES),
+        (resource.RLIMIT_FSIZE, request["result_bytes"]),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 64),
     ):

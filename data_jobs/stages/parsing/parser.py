@@ -12,10 +12,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable
+from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import structlog
 
@@ -24,7 +25,10 @@ from cluster.formats import Format, readable, recognise
 from cluster.records import MAX_FACT_LENGTH, NO_PAGE, Fact, Facts, Outcome, Page, ParsedDocument
 from cluster.settings import Settings
 from cluster.vector_index.filters import LARGEST_NUMBER, is_text
+from data_jobs.stages.containers.contract import EntryLimits
+from data_jobs.stages.containers.entry_frames import MAX_HEADER_BYTES
 from data_jobs.stages.parsing.child_contract import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
+from data_jobs.stages.parsing.memory_file import MemoryFile
 from data_jobs.stages.parsing.read_structure import read_structure
 from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
 
@@ -110,32 +114,44 @@ class Parser:
         Raises:
             Unavailable: the parsing process cannot be started.
         """
-        limit_s = timeout_s or self._settings.parse_timeout_s
-        with self._lock, _MemoryFile(data) as document, _MemoryFile(b"") as result:
-            files = document.fileno(), result.fileno()
-            cancelled = cancelled or threading.Event()
-            answer = self._ask(name, part, limit_s, files, cancelled) or self._ask(
-                name, part, limit_s, files, cancelled
-            )
-            if answer is None:
-                return _without_pages(
-                    data, name, Outcome.FAILED, "ended the process that parses documents, twice"
-                )
-            if answer["timed_out"] or answer["exit"] == -signal.SIGXCPU:
-                limit = f"{limit_s:g} seconds (CLUSTER_PARSE_TIMEOUT_S)"
-                return _without_pages(data, name, Outcome.TIMEOUT, f"took longer to parse than {limit}")
-            if answer["exit"] in {EXIT_MEMORY, -signal.SIGXFSZ}:
-                limit = (
-                    f"{self._settings.parse_memory_bytes // (1024 * 1024):,} MiB (CLUSTER_PARSE_MEMORY_BYTES)"
-                )
-                return _without_pages(
-                    data, name, Outcome.TOO_LARGE, f"needs more memory to parse than {limit}"
-                )
-            if answer["exit"] != EXIT_OK:
-                return _without_pages(
-                    data, name, Outcome.CORRUPT, f"crashed its parser ({_exit_name(answer['exit'])})"
-                )
+        request = self._request(name, timeout_s or self._settings.parse_timeout_s)
+        request["part"] = part
+        with self._lock, MemoryFile(data) as document, MemoryFile(b"") as result:
+            fault = self._run(request, (document.fileno(), result.fileno()), cancelled)
+            if fault is not None:
+                return _without_pages(data, name, *fault)
             return _read_result(result, data, name, first=part[0] if part else 0)
+
+    def unpack(
+        self,
+        data: bytes,
+        *,
+        name: str,
+        limits: EntryLimits,
+        into: BinaryIO,
+        cancelled: threading.Event | None = None,
+    ) -> tuple[Outcome, str] | None:
+        """Unpack a container into an empty file, which ``entry_frames.read_entries`` reads. Bad bytes never
+        raise an exception.
+
+        Args:
+            data: the container.
+            name: the file name.
+            limits: the limits on the entries.
+            into: an empty file on a disk.
+            cancelled: see ``parse``.
+
+        Returns:
+            The outcome and the reason if the child wrote no valid end of the file; None if it did.
+
+        Raises:
+            Unavailable: the parsing process cannot be started.
+        """
+        request = self._request(name, self._settings.unpack_timeout_s)
+        request["entries"] = asdict(limits)
+        request["result_bytes"] = limits.bytes + (limits.entries + 1) * MAX_HEADER_BYTES
+        with self._lock, MemoryFile(data) as document:
+            return self._run(request, (document.fileno(), into.fileno()), cancelled)
 
     def interrupt(self) -> None:
         """Kill the parsing process, and so end the parse that runs in another thread.
@@ -164,30 +180,49 @@ class Parser:
     ) -> None:
         self.close()
 
+    def _request(self, name: str, limit_s: float) -> dict[str, Any]:
+        settings = self._settings
+        return {
+            "name": name[-255:],
+            "part": None,
+            "entries": None,
+            "timeout_s": limit_s,
+            "memory_bytes": settings.parse_memory_bytes,
+            "result_bytes": MAX_RESULT_BYTES,
+            "max_pages": settings.max_document_pages,
+            "max_characters": settings.max_document_characters,
+            "pdf_parser": settings.pdf_parser,
+        }
+
+    def _run(
+        self, request: dict[str, Any], files: tuple[int, int], cancelled: threading.Event | None
+    ) -> tuple[Outcome, str] | None:
+        """Send the request, and return why the child wrote no result; None if the child wrote a result."""
+        cancelled = cancelled or threading.Event()
+        answer = self._ask(request, files, cancelled) or self._ask(request, files, cancelled)
+        if answer is None:
+            return Outcome.FAILED, "ended the process that parses documents, twice"
+        if answer["timed_out"] or answer["exit"] == -signal.SIGXCPU:
+            setting = "PARSE" if request["entries"] is None else "UNPACK"
+            limit = f"{request['timeout_s']:g} seconds (CLUSTER_{setting}_TIMEOUT_S)"
+            return Outcome.TIMEOUT, f"took longer to {setting.lower()} than {limit}"
+        if answer["exit"] in {EXIT_MEMORY, -signal.SIGXFSZ}:
+            mib = self._settings.parse_memory_bytes // (1024 * 1024)
+            limit = f"{mib:,} MiB (CLUSTER_PARSE_MEMORY_BYTES)"
+            return Outcome.TOO_LARGE, f"needs more memory to parse than {limit}"
+        if answer["exit"] != EXIT_OK:
+            return Outcome.CORRUPT, f"crashed its parser ({_exit_name(answer['exit'])})"
+        return None
+
     def _ask(
-        self,
-        name: str,
-        part: tuple[int, int] | None,
-        limit_s: float,
-        files: tuple[int, int],
-        cancelled: threading.Event,
+        self, request: dict[str, Any], files: tuple[int, int], cancelled: threading.Event
     ) -> dict[str, Any] | None:
         """Send the request, and return how the child ended; None if the child or the parsing process was
         killed or gave no valid answer, or the parse was cancelled.
 
         If the parsing process is lost, end it and close the connection.
         """
-        settings = self._settings
-        request = {
-            "name": name[-255:],
-            "part": part,
-            "timeout_s": limit_s,
-            "memory_bytes": settings.parse_memory_bytes,
-            "max_pages": settings.max_document_pages,
-            "max_characters": settings.max_document_characters,
-            "pdf_parser": settings.pdf_parser,
-        }
-        result = files[1]
+        result, name = files[1], request["name"]
         os.ftruncate(result, 0)  # a killed child may have written a result or a part of a result
         os.lseek(result, 0, os.SEEK_SET)
         try:
@@ -196,7 +231,7 @@ class Parser:
             # a process existed, this thread sees the event here and ends the parse.
             if cancelled.is_set():
                 return None
-            connection.settimeout(limit_s + ANSWER_GRACE_S)
+            connection.settimeout(request["timeout_s"] + ANSWER_GRACE_S)
             socket.send_fds(connection, [json.dumps(request).encode()], list(files))
             answer = connection.recv(4096)
             parsed: dict[str, Any] | None = json.loads(answer) if answer.endswith(b"\n") else None
@@ -231,26 +266,7 @@ class Parser:
         return self._connection
 
 
-class _MemoryFile:
-    """Holds bytes in a file in memory that has no name."""
-
-    def __init__(self, data: bytes) -> None:
-        self._fd = os.memfd_create("document", os.MFD_CLOEXEC)
-        with os.fdopen(self._fd, "wb", closefd=False) as file:
-            file.write(data)
-
-    def fileno(self) -> int:
-        """Return the file descriptor."""
-        return self._fd
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        os.close(self._fd)
-
-
-def _read_result(result: _MemoryFile, data: bytes, name: str, *, first: int) -> ParsedDocument:
+def _read_result(result: MemoryFile, data: bytes, name: str, *, first: int) -> ParsedDocument:
     """Return the child's result. Check every field, because the child may have parsed hostile bytes. If the
     result is invalid, the outcome is ``corrupt``.
     """

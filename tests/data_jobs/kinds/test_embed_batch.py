@@ -290,7 +290,7 @@ def test_a_deleted_input_file_is_kept_until_the_batch_has_ended(
 ) -> None:
     batch = paused(client, answerer, calls=1)
     with client.pool.connection() as connection:
-        gone = delete_file(connection, client.organisation, batch.input_file)
+        (gone,) = delete_file(connection, client.organisation, batch.input_file)
     with client.pool.connection() as connection:
         assert release_blobs(connection, client.blobs, client.organisation, [gone.sha256]) == 0
         needed = connection.execute(DOCTOR["needed_blobs"]).fetchall()

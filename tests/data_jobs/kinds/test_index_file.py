@@ -64,6 +64,7 @@ def test_a_file_is_searchable_with_its_name_its_page_and_its_owner_s_attributes(
         "vector_store": store.id,
         "file": file.id,
         "failed_pages": [],
+        "entries": None,
     }
     index = open_chunk_index(client.settings, client.pool)
     question = client.engine.embed(["who may stop the pump?"]).vectors[0]

@@ -89,8 +89,10 @@ def test_a_crash_near_the_memory_limit_counts_as_lack_of_memory(
     request = {
         "name": "a",
         "part": None,
+        "entries": None,
         "timeout_s": 60.0,
         "memory_bytes": limit,
+        "result_bytes": MIB,
         "max_pages": 1,
         "max_characters": 1,
         "pdf_parser": "pymupdf",

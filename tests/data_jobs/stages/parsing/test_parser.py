@@ -17,6 +17,7 @@ import pytest
 from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
 from data_jobs.stages.parsing import parser as parser_module
+from data_jobs.stages.parsing.memory_file import MemoryFile
 from data_jobs.stages.parsing.parser import Parser
 from tests.conftest import ROOT
 from tests.data_jobs.stages.bad_documents import SENTENCE, pdf_of, write_bad_documents
@@ -117,9 +118,10 @@ def test_a_child_that_is_killed_has_its_document_parsed_once_more(kills: int, ou
 
 def test_nothing_remains_of_the_result_of_a_killed_child(parser: Parser) -> None:
     wanted = threading.Event()
-    with parser_module._MemoryFile(b"text") as document, parser_module._MemoryFile(b"") as result:
+    with MemoryFile(b"text") as document, MemoryFile(b"") as result:
         for _ in range(2):
-            answer = parser._ask("a.txt", None, 60.0, (document.fileno(), result.fileno()), wanted)
+            request = parser._request("a.txt", 60.0)
+            answer = parser._ask(request, (document.fileno(), result.fileno()), wanted)
         assert answer is not None
         assert [
             page.text for page in parser_module._read_result(result, b"text", "a.txt", first=0).pages
@@ -140,7 +142,7 @@ VALID_RESULT = {
 
 def read_result(written: object) -> ParsedDocument:
     """The parsed document for a child's result."""
-    with parser_module._MemoryFile(json.dumps(written).encode()) as result:
+    with MemoryFile(json.dumps(written).encode()) as result:
         return parser_module._read_result(result, b"%PDF-1.7", "a.pdf", first=0)
 
 

@@ -1,0 +1,1 @@
+"""Containers, such as archives, and their entries, which are files of their own."""

@@ -1,0 +1,27 @@
+"""Pass the bytes of a document to the parsing process, in a file that has no name and lies in memory.
+
+with MemoryFile(b"%PDF-1.7 ...") as document:
+    socket.send_fds(connection, [request], [document.fileno()])
+"""
+
+import os
+from typing import Self
+
+
+class MemoryFile:
+    """Holds bytes in a file in memory that has no name."""
+
+    def __init__(self, data: bytes) -> None:
+        self._fd = os.memfd_create("document", os.MFD_CLOEXEC)
+        with os.fdopen(self._fd, "wb", closefd=False) as file:
+            file.write(data)
+
+    def fileno(self) -> int:
+        """Return the file descriptor."""
+        return self._fd
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        os.close(self._fd)
