@@ -15,6 +15,7 @@ TEXTS = (
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.html",
         libraries=("selectolax",),
+        parser_version=2,
         page="the whole document",
     ),
     Format(
@@ -25,6 +26,7 @@ TEXTS = (
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.markdown",
         libraries=("markdown-it-py",),
+        parser_version=2,
         page="the whole document",
     ),
     *RECORDS,

@@ -14,7 +14,7 @@ from markdown_it.token import Token
 
 from data_jobs.stages.formats.charset import decode
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput
-from data_jobs.stages.formats.html import to_text
+from data_jobs.stages.formats.html import read_page
 from data_jobs.stages.formats.raw_html import escape_prose
 from data_jobs.stages.formats.text import clean
 
@@ -41,8 +41,10 @@ BLOCK_ENDS = (
 def parse(data: bytes, _: ParseOptions) -> ParserOutput:
     """Parse a Markdown file into one page."""
     decoded = decode(data)
-    text, _hidden = to_text(to_html(clean(decoded.text)), hiding=False)
-    return ParserOutput(pages=[text], facts=decoded.facts, unread=decoded.unread)
+    page = read_page(to_html(clean(decoded.text)), hiding=False)
+    return ParserOutput(
+        pages=[page.text], facts=decoded.facts, unread=decoded.unread, structure=[page.structure]
+    )
 
 
 def to_html(markdown: str) -> str:

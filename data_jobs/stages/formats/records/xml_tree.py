@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from xml.parsers import expat
 
-from data_jobs.stages.formats.html import to_text
+from data_jobs.stages.formats.html import read_page
 from data_jobs.stages.formats.page_builder import PageBuilder, in_one_line
 
 #: Elements that title the element that contains them, in DocBook, TEI, JATS, DITA, Atom, RSS and others.
@@ -203,5 +203,5 @@ def _one_line(element: OpenElement) -> str:
     """Return the text of an element without repeated spaces; the text of HTML as its reader sees it."""
     text = "".join(element.text)
     if MARKUP.search(text):
-        text, _ = to_text(text, hiding=False)
+        text = read_page(text, hiding=False).text
     return in_one_line(text)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from cluster.records import Fact, Outcome
 from cluster.settings import Settings
-from data_jobs.stages.formats.html import to_text
+from data_jobs.stages.formats.html import read_page
 from data_jobs.stages.parsing.parser import Parser
 
 TAGS = (
@@ -23,7 +23,7 @@ HIDDEN = (
 
 def words(markup: str) -> list[str]:
     """The words of the parsed text."""
-    return to_text(markup)[0].split()
+    return read_page(markup).text.split()
 
 
 def numbered(template: str, count: int) -> str:
@@ -117,7 +117,7 @@ def test_a_tree_that_does_not_fit_into_memory_is_too_large() -> None:
     ],
 )
 def test_the_text_is_what_a_reader_sees(markup: str, text: str) -> None:
-    assert to_text(markup)[0] == text
+    assert read_page(markup).text == text
 
 
 @pytest.mark.parametrize(
@@ -167,4 +167,4 @@ def test_every_word_of_any_tree_is_in_the_text_in_order(parts: list[str], start:
 @settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("<>/!-[]&;'\"= abp\n"), max_size=60))
 def test_any_markup_gives_some_text(markup: str) -> None:
-    to_text(f"<p>one{markup}")
+    read_page(f"<p>one{markup}")
