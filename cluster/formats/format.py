@@ -56,6 +56,9 @@ class Format:
     #: Module of the parser; None if documents of this format cannot be read. This is a name, not an import,
     #: because only the parsing process loads parser libraries.
     parser: str | None = None
+    #: Module with the function ``parse`` of a parser that never gives text. It says why a file of this format
+    #: cannot be read, and what to do; None if nothing more than the format is known.
+    refuser: str | None = None
     #: Other parsers of this format, by the name that a setting gives them.
     other_parsers: Mapping[str, OtherParser] = field(default_factory=dict)
     #: Module that reads the entries of such a file, for example of an archive; None if the format has no

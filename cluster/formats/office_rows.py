@@ -58,7 +58,21 @@ OFFICE = (
         parser="data_jobs.stages.formats.office.ods",
         page="a sheet",
     ),
-    Format(name="EPUB", media_type=EPUB, recognises=holds(EPUB)),
-    Format(name="OLE", media_type="application/x-ole-storage", recognises=starts_with(b"\xd0\xcf\x11\xe0")),
+    Format(
+        name="EPUB",
+        media_type=EPUB,
+        recognises=holds(EPUB),
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.office.epub",
+        page="a chapter",
+    ),
+    # Such a file can be uploaded, so that its outcome can say what to do with it.
+    Format(
+        name="OLE",
+        media_type="application/x-ole-storage",
+        recognises=starts_with(b"\xd0\xcf\x11\xe0"),
+        purposes=DOCUMENT_PURPOSES,
+        refuser="data_jobs.stages.formats.office.ole",
+    ),
     Format(name="RTF", media_type="application/rtf", recognises=matches(rb"\{\\rtf\d*\s*[\\{]")),
 )

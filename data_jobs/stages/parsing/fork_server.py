@@ -23,7 +23,7 @@ from functools import cache, partial
 from importlib import import_module
 from typing import Any, BinaryIO
 
-from cluster.formats import READABLE, Format, readable, recognise
+from cluster.formats import FORMATS, READABLE, Format, readable, recognise
 from cluster.records import Outcome
 from data_jobs.stages.containers.contract import EntryLimits
 from data_jobs.stages.containers.entry_frames import write_end, write_entry
@@ -78,10 +78,12 @@ def main(connection: socket.socket, pdf_parser: str) -> None:
 
 @cache
 def parsers(pdf_parser: str) -> dict[str, ParseFunction]:
-    """Return the parser of each readable media type. The first call imports all parsers, so no child has to
-    import a parser.
+    """Return the parser of each readable media type, and the refuser of other media types. The first call
+    imports all of them, so no child has to import a parser.
     """
-    return {row.media_type: import_module(row.parser).parse for row in readable(pdf_parser) if row.parser}
+    found = {row.media_type: row.parser for row in readable(pdf_parser)}
+    found |= {row.media_type: row.refuser for row in FORMATS if row.refuser}
+    return {media_type: import_module(name).parse for media_type, name in found.items() if name}
 
 
 def parse(data: bytes, *, name: str, max_characters: int, options: ParseOptions) -> dict[str, Any]:
@@ -138,7 +140,7 @@ def unpack_into(file: BinaryIO, data: bytes, name: str, limits: EntryLimits) -> 
 def _read(data: bytes, format: Format, options: ParseOptions) -> ParserOutput:
     if not data:
         raise Unreadable(Outcome.EMPTY, "is a file of zero bytes")
-    if format.parser is None:
+    if format.parser is None and format.refuser is None:
         *names, last = [row.name for row in READABLE]
         readable = f"{', '.join(names)} and {last}"
         raise Unreadable(Outcome.UNSUPPORTED, f"is {format.media_type}; what can be read is {readable}")

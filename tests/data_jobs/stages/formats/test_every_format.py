@@ -7,7 +7,7 @@ import pytest
 from cluster.formats import READABLE, Format, recognise
 from data_jobs.stages.formats.contract import ParseOptions
 from tests.data_jobs.stages.bad_documents import SENTENCE, pdf_of
-from tests.data_jobs.stages.formats.office.packages import docx_of, odf_of, pptx_of, xlsx_of
+from tests.data_jobs.stages.formats.office.packages import docx_of, epub_of, odf_of, pptx_of, xlsx_of
 
 OFFICE = "application/vnd.openxmlformats-officedocument"
 OPEN_DOCUMENT = "application/vnd.oasis.opendocument"
@@ -39,6 +39,7 @@ SAMPLES = {
         ),
         "a.ods",
     ),
+    "application/epub+zip": (epub_of({"a.xhtml": f"<p>{SENTENCE}</p>"}), "a.epub"),
     "text/html": (f"<!doctype html><p>{SENTENCE}</p>".encode(), "a.html"),
     "text/markdown": (f"# Heading\n\n{SENTENCE}\n".encode(), "a.md"),
     "text/csv": (f"bird,note\nheron,{SENTENCE}\n".encode(), "a.csv"),

@@ -176,3 +176,35 @@ def odf_of(kind: str, body: str, *, automatic: str = "", master: str = "", **par
             **{name.replace("__", "/") + ".xml": content for name, content in parts.items()},
         }
     )
+
+
+def epub_of(chapters: Mapping[str, str], *, toc: str = "", nav: str = "", **parts: str) -> bytes:
+    """An e-book.
+
+    Args:
+        chapters: the XHTML of each chapter by its file name.
+        toc: XML of the entries of a table of contents of EPUB 2.
+        nav: XHTML of a table of contents of EPUB 3.
+        parts: further parts; "__" in a name stands for "/".
+    """
+    items = "".join(
+        f'<item id="c{at}" href="{name}" media-type="application/xhtml+xml"/>'
+        for at, name in enumerate(chapters)
+    )
+    order = "".join(f'<itemref idref="c{at}"/>' for at in range(len(chapters)))
+    return zip_of(
+        {
+            "mimetype": "application/epub+zip",
+            "META-INF/container.xml": '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container">'
+            '<rootfiles><rootfile full-path="OEBPS/book.opf"/></rootfiles></container>',
+            "OEBPS/book.opf": '<package xmlns="http://www.idpf.org/2007/opf"><manifest>'
+            f'<item id="ncx" href="toc.ncx"/>'
+            f'<item id="nav" href="nav.xhtml" properties="{"nav" if nav else ""}"/>'
+            f'{items}</manifest><spine toc="ncx">{order}</spine></package>',
+            "OEBPS/toc.ncx": '<!DOCTYPE ncx PUBLIC "-//NISO//DTD ncx 2005-1//EN" "http://x/ncx.dtd">'
+            f'<ncx xmlns="http://www.daisy.org/z3986/2005/ncx/"><navMap>{toc}</navMap></ncx>',
+            "OEBPS/nav.xhtml": nav,
+            **{f"OEBPS/{name}": content for name, content in chapters.items()},
+            **{name.replace("__", "/") + ".xml": content for name, content in parts.items()},
+        }
+    )

@@ -1,0 +1,26 @@
+"""A file of an old program is refused with a sentence that says what to do."""
+
+import pytest
+
+from cluster.records import Outcome
+from data_jobs.stages.parsing.parser import Parser
+
+START = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
+
+
+@pytest.mark.parametrize(
+    ("entry", "outcome", "advice"),
+    [
+        ("WordDocument", Outcome.UNSUPPORTED, "save it as .docx"),
+        ("Workbook", Outcome.UNSUPPORTED, "save it as .xlsx"),
+        ("Book", Outcome.UNSUPPORTED, "save it as .xlsx"),
+        ("PowerPoint Document", Outcome.UNSUPPORTED, "save it as .pptx"),
+        ("__properties_version1.0", Outcome.UNSUPPORTED, "save it as .eml"),
+        ("EncryptedPackage", Outcome.ENCRYPTED, "remove the protection"),
+        ("Thumbs", Outcome.UNSUPPORTED, "save it in a current format"),
+    ],
+)
+def test_the_detail_says_what_to_do(parser: Parser, entry: str, outcome: Outcome, advice: str) -> None:
+    parsed = parser.parse(START + entry.encode("utf-16-le").ljust(64, b"\0"), name="a.doc")
+    assert parsed.outcome is outcome
+    assert advice in parsed.detail
