@@ -62,6 +62,8 @@ class TopicData:
     topics_before: Sequence[str | None]
     #: The topics of the latest model.
     previous: Sequence[MessageTopic]
+    #: Number of messages that got no topic from the latest model; 0 if there is no model.
+    unassigned_before: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, slots=True)
@@ -88,15 +90,22 @@ def read_topics(connection: Connection[Any], organisation: str, space: str) -> l
     """Return the topics of the latest model for vectors of this space, in order of their ids; an empty list
     if there is no model.
     """
+    return _latest(connection, organisation, space)[0]
+
+
+def _latest(connection: Connection[Any], organisation: str, space: str) -> tuple[list[MessageTopic], int]:
+    """Return the topics of the latest model, and the number of messages that got no topic from the model."""
     values = {"organisation": organisation, "space": space}
     latest = connection.execute(SQL["latest"], values).fetchone()
     if latest is None:
-        return []
-    rows = connection.execute(SQL["topics"], {**values, "version": latest[0]}).fetchall()
-    return [
+        return [], 0
+    version, unassigned = latest
+    rows = connection.execute(SQL["topics"], {**values, "version": version}).fetchall()
+    topics = [
         MessageTopic(id=id, name=name, keywords=words, centroid=np.frombuffer(centroid, np.float32))
         for id, name, words, centroid in rows
     ]
+    return topics, unassigned
 
 
 def read_topic_data(connection: Connection[Any], selection: Selection, space: str) -> TopicData:
@@ -108,13 +117,15 @@ def read_topic_data(connection: Connection[Any], selection: Selection, space: st
         "limit": MAX_MESSAGES,
     }
     rows = connection.execute(SQL["vectors"], values).fetchall()
+    previous, unassigned = _latest(connection, selection.organisation, space)
     return TopicData(
         organisation=selection.organisation,
         space=space,
         messages=[message for message, _, _ in rows],
         vectors=_vectors([vector for _, vector, _ in rows]),
         topics_before=[topic for _, _, topic in rows],
-        previous=read_topics(connection, selection.organisation, space),
+        previous=previous,
+        unassigned_before=unassigned,
     )
 
 
@@ -124,7 +135,7 @@ def compute_topics(data: TopicData) -> TopicChange:
     before = np.array([topic.centroid for topic in data.previous], dtype=np.float32).reshape(-1, dim)
     places = {topic.id: place for place, topic in enumerate(data.previous)}
     labels_before = np.array([places.get(topic or "", -1) for topic in data.topics_before], dtype=np.int64)
-    found = find_topics(data.vectors, before, labels_before)
+    found = find_topics(data.vectors, before, labels_before, unassigned_before=data.unassigned_before)
     topics = []
     for centroid, place in zip(found.centroids, found.previous, strict=True):
         if place >= 0:

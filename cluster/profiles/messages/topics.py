@@ -1,8 +1,8 @@
 """Finds topics: groups of messages whose vectors are close to each other. This module needs no database.
 
-Topics are stable, because a run begins with the centroids of the previous run, and adds topics only for
-messages that are not close to any of these centroids. ``topic_rows`` reads the vectors from the database, and
-keeps the ids and the names of the topics.
+Topics are stable, because a run begins with the centroids of the previous run, and adds topics only if many
+more messages than in the previous run are not close to any of these centroids. ``topic_rows`` reads the
+vectors from the database, and keeps the ids and the names of the topics.
 
     found = find_topics(vectors, previous)
     found.labels                 # (n,) int: index of each message's topic, or -1
@@ -25,7 +25,8 @@ MIN_MESSAGES = 20
 #: A topic of the previous run is kept if it has at least this share of ``MIN_MESSAGES``, so that a topic of
 #: about ``MIN_MESSAGES`` messages does not disappear and return.
 MIN_KEPT_SHARE = 0.5
-#: New topics are looked for only if at least this share of the messages has no topic.
+#: New topics are looked for only if at least this share of the messages has no topic and is more than had no
+#: topic after the previous run.
 MIN_NEW_SHARE = 0.05
 #: Numbers of new topics that are tried. The number with the best silhouette score is used.
 COUNTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
@@ -73,7 +74,12 @@ def assign(vectors: Floats, centroids: Floats) -> Labels:
 
 
 def find_topics(
-    vectors: Floats, previous: Floats, before: Labels | None = None, *, seed: int = 0
+    vectors: Floats,
+    previous: Floats,
+    before: Labels | None = None,
+    *,
+    unassigned_before: int = 0,
+    seed: int = 0,
 ) -> FoundTopics:
     """Return the topics of the messages.
 
@@ -82,13 +88,15 @@ def find_topics(
         previous: (k, dim) float32, the centroids of the previous run; (0, dim) in the first run.
         before: (n,) int64, the index of each message's old topic in ``previous``; -1: the message had no
             topic. None: the old topics of the messages have no influence.
+        unassigned_before: number of messages that had no topic after the previous run.
         seed: seed of all random choices. The same arguments always give the same topics.
     """
     centroids, places = previous, np.arange(len(previous))
-    for _ in range(SEARCHES):
+    least_new = max(MIN_MESSAGES, MIN_NEW_SHARE * len(vectors))
+    for search in range(SEARCHES):
         centroids = _settled(vectors, centroids)
         rest = vectors[assign(vectors, centroids) < 0]
-        if len(rest) < max(MIN_MESSAGES, MIN_NEW_SHARE * len(vectors)):
+        if len(rest) - (unassigned_before if search == 0 else 0) < least_new:
             break
         new = _large(rest, _distinct(_clusters(rest, seed), centroids))
         if not len(new):

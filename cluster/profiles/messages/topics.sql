@@ -1,5 +1,5 @@
--- name: latest  version of the topic model
-SELECT version FROM topic_models WHERE organisation = %(organisation)s AND space = %(space)s
+-- name: latest  topic model: its version, and the number of messages that got no topic
+SELECT version, unassigned FROM topic_models WHERE organisation = %(organisation)s AND space = %(space)s
 ORDER BY computed_at DESC, version LIMIT 1;
 
 -- name: topics  of one version of the model

@@ -92,6 +92,21 @@ FOOD = [
 ]
 
 
+def test_new_topics_need_many_more_messages_without_a_topic_than_the_run_before_left(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topics, "MIN_MESSAGES", 12)
+    asked = engine.embed([text for subject in SUBJECTS for text in written(subject)]).vectors
+    news = engine.embed([f"Do you have {what} on the menu for lunch?" for what in FOOD]).vectors
+    known = find_topics(asked, np.empty((0, asked.shape[1]), np.float32)).centroids
+
+    same = find_topics(np.vstack([asked, news]), known, unassigned_before=len(news) - 11)
+    more = find_topics(np.vstack([asked, news]), known, unassigned_before=len(news) - 12)
+
+    assert list(same.previous) == list(range(len(known)))
+    assert (more.previous < 0).sum() == 1
+
+
 def test_keywords_are_words_of_many_customers() -> None:
     texts = [["refund for Grace Hopper"] * 3, ["password of 12345 reset", "reset password", "password reset"]]
     customers = [["a", "a", "b"], ["a", "b", "c"]]
