@@ -18,6 +18,7 @@ from typing import BinaryIO, TypeVar
 from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
 from data_jobs.stages.containers.contract import EntryLimits
+from data_jobs.stages.formats.web.web_page import WebPage
 from data_jobs.stages.parsing.parser import Parser
 
 T = TypeVar("T")
@@ -95,6 +96,20 @@ class Parsers:
             return parser.unpack(data, name=name, limits=limits, into=into, cancelled=cancelled)
 
         return await self._run(unpack, rank, on_begin)
+
+    async def read_web_page(self, data: bytes, *, url: str, charset: str | None, rank: int) -> WebPage:
+        """Read a fetched web page as ``Parser.read_web_page`` does. If the call is cancelled, kill the
+        parsing process.
+
+        Args:
+            data, url, charset: see ``Parser.read_web_page``.
+            rank: a waiting job with a higher rank goes first.
+        """
+
+        def read(parser: Parser, cancelled: threading.Event) -> WebPage:
+            return parser.read_web_page(data, url=url, charset=charset, cancelled=cancelled)
+
+        return await self._run(read, rank, lambda: None)
 
     async def _run(
         self, work: Callable[[Parser, threading.Event], T], rank: int, on_begin: Callable[[], None]

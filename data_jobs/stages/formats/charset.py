@@ -144,8 +144,14 @@ def load() -> None:
     _likeliest("é".encode("cp1252"))
 
 
-def decode(data: bytes) -> Decoded:
-    """Decode any bytes. Bytes that do not fit the character set are replaced and counted."""
+def decode(data: bytes, *, declared: str | None = None) -> Decoded:
+    """Decode any bytes. Bytes that do not fit the character set are replaced and counted.
+
+    Args:
+        data: the bytes.
+        declared: the character set that the sender of the bytes declares, such as a web server; it has
+            precedence over the declaration in the document.
+    """
     for mark, encoding in BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return _in(encoding, data[len(mark) :])
@@ -162,7 +168,8 @@ def decode(data: bytes) -> Decoded:
         <= len(decoded.text) - (len(data) - foreign) - decoded.replaced
     ):
         return decoded
-    for guess in (_declared, _detected):
+    sent = None if declared is None else _known(LABELS.get(declared.lower(), declared.lower()))
+    for guess in (lambda _: sent, _declared, _detected):
         if guessed := guess(data):
             decoded = _in(guessed, data)
             if decoded.replaced <= max(1, foreign // ONE_BAD_IN):

@@ -30,6 +30,7 @@ from data_jobs.stages.containers.entry_frames import write_end, write_entry
 from data_jobs.stages.containers.unpacking import readers, unpack
 from data_jobs.stages.formats import charset
 from data_jobs.stages.formats.contract import ParseFunction, ParseOptions, ParserOutput, Unreadable
+from data_jobs.stages.formats.web.read_page import read_page
 from data_jobs.stages.parsing.child_contract import EXIT_MEMORY, EXIT_OK
 from data_jobs.stages.parsing.out_of_memory import (
     NEAR_LIMIT_SHARE,
@@ -231,6 +232,8 @@ def _child(request: dict[str, Any], document: int, result: int, parent: int) -> 
 
 
 def _parsed(data: bytes, request: dict[str, Any]) -> dict[str, Any]:
+    if request["page"] is not None:
+        return asdict(read_page(data, **request["page"]))
     options = ParseOptions(
         max_pages=request["max_pages"], part=request["part"], pdf_parser=request["pdf_parser"]
     )

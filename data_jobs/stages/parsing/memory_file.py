@@ -7,6 +7,8 @@ with MemoryFile(b"%PDF-1.7 ...") as document:
 import os
 from typing import Self
 
+from data_jobs.stages.parsing.child_contract import MAX_RESULT_BYTES
+
 
 class MemoryFile:
     """Holds bytes in a file in memory that has no name."""
@@ -19,6 +21,12 @@ class MemoryFile:
     def fileno(self) -> int:
         """Return the file descriptor."""
         return self._fd
+
+    def read(self) -> bytes:
+        """Return the bytes of the file, but not more than a result may have."""
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        with os.fdopen(os.dup(self._fd), "rb") as file:
+            return file.read(MAX_RESULT_BYTES)
 
     def __enter__(self) -> Self:
         return self

@@ -21,16 +21,16 @@ from typing import Any, BinaryIO, Self
 import structlog
 
 from cluster.errors import Misconfigured, Unavailable
-from cluster.formats import Format, readable, recognise
-from cluster.records import MAX_FACT_LENGTH, NO_PAGE, Fact, Facts, Outcome, Page, ParsedDocument
+from cluster.formats import Format, readable
+from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
-from cluster.vector_index.filters import LARGEST_NUMBER, is_text
 from data_jobs.stages.containers.contract import EntryLimits
 from data_jobs.stages.containers.entry_frames import MAX_HEADER_BYTES
+from data_jobs.stages.formats.web.web_page import WebPage
 from data_jobs.stages.parsing.child_contract import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
 from data_jobs.stages.parsing.memory_file import MemoryFile
-from data_jobs.stages.parsing.read_structure import read_structure
-from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
+from data_jobs.stages.parsing.read_result import read_result, without_pages
+from data_jobs.stages.parsing.read_web_page_result import read_web_page_result
 
 log = structlog.get_logger(__name__)
 
@@ -119,8 +119,36 @@ class Parser:
         with self._lock, MemoryFile(data) as document, MemoryFile(b"") as result:
             fault = self._run(request, (document.fileno(), result.fileno()), cancelled)
             if fault is not None:
-                return _without_pages(data, name, *fault)
-            return _read_result(result, data, name, first=part[0] if part else 0)
+                return without_pages(data, name, *fault)
+            return read_result(result, data, name, first=part[0] if part else 0)
+
+    def read_web_page(
+        self,
+        data: bytes,
+        *,
+        url: str,
+        charset: str | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> WebPage:
+        """Return the main content, the links and the properties of a fetched web page. Bad bytes never raise
+        an exception.
+
+        Args:
+            data: the body of the answer, after decompression.
+            url: URL that answered.
+            charset: character set that the header ``Content-Type`` names.
+            cancelled: see ``parse``.
+
+        Raises:
+            Unavailable: the parsing process cannot be started.
+        """
+        request = self._request(url, self._settings.parse_timeout_s)
+        request["page"] = {"url": url, "charset": charset}
+        with self._lock, MemoryFile(data) as document, MemoryFile(b"") as result:
+            fault = self._run(request, (document.fileno(), result.fileno()), cancelled)
+            if fault is not None:
+                return WebPage(outcome=fault[0], detail=fault[1])
+            return read_web_page_result(result)
 
     def unpack(
         self,
@@ -185,6 +213,7 @@ class Parser:
         return {
             "name": name[-255:],
             "part": None,
+            "page": None,
             "entries": None,
             "timeout_s": limit_s,
             "memory_bytes": settings.parse_memory_bytes,
@@ -264,73 +293,6 @@ class Parser:
                 theirs.close()
             self._connection = ours
         return self._connection
-
-
-def _read_result(result: MemoryFile, data: bytes, name: str, *, first: int) -> ParsedDocument:
-    """Return the child's result. Check every field, because the child may have parsed hostile bytes. If the
-    result is invalid, the outcome is ``corrupt``.
-    """
-    os.lseek(result.fileno(), 0, os.SEEK_SET)
-    with os.fdopen(os.dup(result.fileno()), "rb") as file:
-        written = file.read(MAX_RESULT_BYTES)
-    try:
-        parsed = json.loads(written)
-        structures = parsed["structure"] or [None] * len(parsed["pages"])
-        pages = tuple(
-            Page(number=number, text=_text(text), structure=read_structure(structure, length=len(text)))
-            for number, (text, structure) in enumerate(
-                zip(parsed["pages"], structures, strict=True), start=first + 1
-            )
-        )
-        outcome, page_count = Outcome(parsed["outcome"]), int(parsed["page_count"])
-        unread = _unread(parsed["unread"], page_count) if outcome.searchable else {}
-        return ParsedDocument(
-            outcome=outcome,
-            detail=unread_sentence(unread, page_count) if outcome.searchable else _text(parsed["detail"]),
-            pages=pages,
-            media_type=_text(parsed["media_type"]),
-            page_count=page_count,
-            facts=with_unread(_facts(parsed["facts"]), unread),
-            unread=unread,
-        )
-    except (ValueError, TypeError, KeyError, AttributeError) as exc:
-        return _without_pages(
-            data, name, Outcome.CORRUPT, f"made its parser give an invalid result ({type(exc).__name__})"
-        )
-
-
-def _facts(written: Any) -> Facts:
-    facts: dict[Fact, str | float | bool] = {}
-    for name, value in written.items():
-        if not isinstance(value, bool | int | float) or not abs(value) <= LARGEST_NUMBER:
-            value = _short(value)
-        facts[Fact(name)] = value
-    return facts
-
-
-def _unread(written: Any, page_count: int) -> dict[int, str]:
-    unread = {int(number): _short(reason) for number, reason in written}
-    if not all(NO_PAGE <= number <= page_count for number in unread):
-        raise ValueError("a page beyond the last one")
-    return unread
-
-
-def _short(value: Any) -> str:
-    if len(text := _text(value)) > MAX_FACT_LENGTH or not is_text(text):
-        raise ValueError("a string that is too long or not text")
-    return text
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _without_pages(data: bytes, name: str, outcome: Outcome, detail: str) -> ParsedDocument:
-    return ParsedDocument(
-        outcome=outcome, detail=detail, pages=(), media_type=recognise(data, name=name).media_type
-    )
 
 
 def _exit_name(code: int) -> str:

@@ -16,7 +16,7 @@ import pytest
 
 from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
-from data_jobs.stages.parsing import parser as parser_module
+from data_jobs.stages.parsing import read_result as result_module
 from data_jobs.stages.parsing.memory_file import MemoryFile
 from data_jobs.stages.parsing.parser import Parser
 from tests.conftest import ROOT
@@ -123,9 +123,9 @@ def test_nothing_remains_of_the_result_of_a_killed_child(parser: Parser) -> None
             request = parser._request("a.txt", 60.0)
             answer = parser._ask(request, (document.fileno(), result.fileno()), wanted)
         assert answer is not None
-        assert [
-            page.text for page in parser_module._read_result(result, b"text", "a.txt", first=0).pages
-        ] == ["text"]
+        assert [page.text for page in result_module.read_result(result, b"text", "a.txt", first=0).pages] == [
+            "text"
+        ]
 
 
 VALID_RESULT = {
@@ -143,7 +143,7 @@ VALID_RESULT = {
 def read_result(written: object) -> ParsedDocument:
     """The parsed document for a child's result."""
     with MemoryFile(json.dumps(written).encode()) as result:
-        return parser_module._read_result(result, b"%PDF-1.7", "a.pdf", first=0)
+        return result_module.read_result(result, b"%PDF-1.7", "a.pdf", first=0)
 
 
 def test_a_result_with_an_unread_page_is_partial_and_names_it() -> None:

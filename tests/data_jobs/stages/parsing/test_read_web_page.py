@@ -1,0 +1,78 @@
+"""Fetched pages are read in a child process with limits, and no page harms it."""
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import pytest
+
+from cluster.records import Outcome
+from cluster.settings import Settings
+from data_jobs.stages.formats.web.web_page import WebPage
+from data_jobs.stages.parsing.memory_file import MemoryFile
+from data_jobs.stages.parsing.parser import Parser
+from data_jobs.stages.parsing.read_web_page_result import read_web_page_result
+from tests.simulators.site import documentation
+
+URL = "https://docs.test/"
+#: Pages that need much time or memory of a careless reader.
+HOSTILE = {
+    "depth": b"<div>" * 100_000,
+    "depth of tables": b"<table><tr><td>" * 50_000,
+    "links": b"".join(b'<a href="/%d">x</a> ' % number for number in range(20_000)),
+    "breaks": b"<ul><li>" + b"<br>" * 20_000,
+    "roots": b"<script></script>" + b"<div data-reactroot>" * 50_000,
+    "headings": b"<h1><a href=#>" * 20_000,
+    "attributes": b"<p " + b"a=1 " * 200_000 + b">text",
+    "no tags": b"<" * 500_000,
+    "entities": b"&amp;" * 200_000,
+    "nul": bytes(500_000),
+    "classes": b'<div class="' + b"nav-" * 200_000 + b'">text</div>',
+}
+ENDS = {Outcome.OK, Outcome.EMPTY, Outcome.TOO_LARGE, Outcome.CORRUPT, Outcome.TIMEOUT}
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[Parser]:
+    """A parser with a time limit of one second."""
+    with Parser(Settings(parse_timeout_s=1.0)) as parser:
+        parser.read_web_page(b"start", url=URL)
+        yield parser
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_page_has_an_outcome_in_time(impatient: Parser, name: str) -> None:
+    began = time.monotonic()
+    assert impatient.read_web_page(HOSTILE[name], url=URL).outcome in ENDS
+    assert time.monotonic() - began < 10
+    assert impatient.read_web_page(b"<h1>After</h1>", url=URL).blocks == ("<h1>After</h1>",)
+
+
+def test_mutated_pages_have_an_outcome(parser: Parser) -> None:
+    chance = random.Random(16)
+    whole = documentation()["/sqlite/nulls.html"]
+    for _ in range(20):
+        data = bytearray(whole[: chance.randrange(len(whole))])
+        for _ in range(50):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        assert parser.read_web_page(bytes(data), url=URL).outcome in {Outcome.OK, Outcome.EMPTY}
+
+
+def test_a_page_over_the_time_limit_says_so() -> None:
+    with Parser(Settings(parse_timeout_s=0.3)) as parser:
+        page = parser.read_web_page(HOSTILE["depth"], url=URL)
+    assert page.outcome is Outcome.TIMEOUT
+    assert "CLUSTER_PARSE_TIMEOUT_S" in page.detail
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"outcome": "good"}, {"title": 5}, {"title": "a" * 1_000}, {"links": ["a" * 5_000]}, {"blocks": [1]}],
+)
+def test_an_invalid_result_of_the_child_counts_as_corrupt(parser: Parser, change: dict[str, object]) -> None:
+    valid = asdict(WebPage(outcome=Outcome.OK))
+    for written, outcome in ((valid, Outcome.OK), (valid | change, Outcome.CORRUPT)):
+        with MemoryFile(json.dumps(written).encode()) as result:
+            assert read_web_page_result(result).outcome is outcome
