@@ -74,5 +74,12 @@ OFFICE = (
         purposes=DOCUMENT_PURPOSES,
         refuser="data_jobs.stages.formats.office.ole",
     ),
-    Format(name="RTF", media_type="application/rtf", recognises=matches(rb"\{\\rtf\d*\s*[\\{]")),
+    Format(
+        name="RTF",
+        media_type="application/rtf",
+        recognises=matches(rb"\{\\rtf\d*\s*[\\{]"),
+        purposes=DOCUMENT_PURPOSES,
+        parser="data_jobs.stages.formats.office.rtf",
+        page="the whole document",
+    ),
 )

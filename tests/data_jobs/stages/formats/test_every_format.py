@@ -39,6 +39,7 @@ SAMPLES = {
         ),
         "a.ods",
     ),
+    "application/rtf": (rf"{{\rtf1\ansi {SENTENCE}\par}}".encode(), "a.rtf"),
     "application/epub+zip": (epub_of({"a.xhtml": f"<p>{SENTENCE}</p>"}), "a.epub"),
     "text/html": (f"<!doctype html><p>{SENTENCE}</p>".encode(), "a.html"),
     "text/markdown": (f"# Heading\n\n{SENTENCE}\n".encode(), "a.md"),

@@ -1,0 +1,272 @@
+"""Read the paragraphs and the tables of Rich Text Format into a page.
+
+reader = Reader(page=page)
+reader.read(data)
+reader.is_whole      # False if the end of the file is missing
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from data_jobs.stages.formats.office.rich_text.tokens import (
+    CHARSETS,
+    OPTIONAL_TEXT,
+    SILENT,
+    SYMBOLS,
+    Token,
+    tokens,
+)
+from data_jobs.stages.formats.office.rich_text.writer import Writer
+
+#: Where the text of a group goes.
+BODY, NOWHERE, NOTE, EDGE, FONTS, STYLES, LABEL = (
+    "body",
+    "nowhere",
+    "note",
+    "edge",
+    "fonts",
+    "styles",
+    "label",
+)
+#: A group of this word holds a text twice: for old programs, and in a group of the second word in Unicode.
+BOTH_FORMS, UNICODE_FORM = "upr", "ud"
+#: The destinations of groups by the control word with which they begin.
+DESTINATIONS = {
+    "fonttbl": FONTS,
+    "stylesheet": STYLES,
+    "footnote": NOTE,
+    **dict.fromkeys("header headerl headerr headerf footer footerl footerr footerf".split(), EDGE),
+    **dict.fromkeys(("listtext", "pntext"), LABEL),
+    **dict.fromkeys((*SILENT, BOTH_FORMS), NOWHERE),
+}
+#: A paragraph with this outline level or a higher one is body text.
+BODY_TEXT = 9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Group:
+    """The state of a group. A group inherits the state of the group around it."""
+
+    to: str = BODY
+    #: Number of the font; None means the default font.
+    font: int | None = None
+    #: Number of characters after a Unicode character that stand for it in old programs.
+    replaced: int = 1
+    is_hidden: bool = False
+    is_deleted: bool = False
+    #: True after the mark of an optional group, until the next control word.
+    is_optional: bool = False
+
+
+@dataclass(kw_only=True, slots=True)
+class Reader:
+    """Reads one file."""
+
+    writer: Writer
+    #: Number of hidden characters so far.
+    hidden: int = 0
+    #: False if the file ends before its outermost group.
+    is_whole: bool = False
+    _group: _Group = field(default_factory=_Group)
+    _above: list[_Group] = field(default_factory=list)
+    #: The character sets of fonts by their number.
+    _fonts: dict[int, str] = field(default_factory=dict)
+    _default_font: int = 0
+    _default_charset: str = "cp1252"
+    #: Bytes that are not decoded yet; a character may need several of them.
+    _bytes: bytearray = field(default_factory=bytearray)
+    #: Number of replacing characters that are still to be left out.
+    _to_leave_out: int = 0
+    #: Number and name of the style that is being defined.
+    _style: int = 0
+    _style_level: int | None = None
+    _style_name: str = ""
+    _high_surrogate: int = 0
+
+    def read(self, data: bytes) -> None:
+        """Read the file into the page of the writer."""
+        for token in tokens(data):
+            if token.brace == "{":
+                self._flush()
+                self._above.append(self._group)
+                self._to_leave_out = 0
+            elif token.brace == "}":
+                self._end_group()
+                if self.is_whole:
+                    break
+            elif token.data:
+                self._add_bytes(token.data)
+            else:
+                self._flush()
+                self._read_word(token)
+        self._flush()
+        self.writer.end()
+
+    def _end_group(self) -> None:
+        self._flush()
+        self._to_leave_out = 0
+        ended = self._group
+        self._group = self._above.pop() if self._above else ended
+        self.is_whole = not self._above
+        if ended.to != self._group.to:
+            if ended.to == NOTE:
+                self.writer.end_note()
+            elif ended.to == EDGE:
+                self.writer.end_edge()
+        if ended.to == STYLES and self._group.to == STYLES:
+            self.writer.add_style(self._style, self._style_name.strip(" ;"), self._style_level)
+            self._style, self._style_level, self._style_name = 0, None, ""
+
+    def _read_word(self, token: Token) -> None:
+        word, number = token.word, token.number
+        if word == "*":
+            self._group = replace(self._group, is_optional=True)
+            return
+        if self._group.is_optional:
+            self._group = replace(self._group, is_optional=False)
+            if word not in OPTIONAL_TEXT:
+                self._group = replace(self._group, to=NOWHERE)
+        if word == UNICODE_FORM and len(self._above) > 1:
+            self._group = replace(self._group, to=self._above[-2].to)
+        elif word in DESTINATIONS:
+            self._start_destination(DESTINATIONS[word])
+        elif self._group.to == NOWHERE:
+            return
+        elif word == "u" and number is not None:
+            self._add_unicode(number % 0x10000)
+        elif self._to_leave_out and word not in PROPERTIES:
+            self._to_leave_out -= 1
+        elif word in SYMBOLS:
+            self._add_text(SYMBOLS[word])
+        elif word in PROPERTIES:
+            PROPERTIES[word](self, number)
+        elif self._group.to == BODY:
+            self.writer.control(word, number)
+        elif self._group.to in {NOTE, EDGE} and word in {"par", "cell", "row"}:
+            self._add_text(" ")
+
+    def _start_destination(self, to: str) -> None:
+        if self._group.to in {NOWHERE, FONTS, STYLES}:
+            return
+        if self._group.to in {NOTE, EDGE} and to != NOWHERE:
+            return
+        if to == NOTE:
+            self.writer.start_note()
+        self._group = replace(self._group, to=to)
+
+    def _add_bytes(self, data: bytes) -> None:
+        if self._to_leave_out:
+            left_out = min(self._to_leave_out, len(data))
+            self._to_leave_out -= left_out
+            data = data[left_out:]
+        if self._group.to != NOWHERE:
+            self._bytes += data
+
+    def _flush(self) -> None:
+        """Decode the bytes so far."""
+        if self._bytes:
+            data, charset = bytes(self._bytes), self._charset()
+            self._bytes.clear()
+            self._add_text(data.decode(charset, "replace"))
+
+    def _charset(self) -> str:
+        font = self._default_font if self._group.font is None else self._group.font
+        return self._fonts.get(font, self._default_charset)
+
+    def _add_unicode(self, code: int) -> None:
+        self._to_leave_out = self._group.replaced
+        if 0xD800 <= code < 0xDC00:
+            self._high_surrogate = code
+            return
+        if 0xDC00 <= code < 0xE000:
+            high, self._high_surrogate = self._high_surrogate, 0
+            if not high:
+                return
+            code = 0x10000 + ((high - 0xD800) << 10) + (code - 0xDC00)
+        self._add_text(chr(code))
+
+    def _add_text(self, text: str) -> None:
+        group = self._group
+        if group.is_deleted:
+            return
+        if group.is_hidden and group.to == BODY:
+            self.hidden += len(text.strip())
+        elif group.to == STYLES:
+            self._style_name += text
+        elif group.to in {BODY, LABEL, NOTE, EDGE}:
+            self.writer.add(
+                text, to_label=group.to == LABEL, to_note=group.to == NOTE, to_edge=group.to == EDGE
+            )
+
+    def set_font(self, number: int | None) -> None:
+        """Choose a font, or begin its definition in the table of fonts."""
+        self._group = replace(self._group, font=number)
+
+    def set_charset(self, number: int | None) -> None:
+        """Set the character set of the font that is being defined."""
+        charset = CHARSETS.get(-1 if number is None else number)
+        if self._group.to == FONTS and self._group.font is not None and charset:
+            self._fonts[self._group.font] = charset
+
+    def set_code_page(self, number: int | None) -> None:
+        """Set the character set of fonts that name none."""
+        try:
+            "".encode(f"cp{number}")
+        except LookupError:
+            return
+        self._default_charset = f"cp{number}"
+
+    def set_macintosh(self, _: int | None) -> None:
+        """Set the character set of the Macintosh for fonts that name none."""
+        self._default_charset = "mac_roman"
+
+    def set_default_font(self, number: int | None) -> None:
+        """Set the font of text that names none."""
+        self._default_font = number or 0
+
+    def set_plain(self, _: int | None) -> None:
+        """Reset the properties of characters."""
+        self._group = replace(self._group, font=None, is_hidden=False, is_deleted=False)
+
+    def set_hidden(self, number: int | None) -> None:
+        """Hide the following characters, or show them again."""
+        self._group = replace(self._group, is_hidden=number != 0)
+
+    def set_deleted(self, number: int | None) -> None:
+        """Mark the following characters as deleted, or end that."""
+        self._group = replace(self._group, is_deleted=number != 0)
+
+    def set_replaced(self, number: int | None) -> None:
+        """Set the number of characters that follow each Unicode character in its place."""
+        self._group = replace(self._group, replaced=min(max(0, number or 0), 100))
+
+    def set_style(self, number: int | None) -> None:
+        """Choose the style of a paragraph, or begin its definition."""
+        if self._group.to == STYLES:
+            self._style = number or 0
+        elif self._group.to == BODY:
+            self.writer.style = number or 0
+
+    def set_outline_level(self, number: int | None) -> None:
+        """Set the outline level of a paragraph or of a style."""
+        level = number + 1 if number is not None and 0 <= number < BODY_TEXT else 0
+        if self._group.to == STYLES:
+            self._style_level = level
+        elif self._group.to == BODY:
+            self.writer.level = level
+
+
+#: What control words change about the text that follows.
+PROPERTIES: dict[str, Callable[[Reader, int | None], None]] = {
+    "f": Reader.set_font,
+    "fcharset": Reader.set_charset,
+    "ansicpg": Reader.set_code_page,
+    "mac": Reader.set_macintosh,
+    "deff": Reader.set_default_font,
+    "plain": Reader.set_plain,
+    "v": Reader.set_hidden,
+    "deleted": Reader.set_deleted,
+    "uc": Reader.set_replaced,
+    "s": Reader.set_style,
+    "outlinelevel": Reader.set_outline_level,
+}
