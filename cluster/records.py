@@ -113,6 +113,8 @@ class Fact(StrEnum):
     UNREAD_PAGES = "unread_pages"
     #: What is wrong with a file that is not valid in its format and was therefore read as plain text.
     MALFORMED = "malformed"
+    #: Language of source code, such as "Python".
+    PROGRAMMING_LANGUAGE = "programming_language"
     #: Number of sheets or slides that the document hides from readers. The parsed text leaves them out.
     HIDDEN_PAGES = "hidden_pages"
     #: ISO 639 code of the document's language: ``mul`` for several languages, ``und`` if the language is not

@@ -1,6 +1,7 @@
 """The rows of texts. The last row takes every text that no other row takes."""
 
 from cluster.formats.format import DOCUMENT_PURPOSES, Format, named
+from cluster.formats.marked_rows import MARKED
 from cluster.formats.record_rows import RECORDS
 
 HTML_SUFFIXES = frozenset({"html", "htm", "xhtml", "xht", "shtml"})
@@ -30,6 +31,7 @@ TEXTS = (
         page="the whole document",
     ),
     *RECORDS,
+    *MARKED,
     Format(
         name="plain text",
         media_type="text/plain",

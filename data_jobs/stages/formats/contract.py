@@ -19,6 +19,8 @@ class ParseOptions:
 
     #: Maximum number of pages; a document with more pages is refused.
     max_pages: int
+    #: Name of the file, whose suffix names the language of source code.
+    name: str = ""
     #: The library that reads PDF; see the setting ``pdf_parser``.
     pdf_parser: str = "pymupdf"
     #: The pages to read, from the first of these numbers (counted from 0) to before the second; None means

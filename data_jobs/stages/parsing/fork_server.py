@@ -235,7 +235,10 @@ def _parsed(data: bytes, request: dict[str, Any]) -> dict[str, Any]:
     if request["page"] is not None:
         return asdict(read_page(data, **request["page"]))
     options = ParseOptions(
-        max_pages=request["max_pages"], part=request["part"], pdf_parser=request["pdf_parser"]
+        max_pages=request["max_pages"],
+        name=request["name"],
+        part=request["part"],
+        pdf_parser=request["pdf_parser"],
     )
     return parse(data, name=request["name"], max_characters=request["max_characters"], options=options)
 

@@ -48,6 +48,11 @@ SAMPLES = {
     "application/json": (f'{{"bird": {{"note": "{SENTENCE}"}}}}'.encode(), "a.json"),
     "application/jsonl": (f'{{"bird": 1}}\n{{"note": "{SENTENCE}"}}\n'.encode(), "a.jsonl"),
     "application/xml": (f"<bird><note>{SENTENCE}</note></bird>".encode(), "a.xml"),
+    "text/x-rst": (f"Birds\n=====\n\n{SENTENCE}\n".encode(), "a.rst"),
+    "text/x-tex": (f"\\section{{Birds}}\n{SENTENCE}\n".encode(), "a.tex"),
+    "text/asciidoc": (f"== Birds\n\n{SENTENCE}\n".encode(), "a.adoc"),
+    "text/org": (f"* Birds\n{SENTENCE}\n".encode(), "a.org"),
+    "text/x-source-code": (f"# {SENTENCE}\n".encode(), "a.py"),
     "text/plain": (SENTENCE.encode(), "a.txt"),
 }
 

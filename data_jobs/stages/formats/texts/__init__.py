@@ -1,0 +1,1 @@
+"""Parsers of texts with a structure of their own: source code, reStructuredText, LaTeX and others."""

@@ -1,0 +1,1 @@
+"""Tests of the parsers of texts with a structure of their own."""
