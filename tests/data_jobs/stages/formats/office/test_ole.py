@@ -3,7 +3,8 @@
 import pytest
 
 from cluster.records import Outcome
-from data_jobs.stages.parsing.parser import Parser
+from data_jobs.stages.formats.contract import ParseOptions
+from data_jobs.stages.parsing.fork_server import parse
 
 START = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
 
@@ -20,7 +21,8 @@ START = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)
         ("Thumbs", Outcome.UNSUPPORTED, "save it in a current format"),
     ],
 )
-def test_the_detail_says_what_to_do(parser: Parser, entry: str, outcome: Outcome, advice: str) -> None:
-    parsed = parser.parse(START + entry.encode("utf-16-le").ljust(64, b"\0"), name="a.doc")
-    assert parsed.outcome is outcome
-    assert advice in parsed.detail
+def test_the_detail_says_what_to_do(entry: str, outcome: Outcome, advice: str) -> None:
+    data = START + entry.encode("utf-16-le").ljust(64, b"\0")
+    parsed = parse(data, name="a.doc", max_characters=100, options=ParseOptions(max_pages=1))
+    assert parsed["outcome"] is outcome
+    assert advice in parsed["detail"]
