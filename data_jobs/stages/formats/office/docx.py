@@ -19,8 +19,8 @@ from data_jobs.stages.formats.office.relationships import (
     relationships_of,
 )
 from data_jobs.stages.formats.office.word.numbering import Numbering
-from data_jobs.stages.formats.office.word.story import Story
-from data_jobs.stages.formats.office.word.styles import Styles
+from data_jobs.stages.formats.office.word.story import WordStory
+from data_jobs.stages.formats.office.word.styles import WordStyles
 from data_jobs.stages.formats.office.xml_tree import read_tree
 from data_jobs.stages.formats.page_builder import PageBuilder
 
@@ -37,9 +37,9 @@ def parse(data: bytes, _: ParseOptions) -> ParserOutput:
     if body is None:
         raise Unreadable(Outcome.CORRUPT, "is damaged: its main part is not the body of a document")
     page = PageBuilder()
-    story = Story(
+    story = WordStory(
         page=page,
-        styles=Styles(_optional(package, parts, "styles")),
+        styles=WordStyles(_optional(package, parts, "styles")),
         numbering=Numbering(_optional(package, parts, "numbering")),
         notes=dict(_notes(package, parts)),
         drawing=lambda relationship: text_of_drawing(package, parts, relationship),
@@ -80,7 +80,9 @@ def _notes(package: Package, parts: Mapping[str, Relationship]) -> Iterator[tupl
                 yield (kind, note.get("w:id", "")), note
 
 
-def _distinct(story: Story, package: Package, parts: Mapping[str, Relationship], kind: str) -> Iterator[str]:
+def _distinct(
+    story: WordStory, package: Package, parts: Mapping[str, Relationship], kind: str
+) -> Iterator[str]:
     """Yield each header or footer of the pages once, although every page shows it."""
     seen: set[str] = set()
     for part in parts_of(parts, kind):

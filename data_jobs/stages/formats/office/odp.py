@@ -6,7 +6,7 @@ from cluster.page_structure import PROSE, PageStructure
 from cluster.records import Fact
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput
 from data_jobs.stages.formats.office.open_document.document import OpenDocument
-from data_jobs.stages.formats.office.open_document.story import Story
+from data_jobs.stages.formats.office.open_document.story import OdfStory
 from data_jobs.stages.formats.office.refusals import refuse_pictures_only, refuse_too_many
 from data_jobs.stages.formats.page_builder import PageBuilder
 
@@ -27,7 +27,7 @@ def parse(data: bytes, options: ParseOptions) -> ParserOutput:
     hidden = characters = 0
     for slide in slides:
         page = PageBuilder()
-        story = Story(page=page, document=document)
+        story = OdfStory(page=page, document=document)
         style = slide.get("draw:style-name", "")
         if document.styles.has("drawing-page", style, "presentation:visibility", "hidden"):
             hidden += 1
@@ -45,7 +45,7 @@ def parse(data: bytes, options: ParseOptions) -> ParserOutput:
     return ParserOutput(pages=pages, structure=structure, facts=facts)
 
 
-def _write(page: PageBuilder, story: Story, slide: Element) -> None:
+def _write(page: PageBuilder, story: OdfStory, slide: Element) -> None:
     """Write a slide, its title first, then its notes."""
     shapes = [shape for shape in slide if shape.tag.startswith("draw:")]
     shapes.sort(key=lambda shape: shape.get("presentation:class") != TITLE)  # a stable sort

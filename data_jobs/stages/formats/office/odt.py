@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from cluster.records import Fact
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput
 from data_jobs.stages.formats.office.open_document.document import OpenDocument
-from data_jobs.stages.formats.office.open_document.story import Story
+from data_jobs.stages.formats.office.open_document.story import OdfStory
 from data_jobs.stages.formats.office.refusals import refuse_pictures_only
 from data_jobs.stages.formats.page_builder import PageBuilder
 
@@ -19,7 +19,7 @@ def parse(data: bytes, _: ParseOptions) -> ParserOutput:
     document = OpenDocument(data)
     body = document.body("office:text")
     page = PageBuilder()
-    story = Story(page=page, document=document)
+    story = OdfStory(page=page, document=document)
     for text in _distinct(story, document, HEADERS):
         page.paragraph(text)
     story.write(body)
@@ -34,7 +34,7 @@ def parse(data: bytes, _: ParseOptions) -> ParserOutput:
     )
 
 
-def _distinct(story: Story, document: OpenDocument, tags: tuple[str, ...]) -> Iterator[str]:
+def _distinct(story: OdfStory, document: OpenDocument, tags: tuple[str, ...]) -> Iterator[str]:
     """Yield each header or footer of the pages once, although every page shows it."""
     seen: set[str] = set()
     for element in () if document.style_part is None else document.style_part.iter():

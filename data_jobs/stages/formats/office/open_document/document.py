@@ -48,7 +48,7 @@ class OpenDocument:
         self.content = read_tree(self.package.read(CONTENT))
         styles = self.package.read_if_whole(STYLES)
         self.style_part = read_tree(styles) if styles else None
-        self.styles = Styles(self.content, self.style_part)
+        self.styles = OdfStyles(self.content, self.style_part)
 
     def body(self, tag: str) -> Element:
         """Return the body of the document.
@@ -85,7 +85,7 @@ def refuse_encrypted(package: Package) -> None:
         )
 
 
-class Styles:
+class OdfStyles:
     """The styles of one document.
 
     Args:

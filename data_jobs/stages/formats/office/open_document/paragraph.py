@@ -1,6 +1,6 @@
 """Read the text of one paragraph of an OpenDocument file as a reader sees it.
 
-reader = ParagraphReader(document=document)
+reader = OdfParagraphReader(document=document)
 line = reader.read(paragraph)
 """
 
@@ -22,7 +22,7 @@ MAX_SPACES = 100
 
 
 @dataclass(kw_only=True, slots=True)
-class Line:
+class OdfLine:
     """The content of one paragraph."""
 
     text: str = ""
@@ -33,7 +33,7 @@ class Line:
 
 
 @dataclass(kw_only=True, slots=True)
-class ParagraphReader:
+class OdfParagraphReader:
     """Reads the paragraphs of one document in their order."""
 
     document: OpenDocument
@@ -41,11 +41,11 @@ class ParagraphReader:
     hidden: int = 0
     _notes: int = 0
     _parts: list[str] = field(default_factory=list)
-    _line: Line = field(default_factory=Line)
+    _line: OdfLine = field(default_factory=OdfLine)
 
-    def read(self, paragraph: Element) -> Line:
+    def read(self, paragraph: Element) -> OdfLine:
         """Return the content of a paragraph."""
-        self._parts, self._line = [], Line()
+        self._parts, self._line = [], OdfLine()
         if self._is_hidden("paragraph", paragraph):
             self.hidden += len("".join(paragraph.itertext()).strip())
             return self._line

@@ -1,6 +1,6 @@
 """Write the paragraphs, lists and tables of an OpenDocument text into a page, in reading order.
 
-story = Story(page=page, document=document)
+story = OdfStory(page=page, document=document)
 story.write(document.body("office:text"))
 story.end()
 """
@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 from data_jobs.stages.formats.office.open_document.document import OpenDocument
 from data_jobs.stages.formats.office.open_document.numbers import Counter
-from data_jobs.stages.formats.office.open_document.paragraph import Line, ParagraphReader
+from data_jobs.stages.formats.office.open_document.paragraph import OdfLine, OdfParagraphReader
 from data_jobs.stages.formats.office.word.styles import number
 from data_jobs.stages.formats.page_builder import PageBuilder
 
@@ -26,18 +26,18 @@ MAX_REPEATED = 100
 
 
 @dataclass(kw_only=True, slots=True)
-class Story:
+class OdfStory:
     """Writes blocks into a page, and joins neighbouring lines of code."""
 
     page: PageBuilder
     document: OpenDocument
-    _reader: ParagraphReader = field(init=False)
+    _reader: OdfParagraphReader = field(init=False)
     _outline: Counter = field(default_factory=Counter)
     _counters: dict[str, Counter] = field(default_factory=dict)
     _code: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._reader = ParagraphReader(document=self.document)
+        self._reader = OdfParagraphReader(document=self.document)
 
     @property
     def hidden(self) -> int:
@@ -102,7 +102,7 @@ class Story:
             self.end()
             self._write_beside(line)
 
-    def _write_beside(self, line: Line) -> None:
+    def _write_beside(self, line: OdfLine) -> None:
         for box in line.boxes:
             self.write_one(box)
             self.end()
@@ -118,7 +118,7 @@ class Story:
 
     def _write_list(self, listed: Element) -> None:
         self.end()
-        waiting: list[Line] = []
+        waiting: list[OdfLine] = []
         shown: list[str] = []
         for line in self._list_lines(listed, 0, listed.get("text:style-name", ""), None, waiting):
             if isinstance(line, str):
@@ -132,7 +132,7 @@ class Story:
             self._write_beside(read)
 
     def _list_lines(
-        self, listed: Element, level: int, style: str, counter: Counter | None, waiting: list[Line]
+        self, listed: Element, level: int, style: str, counter: Counter | None, waiting: list[OdfLine]
     ) -> Iterator[str | Element]:
         """Yield the lines of a list, and its headings as elements."""
         style = listed.get("text:style-name") or style

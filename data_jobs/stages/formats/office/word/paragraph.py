@@ -1,6 +1,6 @@
 """Read the text of one paragraph of a Word document as a reader sees it.
 
-    reader = ParagraphReader()
+    reader = WordParagraphReader()
     line = reader.read(paragraph)
     line.text, line.notes       # "Herons stand still.[1]", [("w:footnotes", "2")]
 
@@ -38,7 +38,7 @@ SHOWN = frozenset({TEXT, "m:t", "a:t"})
 
 
 @dataclass(kw_only=True, slots=True)
-class Line:
+class WordLine:
     """The content of one paragraph."""
 
     text: str = ""
@@ -51,7 +51,7 @@ class Line:
 
 
 @dataclass(kw_only=True, slots=True)
-class ParagraphReader:
+class WordParagraphReader:
     """Reads the paragraphs of one document in their order.
 
     Args:
@@ -62,14 +62,14 @@ class ParagraphReader:
     #: Number of hidden characters so far.
     hidden: int = 0
     _parts: list[str] = field(default_factory=list)
-    _line: Line = field(default_factory=Line)
+    _line: WordLine = field(default_factory=WordLine)
     #: The fields around the current place, from the outermost; True for a field whose instruction is being
     #: read.
     _fields: list[bool] = field(default_factory=list)
 
-    def read(self, paragraph: Element) -> Line:
+    def read(self, paragraph: Element) -> WordLine:
         """Return the content of a paragraph."""
-        self._parts, self._line = [], Line()
+        self._parts, self._line = [], WordLine()
         # An instruction ends with its paragraph, so a field that is never closed cannot hide the document.
         self._fields = [False] * len(self._fields)
         self._read_children(paragraph)

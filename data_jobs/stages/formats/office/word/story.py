@@ -1,6 +1,6 @@
 """Write the paragraphs, lists and tables of a Word document into a page, in reading order.
 
-story = Story(page, styles=styles, numbering=numbering, notes=notes, drawing=drawing_text)
+story = WordStory(page, styles=styles, numbering=numbering, notes=notes, drawing=drawing_text)
 story.write(body)
 story.end()
 """
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
 from data_jobs.stages.formats.office.word.numbering import Numbering
-from data_jobs.stages.formats.office.word.paragraph import Line, ParagraphReader, preferred
+from data_jobs.stages.formats.office.word.paragraph import WordLine, WordParagraphReader, preferred
 from data_jobs.stages.formats.office.word.styles import (
     OFF,
-    Styles,
+    WordStyles,
     is_on,
     number,
     outline_level,
@@ -31,11 +31,11 @@ LIST, CODE = "list", "code"
 
 
 @dataclass(kw_only=True, slots=True)
-class Story:
+class WordStory:
     """Writes blocks into a page, and joins neighbouring list items and neighbouring lines of code."""
 
     page: PageBuilder
-    styles: Styles
+    styles: WordStyles
     numbering: Numbering
     #: The notes by the kind of their part and their id.
     notes: Mapping[tuple[str, str], Element]
@@ -43,15 +43,15 @@ class Story:
     drawing: Callable[[str], str]
     #: Number of documents inside the document that Word would import when it opens the document.
     imported: int = 0
-    _reader: ParagraphReader = field(init=False)
+    _reader: WordParagraphReader = field(init=False)
     _marks: dict[tuple[str, str], str] = field(default_factory=dict)
     #: The list items or the lines of code that are not written yet.
     _kind: str = ""
     _lines: list[str] = field(default_factory=list)
-    _waiting: list[Line] = field(default_factory=list)
+    _waiting: list[WordLine] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._reader = ParagraphReader(mark_of=self._mark_of)
+        self._reader = WordParagraphReader(mark_of=self._mark_of)
 
     @property
     def hidden(self) -> int:
@@ -121,7 +121,7 @@ class Story:
             level = number(value_of(numbered, "w:ilvl"), level)
         return (self.numbering.next_label(list_id, level), level) if list_id else ("", 0)
 
-    def _write_beside(self, line: Line) -> None:
+    def _write_beside(self, line: WordLine) -> None:
         """Write the text boxes, drawings and notes of a paragraph after the paragraph."""
         for box in line.boxes:
             self.write(box)

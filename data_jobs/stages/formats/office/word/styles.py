@@ -1,6 +1,6 @@
 """Look up what the paragraph styles of a Word document say: the level of a heading, code, a list.
 
-styles = Styles(read_tree(package.read("word/styles.xml")))
+styles = WordStyles(read_tree(package.read("word/styles.xml")))
 styles.of("Heading2").level     # 2
 """
 
@@ -32,7 +32,7 @@ class ParagraphStyle:
     list_level: int = 0
 
 
-class Styles:
+class WordStyles:
     """The paragraph styles of one document.
 
     Args:
