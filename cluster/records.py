@@ -115,6 +115,10 @@ class Fact(StrEnum):
     MALFORMED = "malformed"
     #: Language of source code, such as "Python".
     PROGRAMMING_LANGUAGE = "programming_language"
+    #: Number of pages whose text was recognised in a picture of the page.
+    OCR_PAGES = "ocr_pages"
+    #: Mean confidence of the recognised words in percent, weighted by the length of the words.
+    OCR_CONFIDENCE = "ocr_confidence"
     #: Number of sheets or slides that the document hides from readers. The parsed text leaves them out.
     HIDDEN_PAGES = "hidden_pages"
     #: ISO 639 code of the document's language: ``mul`` for several languages, ``und`` if the language is not

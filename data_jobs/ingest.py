@@ -229,7 +229,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = ingest_parser().parse_args(arguments)
     report = IngestReport()
     try:
-        settings = read_settings(organisation=options.organisation, pdf_parser=options.parser)
+        settings = read_settings(
+            organisation=options.organisation,
+            pdf_parser=options.parser,
+            ocr=options.ocr,
+            ocr_languages=options.ocr_languages,
+        )
         configure(settings)
         ingest(
             settings,

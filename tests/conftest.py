@@ -33,6 +33,8 @@ for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
 # OpenMP's threads sleep while they wait, as in every process of the cluster: spinning takes cores from other
 # tests. OpenMP reads these variables while torch is loaded.
 os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"})
+#: The outcome of a scanned document must not depend on whether Tesseract is installed.
+os.environ["CLUSTER_OCR"] = "off"
 #: Settings without a home keep the timings of an engine's paths here, not in the developer's own folder.
 DATA = tempfile.TemporaryDirectory(prefix="ec-tests-")
 os.environ["XDG_DATA_HOME"] = DATA.name

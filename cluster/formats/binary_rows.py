@@ -17,6 +17,7 @@ PDF = Format(
     },
     page="a page",
     parsed_in_parts=True,
+    recognisable=True,
 )
 BINARIES = (
     # Parquet holds vectors for the job ``bulk_insert_vectors``. It is not a format of documents.

@@ -74,6 +74,9 @@ class Format:
     #: True if the parser can read a range of pages alone; documents of other formats are always read as a
     #: whole.
     parsed_in_parts: bool = False
+    #: True if optical character recognition can read pages without text. Then the parser can read a range of
+    #: pages, and recognise one page (``ParseOptions.ocr``).
+    recognisable: bool = False
 
 
 UNKNOWN = Format(name="unknown", media_type="application/octet-stream", recognises=lambda _: True)

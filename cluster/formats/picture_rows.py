@@ -1,27 +1,45 @@
-"""The rows of pictures."""
+"""The rows of pictures. Optical character recognition reads those that have a parser."""
 
-from cluster.formats.format import Format, matches, starts_with
+from collections.abc import Callable
+
+from cluster.file_beginning import FileBeginning
+from cluster.formats.format import DOCUMENT_PURPOSES, Format, Purpose, matches, starts_with
+
+#: A picture can be a document, and be sent to a model that sees pictures.
+PICTURE_PURPOSES: tuple[Purpose, ...] = (*DOCUMENT_PURPOSES, "vision")
+
+
+def _picture(
+    name: str, media_type: str, recognises: Callable[[FileBeginning], bool], *, page: str = "the picture"
+) -> Format:
+    """Return the row of a picture that Pillow reads."""
+    return Format(
+        name=name,
+        media_type=media_type,
+        recognises=recognises,
+        purposes=PICTURE_PURPOSES,
+        parser="data_jobs.stages.formats.ocr.picture_parser",
+        libraries=("pillow",),
+        page=page,
+        parsed_in_parts=True,
+        recognisable=True,
+    )
+
 
 PICTURES = (
-    Format(
-        name="PNG",
-        media_type="image/png",
-        recognises=starts_with(b"\x89PNG\r\n\x1a\n"),
-        purposes=("vision",),
+    _picture("PNG", "image/png", starts_with(b"\x89PNG\r\n\x1a\n")),
+    _picture("JPEG", "image/jpeg", starts_with(b"\xff\xd8\xff")),
+    _picture(
+        "TIFF",
+        "image/tiff",
+        matches(rb"(?:II\*\x00|MM\x00\*|II\+\x00|MM\x00\+)"),
+        page="a picture; a TIFF may hold several",
     ),
-    Format(
-        name="JPEG", media_type="image/jpeg", recognises=starts_with(b"\xff\xd8\xff"), purposes=("vision",)
-    ),
+    _picture("WebP", "image/webp", matches(rb"RIFF.{4}WEBPVP8[ LX]")),
     Format(
         name="GIF",
         media_type="image/gif",
         recognises=matches(rb"GIF8[79]a(?:$|.{0,6}[\x00-\x08\x0e-\x1f\x80-\xff])"),
-        purposes=("vision",),
-    ),
-    Format(
-        name="WebP",
-        media_type="image/webp",
-        recognises=matches(rb"RIFF.{4}WEBPVP8[ LX]"),
         purposes=("vision",),
     ),
 )

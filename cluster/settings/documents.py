@@ -6,6 +6,9 @@ from pydantic import Field
 
 from cluster.settings.values import MIB, Concern
 
+#: One to eight languages as Tesseract names them, such as ``deu`` or ``chi_sim``, separated by ``+``.
+OCR_LANGUAGES = r"^[A-Za-z]{3}(_[A-Za-z]+)*(\+[A-Za-z]{3}(_[A-Za-z]+)*){0,7}$"
+
 
 class DocumentSettings(Concern):
     """The limits on one document while it is read and parsed, and the number of its keywords."""
@@ -32,6 +35,20 @@ class DocumentSettings(Concern):
     """The library that reads PDF: ``pymupdf`` (AGPL or commercial licence), or ``pdfium`` (BSD and Apache
     licences), which needs no PyMuPDF. If this value changes, PDF documents are parsed again when they are
     ingested again."""
+
+    ocr: Literal["auto", "off", "force"] = "auto"
+    """Optical character recognition by Tesseract. ``auto`` recognises pages without readable text, and
+    pictures, on nodes where Tesseract is installed. ``off`` recognises nothing. ``force`` recognises all
+    pages, also those with text."""
+
+    ocr_languages: str = Field(
+        default="eng", pattern=r"^[A-Za-z]{3}(_[A-Za-z]+)*(\+[A-Za-z]{3}(_[A-Za-z]+)*){0,7}$"
+    )
+    """Languages of the text to recognise, as Tesseract names them, separated by ``+``: ``deu+eng``. Each
+    language needs its data on each node with workers."""
+
+    ocr_page_timeout_s: float = Field(default=60.0, gt=0)
+    """Seconds that recognising one page may take. A page that takes longer is reported as unread."""
 
     keywords_per_document: int = Field(default=12, ge=0, le=100)
     """Number of keywords that are extracted from a document. 0 switches the stage off."""

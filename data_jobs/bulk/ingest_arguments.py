@@ -6,6 +6,7 @@ ingest_parser().parse_args(["docs", "--vector-store", "handbook", "--parser", "p
 import argparse
 
 from cluster.formats import PDF_PARSERS
+from cluster.formats.recognition import OCR_MODES
 
 
 def ingest_parser() -> argparse.ArgumentParser:
@@ -54,6 +55,17 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         "--parser",
         choices=PDF_PARSERS,
         help="library that reads PDF (default: CLUSTER_PDF_PARSER, else pymupdf)",
+    )
+    parser.add_argument(
+        "--ocr",
+        choices=OCR_MODES,
+        help="recognise the text of pictures with Tesseract: auto, pages without text; off; force, all pages "
+        "(default: CLUSTER_OCR, else auto)",
+    )
+    parser.add_argument(
+        "--ocr-languages",
+        metavar="CODES",
+        help="languages of the pictures' text, such as deu+eng (default: CLUSTER_OCR_LANGUAGES, else eng)",
     )
 
 

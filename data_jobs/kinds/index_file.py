@@ -25,6 +25,7 @@ from cluster.documents.vector_stores.stores import VectorStore, get_store
 from cluster.engines import Registry
 from cluster.errors import Conflict
 from cluster.formats import format_of
+from cluster.formats.recognition import Ocr
 from cluster.jobs import attempts
 from cluster.jobs.jobs import GONE, REPLACED
 from cluster.jobs.kinds import INDEX_FILE
@@ -43,11 +44,13 @@ from data_jobs.stages.compare import mark_stored
 from data_jobs.stages.document_row import DocumentRow, new_row, page_columns, unpack
 from data_jobs.stages.embed import new_chunk_ids
 from data_jobs.stages.keywords import Keywords
+from data_jobs.stages.parsing.recognition import Recognition
 from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
 from data_jobs.stages.pipeline_version import pipeline_version
 from data_jobs.stages.write import DocumentWriter
 from data_jobs.worker.budget_hold import BudgetHold
 from data_jobs.worker.job_attempt import JobAttempt, NotWanted
+from data_jobs.worker.recognise_pages import recognise_pages
 from data_jobs.worker.stage_errors import StageFailed
 
 #: Number of pages that are parsed in one call. A call takes some tenths of a second, so an urgent job waits
@@ -181,9 +184,13 @@ class _Work:
                 part[1] if format_of(kind).parsed_in_parts else total
             )  # a document of another format is parsed whole in the first call
             await self.attempt.progress(len(pages), total, unit="pages")
+        settings = self.attempt.settings
+        work = Recognition(Ocr.chosen(settings), pages, self.unread, media_type=kind, settings=settings)
+        await recognise_pages(work, self.attempt, self.resources.parsers, data, name=self.file.filename)
+        pages, self.unread, self.facts = work.pages, work.unread, dict(work.with_facts(self.facts))
         with_text = sum(bool(page.text.strip()) for page in pages)
         if not with_text:
-            await self._raise_empty(data)
+            await self._raise_empty(data, work)
         if self.unread:
             row = {**row, "outcome": Outcome.PARTIAL_TEXT, "detail": unread_sentence(self.unread, total)}
         facts = json.dumps(dict(with_unread(self.facts, self.unread)))
@@ -234,7 +241,9 @@ class _Work:
         tail, _, _ = await self._part(data, (middle, last), known=known)
         return head + tail, kind, known
 
-    async def _raise_empty(self, data: bytes) -> None:
+    async def _raise_empty(self, data: bytes, work: Recognition) -> None:
+        if (why := work.why_no_text()) is not None:
+            raise StageFailed("parse", why[1], why[0])
         parsed = await self._ask(data, None)
         outcome = Outcome.EMPTY if parsed.outcome.searchable else parsed.outcome
         raise StageFailed("parse", parsed.detail or "holds no text", outcome)

@@ -3,11 +3,14 @@
 import json
 from functools import cache
 
+from cluster.formats.recognition import Ocr
+from cluster.records import ParsedDocument
 from cluster.settings import Settings
 from data_jobs.sources import file_name
 from data_jobs.stages.document_row import DocumentRow, page_columns
 from data_jobs.stages.map_rows import failed
 from data_jobs.stages.parsing.parser import Parser
+from data_jobs.stages.parsing.recognition import Recognition, may_be_recognised
 
 
 @cache
@@ -26,8 +29,26 @@ class Parse:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
+    def _recognised(self, data: bytes, name: str) -> ParsedDocument:
+        """Parse the document, and recognise the pages that need it."""
+        parser, ocr = _parser(self.settings), Ocr.chosen(self.settings)
+        parsed = whole = parser.parse(data, name=name)
+        if not may_be_recognised(whole, ocr):
+            return whole
+        if not parsed.outcome.searchable:  # ask for the pages, which a document without text does not have
+            parsed = parser.parse(data, name=name, part=(0, self.settings.max_document_pages))
+            if not parsed.outcome.searchable:
+                return whole
+        work = Recognition(
+            ocr, parsed.pages, parsed.unread, media_type=parsed.media_type, settings=self.settings
+        )
+        for number in work.waiting:
+            work.take(number, parser.parse(data, name=name, **work.call(number)))
+        recognised = work.result(parsed)
+        return recognised if any(page.text for page in work.pages) or work.why_no_text() else whole
+
     def __call__(self, row: DocumentRow) -> DocumentRow:
-        parsed = _parser(self.settings).parse(row["content"], name=file_name(row["source"]))
+        parsed = self._recognised(row["content"], file_name(row["source"]))
         row = {**row, "content": b"", "media_type": parsed.media_type, "pages": len(parsed.pages)}
         if not parsed.outcome.searchable:
             return failed(row, parsed.outcome, parsed.detail)

@@ -7,15 +7,23 @@ id and is not embedded again.
 """
 
 from cluster.engines import Fingerprint
+from cluster.formats.recognition import Ocr
 from cluster.records import digest
 from cluster.settings import Settings
 from data_jobs.stages.chunkers.table import DEFAULT_CHUNKER, find_chunker
 from data_jobs.stages.keywords import KEYWORDS_VERSION
 from data_jobs.stages.parsing.parser import parser_version
+from data_jobs.stages.parsing.tesseract_program import installed
 
 
 def pipeline_version(settings: Settings, fingerprint: Fingerprint, *, chunker: str = DEFAULT_CHUNKER) -> str:
     """Return a digest of the number of keywords, and the versions of parser, chunker, model and keywords."""
     version, keywords = find_chunker(chunker).version, str(settings.keywords_per_document)
-    parser = parser_version(settings.pdf_parser)
+    parser = "/".join([parser_version(settings.pdf_parser), *_recognition(Ocr.chosen(settings))])
     return digest(parser, version, fingerprint.id, keywords, KEYWORDS_VERSION, size=8)
+
+
+def _recognition(ocr: Ocr) -> list[str]:
+    """Return the options and the version of Tesseract; empty if this node recognises nothing."""
+    tesseract = None if ocr.mode == "off" else installed()
+    return [f"ocr-{ocr.mode}-{ocr.tesseract_languages}-{tesseract.version}"] if tesseract else []

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
 from data_jobs.stages.containers.contract import EntryLimits
+from data_jobs.stages.formats.contract import OcrRequest
 from data_jobs.stages.formats.web.web_page import WebPage
 from data_jobs.stages.parsing.parser import Parser
 
@@ -53,6 +54,7 @@ class Parsers:
         rank: int,
         part: tuple[int, int] | None = None,
         timeout_s: float | None = None,
+        ocr: OcrRequest | None = None,
         on_begin: Callable[[], None] = lambda: None,
     ) -> ParsedDocument:
         """Parse a file as ``Parser.parse`` does. If the call is cancelled, kill the parsing process.
@@ -63,11 +65,13 @@ class Parsers:
             rank: a waiting job with a higher rank goes first.
             part: the pages to parse, in a format that is parsed in parts; see ``Parser.parse``.
             timeout_s: time limit in seconds; None means the setting ``parse_timeout_s``.
+            ocr: see ``Parser.parse``.
             on_begin: called as soon as a parser is free.
         """
 
         def parse(parser: Parser, cancelled: threading.Event) -> ParsedDocument:
-            return parser.parse(data, name=name, part=part, timeout_s=timeout_s, cancelled=cancelled)
+            limits: dict[str, Any] = {"part": part, "timeout_s": timeout_s, "ocr": ocr}
+            return parser.parse(data, name=name, cancelled=cancelled, **limits)
 
         return await self._run(parse, rank, on_begin)
 

@@ -14,6 +14,16 @@ from cluster.records import Fact, Outcome
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OcrRequest:
+    """Asks a parser to recognise the text of a page in a picture of the page."""
+
+    #: Absolute path of the program Tesseract.
+    program: str
+    #: Languages in the form of Tesseract's option ``-l``, such as ``deu+eng``.
+    languages: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ParseOptions:
     """The limits and options of one parse."""
 
@@ -27,6 +37,8 @@ class ParseOptions:
     #: all pages. Only formats that are ``parsed_in_parts`` use this option. The pages of a part may all be
     #: without text.
     part: tuple[int, int] | None = None
+    #: Set if the text of the only page of ``part`` is to be recognised.
+    ocr: OcrRequest | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

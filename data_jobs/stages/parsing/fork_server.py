@@ -29,7 +29,13 @@ from data_jobs.stages.containers.contract import EntryLimits
 from data_jobs.stages.containers.entry_frames import write_end, write_entry
 from data_jobs.stages.containers.unpacking import readers, unpack
 from data_jobs.stages.formats import charset
-from data_jobs.stages.formats.contract import ParseFunction, ParseOptions, ParserOutput, Unreadable
+from data_jobs.stages.formats.contract import (
+    OcrRequest,
+    ParseFunction,
+    ParseOptions,
+    ParserOutput,
+    Unreadable,
+)
 from data_jobs.stages.formats.web.read_page import read_page
 from data_jobs.stages.parsing.child_contract import EXIT_MEMORY, EXIT_OK
 from data_jobs.stages.parsing.out_of_memory import (
@@ -239,6 +245,7 @@ def _parsed(data: bytes, request: dict[str, Any]) -> dict[str, Any]:
         name=request["name"],
         part=request["part"],
         pdf_parser=request["pdf_parser"],
+        ocr=OcrRequest(**request["ocr"]) if request["ocr"] else None,
     )
     return parse(data, name=request["name"], max_characters=request["max_characters"], options=options)
 

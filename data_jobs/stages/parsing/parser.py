@@ -26,6 +26,7 @@ from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
 from data_jobs.stages.containers.contract import EntryLimits
 from data_jobs.stages.containers.entry_frames import MAX_HEADER_BYTES
+from data_jobs.stages.formats.contract import OcrRequest
 from data_jobs.stages.formats.web.web_page import WebPage
 from data_jobs.stages.parsing.child_contract import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
 from data_jobs.stages.parsing.memory_file import MemoryFile
@@ -97,6 +98,7 @@ class Parser:
         name: str,
         part: tuple[int, int] | None = None,
         timeout_s: float | None = None,
+        ocr: OcrRequest | None = None,
         cancelled: threading.Event | None = None,
     ) -> ParsedDocument:
         """Return the pages and the outcome of one document. Bad bytes never raise an exception.
@@ -108,6 +110,7 @@ class Parser:
                 a format that is ``parsed_in_parts``; None means all pages. The outcome of a part is ``ok``
                 even if its pages have no text.
             timeout_s: limit in seconds; None means the setting ``parse_timeout_s``.
+            ocr: if given, the text of the only page of ``part`` is recognised.
             cancelled: an event that another thread sets before it calls ``interrupt``, if the pages are no
                 longer needed.
 
@@ -115,7 +118,7 @@ class Parser:
             Unavailable: the parsing process cannot be started.
         """
         request = self._request(name, timeout_s or self._settings.parse_timeout_s)
-        request["part"] = part
+        request.update(part=part, ocr=asdict(ocr) if ocr else None)
         with self._lock, MemoryFile(data) as document, MemoryFile(b"") as result:
             fault = self._run(request, (document.fileno(), result.fileno()), cancelled)
             if fault is not None:
@@ -213,6 +216,7 @@ class Parser:
         return {
             "name": name[-255:],
             "part": None,
+            "ocr": None,
             "page": None,
             "entries": None,
             "timeout_s": limit_s,

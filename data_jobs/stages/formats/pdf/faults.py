@@ -32,6 +32,11 @@ END = re.compile(rb"startxref\s+\d+|%%EOF")
 #: off.
 OBJECT = re.compile(rb"\d\s+\d+\s+obj\b")
 
+#: What an operator can do about a document without readable text, if recognition is off or not available.
+RECOGNISE_IT = (
+    "install Tesseract on the nodes with workers (CLUSTER_OCR must not be off), or run optical character "
+    "recognition on it first"
+)
 NO_PAGES = "is damaged or cut short: no page of it can be found"
 PASSWORD = "is protected by a password: remove the protection and ingest it again"  # noqa: S105  a sentence
 XFA = (
@@ -98,12 +103,11 @@ def no_text(unread: dict[int, str], *, shows_something: Callable[[], bool]) -> U
     if NO_PAGE in unread:
         return Unreadable(Outcome.UNSUPPORTED, unread[NO_PAGE])
     if GARBAGE in reasons:
-        what = "uses fonts that do not say which letters they draw"
-        return Unreadable(Outcome.NEEDS_OCR, f"{what}: run optical character recognition on it first")
+        return Unreadable(
+            Outcome.NEEDS_OCR, f"uses fonts that do not say which letters they draw: {RECOGNISE_IT}"
+        )
     if DAMAGED in reasons and PICTURE not in reasons:
         return Unreadable(Outcome.CORRUPT, "is damaged: no text of it can be read")
     if PICTURE in reasons or shows_something():
-        return Unreadable(
-            Outcome.NEEDS_OCR, "holds pictures of text only: run optical character recognition on it first"
-        )
+        return Unreadable(Outcome.NEEDS_OCR, f"holds pictures of text only: {RECOGNISE_IT}")
     return Unreadable(Outcome.EMPTY, "has pages, but nothing is on them")

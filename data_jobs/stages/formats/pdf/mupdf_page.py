@@ -5,6 +5,7 @@ import re
 import pymupdf
 
 from data_jobs.stages.formats import right_to_left
+from data_jobs.stages.formats.ocr.tesseract import GrayPicture, resolution_for
 from data_jobs.stages.formats.pdf.columns import Blocks, in_reading_order, is_interleaved
 from data_jobs.stages.formats.pdf.faults import (
     GARBAGE,
@@ -59,6 +60,13 @@ def paragraphs(page: pymupdf.Page, *, form: bool) -> tuple[list[str], str]:
         )  # keep ligatures, because they can be split only after the letters are in reading order
         found = right_to_left.in_reading_order([clean(block[4]) for block in whole])
     return found, reason
+
+
+def picture_of(page: pymupdf.Page) -> GrayPicture:
+    """Draw the page in shades of gray."""
+    dpi = resolution_for(page.rect.width, page.rect.height)
+    drawn = page.get_pixmap(dpi=dpi, colorspace=pymupdf.csGRAY, alpha=False)
+    return GrayPicture(width=drawn.width, height=drawn.height, pixels=bytes(drawn.samples), dpi=dpi)
 
 
 def why_textless(page: pymupdf.Page) -> str:

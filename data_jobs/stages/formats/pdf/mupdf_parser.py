@@ -12,8 +12,9 @@ import pymupdf
 from cluster.records import Outcome
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput, Unreadable
 from data_jobs.stages.formats.line_ends import join_lines
+from data_jobs.stages.formats.ocr.tesseract import recognise
 from data_jobs.stages.formats.pdf.faults import DAMAGED, check_page_count, no_text
-from data_jobs.stages.formats.pdf.mupdf_page import paragraphs, shows_something, why_textless
+from data_jobs.stages.formats.pdf.mupdf_page import paragraphs, picture_of, shows_something, why_textless
 from data_jobs.stages.formats.pdf.mupdf_structure import content_outside_pages, open_pages, refuse_cut_short
 from data_jobs.stages.parsing.out_of_memory import is_out_of_memory
 
@@ -60,6 +61,8 @@ def _read(document: pymupdf.Document, options: ParseOptions) -> ParserOutput:
     check_page_count(count, options)
     unread = content_outside_pages(document)
     first, last = options.part or (0, count)
+    if options.ocr is not None and first < count:
+        return recognise(picture_of(document.load_page(first)), options.ocr, page_count=count)
     form = bool(document.is_form_pdf)
     pages: list[list[str]] = []
     for number in range(first, min(last, count)):

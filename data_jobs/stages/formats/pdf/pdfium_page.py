@@ -7,6 +7,7 @@ import pypdfium2.raw as pdfium
 from pypdfium2 import PdfDocument, PdfPage
 
 from data_jobs.stages.formats import right_to_left
+from data_jobs.stages.formats.ocr.tesseract import GrayPicture, resolution_for
 from data_jobs.stages.formats.pdf.columns import in_reading_order, is_interleaved
 from data_jobs.stages.formats.pdf.faults import (
     GARBAGE,
@@ -55,6 +56,18 @@ def paragraphs(page: PdfPage, *, form: bool) -> tuple[list[str], str]:
     if any(not text.isascii() and right_to_left.FOUND.search(text) for text in found):
         found = right_to_left.in_reading_order(found)
     return found, ""
+
+
+def picture_of(page: PdfPage) -> GrayPicture:
+    """Draw the page in shades of gray."""
+    dpi = resolution_for(*page.get_size())
+    drawn = page.render(scale=dpi / 72, grayscale=True)
+    rows = memoryview(bytes(drawn.buffer))
+    starts = range(
+        0, drawn.stride * drawn.height, drawn.stride
+    )  # a row may be longer than the picture is wide
+    pixels = b"".join(rows[start : start + drawn.width] for start in starts)
+    return GrayPicture(width=drawn.width, height=drawn.height, pixels=pixels, dpi=dpi)
 
 
 def why_textless(page: PdfPage) -> str:

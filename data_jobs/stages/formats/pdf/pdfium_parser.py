@@ -12,6 +12,7 @@ from pypdfium2 import PdfDocument, PdfiumError
 from cluster.records import NO_PAGE, Outcome
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput, Unreadable
 from data_jobs.stages.formats.line_ends import join_lines
+from data_jobs.stages.formats.ocr.tesseract import recognise
 from data_jobs.stages.formats.pdf.faults import (
     DAMAGED,
     PASSWORD,
@@ -21,7 +22,13 @@ from data_jobs.stages.formats.pdf.faults import (
     no_text,
     portfolio,
 )
-from data_jobs.stages.formats.pdf.pdfium_page import load_page, paragraphs, shows_something, why_textless
+from data_jobs.stages.formats.pdf.pdfium_page import (
+    load_page,
+    paragraphs,
+    picture_of,
+    shows_something,
+    why_textless,
+)
 
 #: Marks of a portfolio, of a form that only Adobe's programs can draw, and of a page. PDFium does not show
 #: these entries, so they are searched for in the bytes; marks in compressed objects are not found.
@@ -60,6 +67,8 @@ def _read(document: PdfDocument, data: bytes, options: ParseOptions) -> ParserOu
         raise Unreadable(Outcome.UNSUPPORTED, XFA)
     unread = _outside_pages(document, data)
     first, last = options.part or (0, count)
+    if options.ocr is not None and first < count:
+        return recognise(picture_of(document[first]), options.ocr, page_count=count)
     form = document.get_formtype() != pdfium.FORMTYPE_NONE
     if form:
         document.init_forms()  # this gives fields without an appearance one

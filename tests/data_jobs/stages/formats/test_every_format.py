@@ -7,6 +7,7 @@ import pytest
 from cluster.formats import READABLE, Format, recognise
 from data_jobs.stages.formats.contract import ParseOptions
 from tests.data_jobs.stages.bad_documents import SENTENCE, pdf_of
+from tests.data_jobs.stages.formats.ocr.pictures import picture, saved
 from tests.data_jobs.stages.formats.office.packages import docx_of, epub_of, odf_of, pptx_of, xlsx_of
 
 OFFICE = "application/vnd.openxmlformats-officedocument"
@@ -57,9 +58,20 @@ SAMPLES = {
 }
 
 
-@pytest.mark.parametrize("row", READABLE, ids=lambda row: row.name)
+PICTURES = [row for row in READABLE if row.media_type.startswith("image/")]
+
+
+@pytest.mark.parametrize("row", [row for row in READABLE if row not in PICTURES], ids=lambda row: row.name)
 def test_the_parser_of_every_format_reads_a_sample(row: Format) -> None:
     data, name = SAMPLES[row.media_type]
     assert recognise(data, name=name) == row
     output = import_module(str(row.parser)).parse(data, ParseOptions(max_pages=10))
     assert SENTENCE in output.pages[0]
+
+
+@pytest.mark.parametrize("row", PICTURES, ids=lambda row: row.name)
+def test_every_picture_has_a_page_that_recognition_can_read(row: Format) -> None:
+    data = saved(picture(SENTENCE), row.name)
+    assert recognise(data, name="a") == row
+    output = import_module(str(row.parser)).parse(data, ParseOptions(max_pages=10, part=(0, 10)))
+    assert (output.pages, list(output.unread)) == ([""], [1])

@@ -97,6 +97,7 @@ def test_a_crash_near_the_memory_limit_counts_as_lack_of_memory(
         "max_pages": 1,
         "max_characters": 1,
         "pdf_parser": "pymupdf",
+        "ocr": None,
     }
     document, result = os.memfd_create("document"), os.memfd_create("result")
     ours, theirs = socket.socketpair()

@@ -1,0 +1,1 @@
+"""Recognise the text of pictures with Tesseract, inside the limited parsing process."""
