@@ -34,7 +34,8 @@ from serve_app.routes.agents import agents
 from serve_app.routes.agents import bulk as agents_in_bulk
 from serve_app.routes.analytics import stats
 from serve_app.routes.answers import chat_completions
-from serve_app.routes.compatible import cohere, tasks, tei
+from serve_app.routes.compatible import cohere, crawler, tasks, tei
+from serve_app.routes.crawls import crawls
 from serve_app.routes.jobs import jobs, submission
 from serve_app.routes.jobs.job_events import EventFeed
 from serve_app.routes.mcp import endpoint as mcp_endpoint
@@ -69,6 +70,7 @@ PARTS: tuple[Any, ...] = (
     vectors,
     file_content,
     file_batches,
+    crawls,
     submission,
     jobs,
     webhook_endpoints,
@@ -85,6 +87,7 @@ PARTS: tuple[Any, ...] = (
     responses,
     stats,
     tasks,
+    crawler,
     tei,
     cohere,
     keys,

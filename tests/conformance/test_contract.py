@@ -109,6 +109,7 @@ def things_of_an_organisation(http: httpx.Client, store: str, file: str) -> dict
         "response_id": response_of(http, store),
         "segment_id": http.post("/v1/segments", json=segment).json()["id"],
         "budget_id": http.post("/v1/budgets", json=budget).json()["id"],
+        "crawl_id": http.post("/v1/crawls/discover", json={"url": "https://docs.test/"}).json()["id"],
         "event_id": "none",
         "key_id": "none",
     }

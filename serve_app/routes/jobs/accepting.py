@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from cluster.documents.vector_stores.stores import get_store, require_live
 from cluster.jobs.jobs import Job
-from cluster.jobs.kinds import ESTIMATE_QUALITY, INDEX_FILE, INGEST_FILES
+from cluster.jobs.kinds import CRAWL, ESTIMATE_QUALITY, INDEX_FILE, INGEST_FILES
 from cluster.jobs.kinds.job_kind import JobKind
 from cluster.organisations.caller import require_model
 from cluster.organisations.organisations import StorageLimits
@@ -132,7 +132,7 @@ def _index_file(connection: Connection[Any], submission: Submission) -> BaseMode
     return _with(asked, body.attributes, body.chunking_strategy)
 
 
-def _ingest_files(connection: Connection[Any], submission: Submission) -> BaseModel:
+def _files_of_a_store(connection: Connection[Any], submission: Submission) -> BaseModel:
     asked: BaseModel = submission.input
     store = get_store(connection, submission.organisation, submission.input.vector_store_id)
     submission.service.require_configured(require_live(store))
@@ -161,7 +161,8 @@ def _with(asked: BaseModel, attributes: Any, chunking_strategy: BaseModel | None
 CHECKS: Mapping[str, Callable[[Connection[Any], Submission], BaseModel]] = MappingProxyType(
     {
         INDEX_FILE.name: _index_file,
-        INGEST_FILES.name: _ingest_files,
+        INGEST_FILES.name: _files_of_a_store,
+        CRAWL.name: _files_of_a_store,
         ESTIMATE_QUALITY.name: _estimate_quality,
     }
 )

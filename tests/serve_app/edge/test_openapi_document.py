@@ -281,9 +281,23 @@ def _ask_about_stores(ask: Any, http: httpx.Client, birds: VectorStore) -> None:
         json={"query": "a heron"},
     )
     _ask_about_jobs(ask, job)
+    _ask_about_crawls(ask, store)
     _ask_about_schedules(ask, store)
     ask("DELETE", "/v1/vector_stores/{vector_store_id}/files/{file_id}", of_file)
     ask("DELETE", "/v1/vector_stores/{vector_store_id}", names)
+
+
+def _ask_about_crawls(ask: Any, store: str) -> None:
+    site = {"url": "https://docs.test/", "vector_store_id": store, "includePaths": ["^/a"]}
+    crawl = {"crawl_id": ask("POST", "/v1/crawls", json=site)["id"]}
+    ask("POST", "/v1/crawls/discover", json={"url": "https://docs.test/"})
+    ask("GET", "/v1/crawls", params={"vector_store_id": store})
+    ask("GET", "/v1/crawls/{crawl_id}", crawl)
+    ask("GET", "/v1/crawls/{crawl_id}/pages", crawl)
+    ask("POST", "/v1/crawls/{crawl_id}/cancel", crawl)
+    ask("POST", "/v1/crawls/{crawl_id}/retry", crawl)
+    task = ask("POST", "/api/v1/crawler/enqueue", json={"url": "https://docs.test/"})["task_id"]
+    ask("GET", "/api/v1/crawler/{task_id}", {"task_id": task})
 
 
 def _ask_about_keys(ask: Any) -> None:

@@ -53,6 +53,9 @@ BODIES: dict[str, Any] = {
     "/v1/vector_stores/{vector_store_id}/vectors": {"vectors": [{"id": "a", "vector": [1.0, 2.0]}]},
     "/v1/vector_stores/{vector_store_id}/vectors/delete": {"ids": ["{vector}"]},
     "/v1/vector_stores/{vector_store_id}/file_batches": {"file_ids": ["{file_id}"]},
+    "/v1/crawls": {"url": "https://docs.test/", "vector_store_id": "{vector_store_id}"},
+    "/v1/crawls/discover": {"url": "https://docs.test/"},
+    "/api/v1/crawler/enqueue": {"url": "https://docs.test/", "vector_store": "{vector_store_id}"},
     "/v1/jobs": {
         "kind": "index_file",
         "input": {"file_id": "{file_id}", "vector_store_id": "{vector_store_id}"},
@@ -137,6 +140,7 @@ PLAIN_PARAMETERS = frozenset(
             for brackets in ("", "[]")
         ),
         "if-none-match",
+        "outcome",
         "rating",
     }
 )
@@ -153,6 +157,8 @@ CURSORS = {
     "/v1/vector_stores/{vector_store_id}/files": "file_id",
     "/v1/vector_stores/{vector_store_id}/file_batches/{batch_id}/files": "file_id",
     "/v1/jobs": "job_id",
+    "/v1/crawls": "crawl_id",
+    "/v1/crawls/{crawl_id}/pages": "crawl_page",
     "/v1/schedules": "schedule_id",
     "/v1/usage_reports": "usage_report_id",
     "/v1/schedules/{schedule_id}/runs": "run",
@@ -318,6 +324,8 @@ NOTHING = dict.fromkeys(
         "webhook_endpoint_id",
         "event_id",
         "budget_id",
+        "crawl_id",
+        "crawl_page",
         "schedule_id",
         "run",
         "customer_id",

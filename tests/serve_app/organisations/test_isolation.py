@@ -147,6 +147,9 @@ class Everything:
         job = {"kind": "ingest_files", "input": {"vector_store_id": ids["vector_store_id"]}}
         ids["schedule_id"] = post("/v1/schedules", json={**job, "cron": "0 2 1 1 *"}).json()["id"]
         ids["run"] = post(f"/v1/schedules/{ids['schedule_id']}/run").json()["id"]
+        site = {"url": "https://docs.test/", "vector_store_id": ids["vector_store_id"]}
+        ids["crawl_id"] = post("/v1/crawls", json=site).json()["id"]
+        ids["crawl_page"] = "page_of_the_victim"
         ids["usage_report_id"] = post("/v1/usage_reports", json={"period": "current"}).json()["id"]
         ids["job_id"] = self.client.get("/v1/jobs").json()["data"][0]["id"]
         ids["audit"] = self.client.get("/v1/organisation/audit_logs").json()["data"][0]["id"]

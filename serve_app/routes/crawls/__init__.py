@@ -1,0 +1,1 @@
+"""/v1/crawls: read websites into vector stores, and find their URLs."""
