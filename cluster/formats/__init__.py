@@ -81,7 +81,7 @@ def format_of(media_type: str) -> Format:
 def readable(pdf_parser: str = PDF_PARSERS[0]) -> tuple[Format, ...]:
     """Return the formats of ``READABLE``, with the parser of PDF that the operator chose."""
     return tuple(
-        replace(row, parser=other.parser, libraries=other.libraries)
+        replace(row, parser=other.parser, libraries=other.libraries, licence=other.licence)
         if (other := row.other_parsers.get(pdf_parser))
         else row
         for row in READABLE

@@ -12,8 +12,13 @@ PDF = Format(
     purposes=DOCUMENT_PURPOSES,
     parser="data_jobs.stages.formats.pdf.mupdf_parser",
     libraries=("pymupdf",),
+    licence="AGPL-3.0 or commercial",
     other_parsers={
-        "pdfium": OtherParser(parser="data_jobs.stages.formats.pdf.pdfium_parser", libraries=("pypdfium2",))
+        "pdfium": OtherParser(
+            parser="data_jobs.stages.formats.pdf.pdfium_parser",
+            libraries=("pypdfium2",),
+            licence="BSD-3-Clause, Apache-2.0",
+        )
     },
     page="a page",
     parsed_in_parts=True,

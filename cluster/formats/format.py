@@ -32,8 +32,9 @@ class OtherParser:
 
     #: Module of the parser, as ``Format.parser``.
     parser: str
-    #: See ``Format.libraries``.
+    #: See ``Format.libraries`` and ``Format.licence``.
     libraries: tuple[str, ...]
+    licence: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +67,8 @@ class Format:
     entries: str | None = None
     #: Packages whose version affects the parsed text.
     libraries: tuple[str, ...] = ()
+    #: Licence of these packages; "" for a parser that needs only Python.
+    licence: str = ""
     #: Version of the parser. Raise the version if a change of the parser gives other pages for the same
     #: bytes.
     parser_version: int = 1

@@ -18,6 +18,7 @@ MARKED = (
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.texts.restructured",
         libraries=("chardet",),
+        licence="0BSD",
         page="the whole document",
     ),
     Format(
@@ -28,6 +29,7 @@ MARKED = (
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.texts.headed_text",
         libraries=("chardet",),
+        licence="0BSD",
         page="the whole document",
     ),
     Format(
@@ -38,6 +40,7 @@ MARKED = (
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.texts.headed_text",
         libraries=("chardet",),
+        licence="0BSD",
         page="the whole document",
     ),
     Format(
@@ -48,6 +51,7 @@ MARKED = (
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.texts.headed_text",
         libraries=("chardet",),
+        licence="0BSD",
         page="the whole document",
     ),
     Format(
@@ -58,6 +62,7 @@ MARKED = (
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.texts.source_code",
         libraries=("chardet",),
+        licence="0BSD",
         page="the whole document",
     ),
 )

@@ -20,6 +20,7 @@ def _picture(
         purposes=PICTURE_PURPOSES,
         parser="data_jobs.stages.formats.ocr.picture_parser",
         libraries=("pillow",),
+        licence="MIT-CMU",
         page=page,
         parsed_in_parts=True,
         recognisable=True,

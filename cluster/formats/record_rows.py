@@ -30,6 +30,7 @@ RECORDS = (
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.records.delimited",
         libraries=("chardet",),
+        licence="0BSD",
         page="the whole document",
     ),
     Format(
@@ -40,6 +41,7 @@ RECORDS = (
         purposes=(*DOCUMENT_PURPOSES, *JSON_LINES_PURPOSES),
         parser="data_jobs.stages.formats.records.json_lines",
         libraries=("chardet",),
+        licence="0BSD",
         page="the whole document",
     ),
     Format(
@@ -57,6 +59,7 @@ RECORDS = (
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.records.json_text",
         libraries=("chardet",),
+        licence="0BSD",
         page="the whole document",
     ),
     Format(
@@ -67,6 +70,7 @@ RECORDS = (
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.records.xml_text",
         libraries=("chardet",),
+        licence="0BSD",
         page="the whole document",
     ),
     Format(
@@ -77,6 +81,7 @@ RECORDS = (
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.records.tab_separated",
         libraries=("chardet",),
+        licence="0BSD",
         page="the whole document",
     ),
 )

@@ -16,6 +16,7 @@ TEXTS = (
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.html",
         libraries=("selectolax",),
+        licence="MIT",
         parser_version=2,
         page="the whole document",
     ),
@@ -27,6 +28,7 @@ TEXTS = (
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.markdown",
         libraries=("markdown-it-py",),
+        licence="MIT",
         parser_version=2,
         page="the whole document",
     ),
@@ -39,6 +41,7 @@ TEXTS = (
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.text",
         libraries=("chardet",),
+        licence="0BSD",
         page="the text between two form feeds",
     ),
 )

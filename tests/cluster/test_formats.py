@@ -11,9 +11,11 @@ from cluster.formats import (
     JSON_LINES_PURPOSES,
     READABLE,
     UNKNOWN,
+    Format,
     format_of,
     recognise,
 )
+from cluster.formats.languages import LANGUAGES
 from cluster.submissions import EVENT_FILES
 from tests.conftest import ROOT
 
@@ -225,16 +227,45 @@ def test_only_parsers_import_the_libraries_that_read_documents() -> None:
     assert sorted(importing) == ["cluster/local/handbook_pdf.py", "cluster/usage_reports/fonts.py"]
 
 
+#: Formats with more suffixes have a list of their own in the handbook.
+MANY_SUFFIXES = 30
+
+
+def suffixes_in_handbook(row: Format) -> str:
+    if len(row.suffixes) > MANY_SUFFIXES:
+        return "many, [see below](#source-code-and-configuration)"
+    return ", ".join(f"`.{suffix}`" for suffix in sorted(row.suffixes)) or "any"
+
+
+def library_in_handbook(row: Format) -> str:
+    choices = [
+        (row.libraries, row.licence),
+        *((one.libraries, one.licence) for one in row.other_parsers.values()),
+    ]
+    shown = [f"{', '.join(libraries)} ({licence})" for libraries, licence in choices if libraries]
+    return " or ".join(shown) or "Python"
+
+
 def test_the_handbook_lists_every_readable_format() -> None:
-    """The handbook has a line with the name, media type, suffixes and page of each readable format."""
+    """The handbook has a line with the name, media type, suffixes, page and library of each format."""
     page = (ROOT / "docs" / "how-a-document-travels.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^\| ([^|]+) \| `(\w+/[\w.+-]+)` \| ([^|]*) \| ([^|]+) \|$", page, re.MULTILINE)
-    assert listed == [
-        (
-            row.name,
-            row.media_type,
-            ", ".join(f"`.{suffix}`" for suffix in sorted(row.suffixes)) or "any",
-            row.page,
-        )
+    line = r"^\| ([^|]+) \| `(\w+/[\w.+-]+)` \| ([^|]*) \| ([^|]+) \| ([^|]+) \|$"
+    assert re.findall(line, page, re.MULTILINE) == [
+        (row.name, row.media_type, suffixes_in_handbook(row), row.page, library_in_handbook(row))
         for row in READABLE
     ]
+
+
+def test_the_handbook_lists_every_language() -> None:
+    page = " ".join((ROOT / "docs" / "how-a-document-travels.md").read_text(encoding="utf-8").split())
+    missing = [
+        language
+        for language, suffixes in LANGUAGES.items()
+        if f"{language} ({', '.join(f'`.{suffix}`' for suffix in suffixes.split())})" not in page
+    ]
+    assert missing == []
+
+
+def test_every_library_of_a_parser_has_a_licence() -> None:
+    rows = [one for row in READABLE for one in (row, *row.other_parsers.values())]
+    assert [row.parser for row in rows if bool(row.licence) != bool(row.libraries)] == []
