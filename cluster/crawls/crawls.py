@@ -139,6 +139,8 @@ def create_crawl(
         NotFound: the organisation has no such vector store.
         Conflict: the vector store has expired.
     """
+    if "limit" not in asked.model_fields_set:
+        asked = asked.model_copy(update={"limit": min(asked.limit, max_pages)})
     url = _checked(asked, max_pages=max_pages)
     store = None
     if isinstance(asked, CrawlInput):

@@ -17,7 +17,9 @@ class PageOutcome(StrEnum):
     #: A sitemap or a page names the URL, and the URL was not requested. Only crawls without a vector store
     #: have this outcome.
     LISTED = "listed"
-    #: The server says that the page does not exist (404 or 410). A file of an earlier crawl still exists.
+    #: The server says that the page does not exist (404 or 410). No earlier crawl has found it.
+    NOT_FOUND = "not_found"
+    #: The server says that the page no longer exists. Its file of an earlier crawl still exists.
     GONE = "gone"
     #: The page was not found in so many crawls in a row that its file was deleted.
     REMOVED = "removed"
@@ -45,7 +47,9 @@ class PageOutcome(StrEnum):
     TOO_MANY_REDIRECTS = "too_many_redirects"
     #: The URL leads to an address that requests of the cluster must not reach.
     REFUSED = "refused"
-    #: The content has a format that no parser reads.
+    #: The page has no text.
+    EMPTY = "empty"
+    #: The content has a format that no parser reads, or is damaged.
     UNSUPPORTED = "unsupported"
     #: The page shows its text only in a browser that runs its scripts.
     NEEDS_BROWSER = "needs_browser"

@@ -79,11 +79,12 @@ def create_file(
     *,
     expires_after_s: int | None = None,
     default_limits: StorageLimits | None,
+    is_upload: bool = True,
 ) -> File:
     """Create a file whose blob is stored. A repeated upload (``SAME_WITHIN_S``) returns the existing file.
 
-    Called inside a transaction. The blob cannot be deleted until the transaction ends. Call ``require_blob``
-    before, because the blob may have been deleted together with another file of the same content.
+    The blob cannot be deleted until the caller's transaction ends. Call ``require_blob`` before, because the
+    blob may have been deleted together with another file of the same content.
 
     Args:
         filename: a result of ``file_names.plain_name``.
@@ -91,6 +92,7 @@ def create_file(
         expires_after_s: seconds until the file expires; None: the default of its purpose.
         default_limits: limits from the settings, for an organisation without limits of its own; None: no
             storage limit is checked, because the file holds results of finished work.
+        is_upload: False for a new file in any case.
 
     Raises:
         Throttled: the organisation would exceed a storage limit.
@@ -111,13 +113,11 @@ def create_file(
     if limits:
         connection.execute(SQL["lock_storage"], values)  # before the blob, to prevent deadlocks
     connection.execute(SQL["lock_blob"], values)
-    same = _one(connection, "same", values)
+    same = _one(connection, "same", values) if is_upload else None
     if same is not None:
         return same
     _require_room(connection, organisation, limits, files=1, bytes=blob.bytes)
-    made = _one(connection, "insert", values)
-    assert made is not None
-    return made
+    return _inserted(connection, values)
 
 
 def require_room(
@@ -313,6 +313,12 @@ def release_blobs(
     A crash before the end leaves blobs without rows, which ``cluster.doctor`` finds.
     """
     return sum(release_blob(connection, blobs, organisation, sha256) for sha256 in sorted(set(hashes)))
+
+
+def _inserted(connection: Connection[Any], values: dict[str, Any]) -> File:
+    made = _one(connection, "insert", values)
+    assert made is not None
+    return made
 
 
 def _one(connection: Connection[Any], statement: str, values: dict[str, Any]) -> File | None:

@@ -91,7 +91,32 @@ class WebhookSettings(Concern):
 
 
 class CrawlSettings(Concern):
-    """Crawls of websites: limits on their pages."""
+    """Crawls of websites: how politely they ask, and limits on their pages."""
+
+    crawl_user_agent: str = Field(default="embedding-cluster", pattern=r"^[A-Za-z_-]{1,60}$")
+    """Name with which crawls identify themselves to websites. Rules of ``robots.txt`` for this name, and
+    rules for ``*``, apply."""
+
+    crawl_contact_url: str | None = Field(default=None, max_length=500, pattern=r"^https?://[!-~]+$")
+    """URL of a page that tells owners of websites who crawls and how to reach you. Crawls send this URL with
+    their name. Set it before you crawl websites of others."""
+
+    crawl_requests_per_s: float = Field(default=1.0, gt=0, le=1_000)
+    """Maximum number of requests a second to one host, over all crawls of the cluster. A longer
+    ``Crawl-delay`` in the host's ``robots.txt`` has precedence."""
+
+    crawl_concurrency_per_host: int = Field(default=2, ge=1, le=100)
+    """Maximum number of simultaneous requests to one host, over all crawls of the cluster."""
 
     crawl_max_pages: int = Field(default=100_000, ge=1)
     """Maximum ``limit`` of a crawl: the number of pages that one crawl requests."""
+
+    crawl_page_bytes: int = Field(default=5_000_000, ge=1_024)
+    """Maximum number of bytes of a page, after decompression. Larger pages are not read."""
+
+    crawl_document_bytes: int = Field(default=50_000_000, ge=1_024)
+    """Maximum number of bytes of a linked document, such as a PDF. The end of the URL tells that it is a
+    document."""
+
+    crawl_page_timeout_s: float = Field(default=30.0, gt=0, le=600)
+    """Seconds within which a page must arrive whole. A server that sends a page very slowly loses it."""

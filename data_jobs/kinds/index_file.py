@@ -35,6 +35,7 @@ from cluster.vector_index.attributes import merged_attributes
 from data_jobs.kinds.containers.finish_container import finish_container
 from data_jobs.kinds.containers.index_entries import Entries
 from data_jobs.kinds.containers.place_facts import place_facts
+from data_jobs.kinds.crawls.replaced_content import require_same_content
 from data_jobs.kinds.embed_chunks import embed_chunks
 from data_jobs.kinds.resources import Resources
 from data_jobs.stages import process_resources
@@ -318,6 +319,7 @@ class _Work:
         job, store, file = self.attempt.job, self.store, self.file
         attached = self._hold(connection)  # before the job, in the same order as attaching and detaching
         attempts.hold(connection, job)
+        require_same_content(connection, file)
         connection.execute(
             "SELECT set_config('statement_timeout', %s, true)",
             [f"{int(self.attempt.stage_timeout_s * 1000)}"],

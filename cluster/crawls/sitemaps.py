@@ -1,0 +1,123 @@
+"""Reads sitemaps (sitemaps.org): XML with URLs, an index of other sitemaps, or text with a URL on each line.
+All may be compressed with gzip.
+
+    found = read_sitemap(body)
+    found.pages, found.sitemaps       # ("https://example.com/a", ...), ()
+
+The bytes may be hostile. The reader expands no entity, opens no file, and has limits on bytes and URLs.
+"""
+
+import zlib
+from dataclasses import dataclass, field
+from xml.parsers import expat
+
+from cluster.jobs.kinds.crawl_inputs import MAX_URL_CHARACTERS
+
+#: Maximum number of bytes of a sitemap after decompression, and of its URLs. The protocol permits 50 MB and
+#: 50,000 URLs.
+MAX_SITEMAP_BYTES = 50 * 1024 * 1024
+MAX_SITEMAP_URLS = 50_000
+#: Maximum number of elements inside each other. Sitemaps with all extensions have fewer.
+MAX_DEPTH = 32
+GZIP = b"\x1f\x8b"
+#: ``wbits`` of zlib for a gzip file.
+GZIP_BITS = 31
+#: Number of bytes that the XML parser gets in one call. The limit on URLs is checked between calls.
+PART_BYTES = 64 * 1024
+
+
+class _Enough(Exception):
+    """Raised inside the XML parser to stop it."""
+
+
+@dataclass(kw_only=True, slots=True)
+class FoundInSitemap:
+    """The URLs that a sitemap names, as the sitemap writes them."""
+
+    pages: list[str] = field(default_factory=list)
+    sitemaps: list[str] = field(default_factory=list)
+
+    @property
+    def full(self) -> bool:
+        """True if the sitemap may have more URLs than are read."""
+        return len(self.pages) + len(self.sitemaps) >= MAX_SITEMAP_URLS
+
+
+def read_sitemap(body: bytes) -> FoundInSitemap:
+    """Read a sitemap. If the sitemap is damaged, return the URLs before the damage."""
+    data = _unpacked(body)
+    start = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip()
+    return _read_xml(data) if start.startswith(b"<") else _read_text(data)
+
+
+def _unpacked(body: bytes) -> bytes:
+    """Return the content of a gzip file; other bytes unchanged. Content over the limit is cut off."""
+    if not body.startswith(GZIP):
+        return body[:MAX_SITEMAP_BYTES]
+    unpacker = zlib.decompressobj(GZIP_BITS)
+    try:
+        return unpacker.decompress(body, MAX_SITEMAP_BYTES)
+    except zlib.error:
+        return b""
+
+
+def _read_text(data: bytes) -> FoundInSitemap:
+    found = FoundInSitemap()
+    for line in data.decode("utf-8", "replace").splitlines():
+        url = line.strip()
+        if url and len(url) <= MAX_URL_CHARACTERS:
+            found.pages.append(url)
+        if found.full:
+            break
+    return found
+
+
+def _read_xml(data: bytes) -> FoundInSitemap:
+    reader = _XmlReader()
+    try:
+        for first in range(0, len(data), PART_BYTES):
+            reader.parser.Parse(data[first : first + PART_BYTES])
+            if reader.found.full:
+                break
+    except (expat.ExpatError, _Enough):
+        pass  # the URLs before the damage are used
+    return reader.found
+
+
+class _XmlReader:
+    """Collects the texts of ``loc`` elements. A document type ends the reading, because only document types
+    define entities.
+    """
+
+    def __init__(self) -> None:
+        self.found = FoundInSitemap()
+        self.parser = expat.ParserCreate()
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._text
+        self.parser.StartDoctypeDeclHandler = self._doctype
+        self._open: list[str] = []
+        self._text_parts: list[str] = []
+
+    def _doctype(self, *_: object) -> None:
+        raise _Enough
+
+    def _start(self, name: str, _: object) -> None:
+        self._open.append(name.rpartition(":")[2].lower())
+        self._text_parts = []
+        if len(self._open) > MAX_DEPTH:
+            raise _Enough
+
+    def _text(self, text: str) -> None:
+        if self._open[-1:] == ["loc"]:
+            self._text_parts.append(text)
+
+    def _end(self, _: str) -> None:
+        name = self._open.pop()
+        parent = self._open[-1] if self._open else ""
+        url = "".join(self._text_parts).strip()
+        if name == "loc" and url and len(url) <= MAX_URL_CHARACTERS and not self.found.full:
+            if parent == "sitemap":
+                self.found.sitemaps.append(url)
+            elif parent == "url":
+                self.found.pages.append(url)
