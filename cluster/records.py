@@ -128,6 +128,12 @@ class Fact(StrEnum):
     CONTAINER = "container"
     #: Path of the document in its container.
     PATH = "path"
+    #: Subject of an e-mail.
+    SUBJECT = "subject"
+    #: Sender of an e-mail: name and address.
+    FROM = "from"
+    #: Time at which an e-mail was sent, in ISO 8601 and in UTC.
+    SENT = "sent"
 
 
 #: The facts of one document. A string has at most ``MAX_FACT_LENGTH`` characters.

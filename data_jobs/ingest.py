@@ -30,6 +30,7 @@ from cluster.documents.file_names import shown_name
 from cluster.documents.vector_stores import stores
 from cluster.engines import Fingerprint, Registry
 from cluster.errors import ClusterError, InvalidInput, Permanent
+from cluster.formats import is_container_name
 from cluster.jobs.command_job import CommandJob
 from cluster.jobs.kinds import INGEST
 from cluster.jobs.queue import JobRequest
@@ -43,17 +44,18 @@ from data_jobs.bulk.plan import Plan, make_plan
 from data_jobs.bulk.ray_session import ray_session
 from data_jobs.bulk.report import IngestReport
 from data_jobs.bulk.target_store import DEFAULTS, IngestOptions, target_store
-from data_jobs.sources import list_sources
+from data_jobs.sources import file_name, list_sources
 from data_jobs.stages.chunk import Chunk
 from data_jobs.stages.compare import Compare
 from data_jobs.stages.document_row import DocumentRow, to_table
 from data_jobs.stages.embed import Embed
 from data_jobs.stages.keywords import Keywords
-from data_jobs.stages.map_rows import Stage, map_rows
+from data_jobs.stages.map_rows import Stage, map_rows, map_rows_to_many
 from data_jobs.stages.parse import Parse
 from data_jobs.stages.pipeline_version import pipeline_version
 from data_jobs.stages.read import Read
 from data_jobs.stages.take_vectors import TakeVectors
+from data_jobs.stages.unpack import Unpack
 from data_jobs.stages.write import Write
 
 if TYPE_CHECKING:
@@ -98,10 +100,17 @@ def pipeline(
     def stage(work: Stage) -> Callable[[pa.Table], pa.Table]:
         return map_rows(work, settings, **fields)
 
-    compared = (
+    unpack = Unpack(settings, store, pipeline_version=version, whole=from_batches)
+    unpacked = (
         ray.data.from_arrow(blocks(rows))
         .map_batches(stage(Read(settings)), **each)
-        .map_batches(stage(Parse(settings)), **each)
+        .map_batches(map_rows_to_many(unpack, settings, **fields), **each)
+    )
+    if any(is_container_name(file_name(row["source"])) for row in rows):
+        # A block with all entries of an archive would be parsed, embedded and written as one piece of work.
+        unpacked = unpacked.repartition(target_num_rows_per_block=DOCUMENTS_PER_BLOCK)
+    compared = (
+        unpacked.map_batches(stage(Parse(settings)), **each)
         .map_batches(stage(Chunk(settings, model)), **each)
         .map_batches(stage(Keywords(settings)), **each)
         .map_batches(stage(Compare(settings, store, job=job)), **each)
@@ -184,7 +193,7 @@ def ingest(
             ):
                 for result in _results(plan, settings, store, job.id, batches):
                     advance(result)
-                    job.progress(report.totals["documents"])
+                    job.progress(min(report.totals["documents"], plan.total))  # an archive has many results
             job.result = report.to_dict()
         if plan.pending:
             indexes.of(store).optimise(store.collection)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 import fsspec
 
@@ -108,6 +108,11 @@ def file_name(uri: str) -> str:
     """
     last = uri.rpartition("/")[2]
     return shown_name(unquote(last) if uri.startswith("file:") else last)
+
+
+def entry_uri(uri: str, path: str) -> str:
+    """Return the URI of an entry of a container: ``file:///mails.zip!/2026/a.eml``."""
+    return f"{uri}!/{quote(path, safe='/!') if uri.startswith('file:') else path}"
 
 
 def absolute(location: str) -> str:

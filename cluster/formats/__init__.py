@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from cluster.file_beginning import FileBeginning
 from cluster.formats.binary_rows import BINARIES, NOT_TEXT, PARQUET, PDF
-from cluster.formats.container_rows import CONTAINERS
+from cluster.formats.container_rows import CONTAINER_SUFFIXES, CONTAINERS
 from cluster.formats.format import (
     DOCUMENT_PURPOSES,
     JSON_LINES_PURPOSES,
@@ -44,6 +44,7 @@ __all__ = [
     "Format",
     "Purpose",
     "format_of",
+    "is_container_name",
     "readable",
     "recognise",
 ]
@@ -71,6 +72,11 @@ def recognise(data: bytes, *, name: str, purpose: str | None = None) -> Format:
     beginning = FileBeginning.of(data, name=name)
     candidates = (row for row in FORMATS if not row.only_for_its_purposes or purpose in row.purposes)
     return next(row for row in candidates if row.recognises(beginning))
+
+
+def is_container_name(name: str) -> bool:
+    """Return True if files with this name usually are containers with many entries."""
+    return name.rpartition(".")[2].lower() in CONTAINER_SUFFIXES
 
 
 def format_of(media_type: str) -> Format:

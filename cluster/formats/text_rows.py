@@ -1,6 +1,7 @@
 """The rows of texts. The last row takes every text that no other row takes."""
 
 from cluster.formats.format import DOCUMENT_PURPOSES, Format, named
+from cluster.formats.mail_rows import MAILS
 from cluster.formats.marked_rows import MARKED
 from cluster.formats.record_rows import RECORDS
 
@@ -8,6 +9,7 @@ HTML_SUFFIXES = frozenset({"html", "htm", "xhtml", "xht", "shtml"})
 MARKDOWN_SUFFIXES = frozenset({"md", "markdown"})
 
 TEXTS = (
+    *MAILS,
     Format(
         name="HTML",
         media_type="text/html",

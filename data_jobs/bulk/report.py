@@ -132,6 +132,7 @@ class IngestReport:
                 bar.update(
                     task,
                     advance=1,
+                    total=max(total, totals["documents"]),  # an archive has a result for each entry
                     description=f"{totals['chunks']:,} chunks, {totals['tokens_embedded']:,} tokens",
                 )
                 if not self.console.is_terminal and time.monotonic() - logged > LOG_INTERVAL_S:

@@ -15,7 +15,7 @@ from typing import TypedDict, cast
 import pyarrow as pa
 
 from cluster.page_structure import PLACE_NAMES, PROSE
-from cluster.records import Outcome, Page
+from cluster.records import Facts, Outcome, Page
 from cluster.vector_index.attributes import CONTEXT_CHARACTERS
 from data_jobs.stages.parsing.read_structure import read_structure
 
@@ -150,6 +150,11 @@ def unpack(row: DocumentRow) -> pa.Table:
     """Return the chunks of the row as a table with the schema ``CHUNKS``."""
     with pa.ipc.open_stream(row["chunks"]) as reader:
         return reader.read_all()
+
+
+def with_facts(row: DocumentRow, facts: Facts) -> DocumentRow:
+    """Return the row with more facts about its document."""
+    return {**row, "facts": json.dumps({**json.loads(row["facts"]), **facts})}
 
 
 def pages_of(row: DocumentRow) -> list[Page]:

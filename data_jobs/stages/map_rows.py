@@ -8,7 +8,7 @@ run.
     dataset.map_batches(map_rows(Read(settings), settings), batch_format="pyarrow", batch_size=1)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 import structlog
@@ -23,6 +23,8 @@ from data_jobs.stages.document_row import CHUNKS, DocumentRow, pack, to_rows, to
 log = structlog.get_logger(__name__)
 
 Stage = Callable[[DocumentRow], DocumentRow]
+#: A stage that makes several rows of one row.
+ManyStage = Callable[[DocumentRow], Iterator[DocumentRow]]
 
 
 def settled(row: DocumentRow) -> bool:
@@ -80,4 +82,44 @@ def map_rows(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Ta
             return to_table([apply(row) for row in to_rows(table)])
 
     run.__name__ = name  # Ray's dashboard shows this name
+    return run
+
+
+def map_rows_to_many(
+    stage: ManyStage, settings: Settings, **fields: str
+) -> Callable[[pa.Table], Iterator[pa.Table]]:
+    """Return a function that applies the stage to each row of a table, and yields each row that the stage
+    makes as a table. A block with the rows of a large archive never has to fit into memory.
+
+    Args:
+        stage: called with each row that has not failed.
+        settings: decides the form of the log lines.
+        fields: fields to add to every log line of the stage, such as job and organisation.
+
+    Raises:
+        Retryable: (raised by the returned function) see ``map_rows``.
+    """
+    name = type(stage).__name__
+
+    def apply(row: DocumentRow) -> Iterator[DocumentRow]:
+        if not Outcome(row["outcome"]).searchable:
+            yield row
+            return
+        try:
+            with about(document=row["document"]):
+                yield from stage(row)
+        except Retryable:  # see map_rows
+            raise
+        except Exception as exc:  # only this row fails: log the error, and make it the outcome
+            log.exception("stage_failed", document=row["document"], source=row["source"])
+            yield failed(row, Outcome.FAILED, f"{name.lower()} failed: {type(exc).__name__}: {exc}")
+
+    def run(table: pa.Table) -> Iterator[pa.Table]:
+        process_resources.configure_logs(settings)
+        with about(stage=name.lower(), **fields):
+            for row in to_rows(table):
+                for made in apply(row):
+                    yield to_table([made])
+
+    run.__name__ = name
     return run

@@ -1,26 +1,26 @@
 """Parse a document's bytes into pages. This is the second stage of ingest."""
 
-import json
 from functools import cache
 
 from cluster.formats.recognition import Ocr
 from cluster.records import ParsedDocument
 from cluster.settings import Settings
 from data_jobs.sources import file_name
-from data_jobs.stages.document_row import DocumentRow, page_columns
+from data_jobs.stages.document_row import DocumentRow, page_columns, with_facts
 from data_jobs.stages.map_rows import failed
 from data_jobs.stages.parsing.parser import Parser
 from data_jobs.stages.parsing.recognition import Recognition, may_be_recognised
 
 
 @cache
-def _parser(settings: Settings) -> Parser:
+def parser_of_process(settings: Settings) -> Parser:
     """Return the parser that all rows of this process share. The parser parses one document at a time."""
     return Parser(settings)
 
 
 class Parse:
-    """Parses ``content``, and removes ``content`` from the row; needs ``source`` for the file name.
+    """Parses ``content``, and removes ``content`` from the row; needs ``source`` for the file name. Adds the
+    facts that the parser finds to ``facts``.
 
     Fills ``page_texts``, ``structures``, ``pages``, ``pages_with_text``, ``media_type``, ``facts``,
     ``outcome`` and ``detail``.
@@ -31,7 +31,7 @@ class Parse:
 
     def _recognised(self, data: bytes, name: str) -> ParsedDocument:
         """Parse the document, and recognise the pages that need it."""
-        parser, ocr = _parser(self.settings), Ocr.chosen(self.settings)
+        parser, ocr = parser_of_process(self.settings), Ocr.chosen(self.settings)
         parsed = whole = parser.parse(data, name=name)
         if not may_be_recognised(whole, ocr):
             return whole
@@ -52,11 +52,6 @@ class Parse:
         row = {**row, "content": b"", "media_type": parsed.media_type, "pages": len(parsed.pages)}
         if not parsed.outcome.searchable:
             return failed(row, parsed.outcome, parsed.detail)
-        row = {
-            **row,
-            "outcome": parsed.outcome,
-            "detail": parsed.detail,
-            "facts": json.dumps(dict(parsed.facts)),
-        }
+        row = with_facts({**row, "outcome": parsed.outcome, "detail": parsed.detail}, parsed.facts)
         with_text = sum(bool(page.text.strip()) for page in parsed.pages)
         return {**row, **page_columns(parsed.pages), "pages_with_text": with_text}

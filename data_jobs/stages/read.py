@@ -4,10 +4,12 @@ This is the first stage of ingest.
 """
 
 from hashlib import sha256
+from typing import cast
 
+from cluster.formats import recognise
 from cluster.records import Outcome
 from cluster.settings import Settings
-from data_jobs.sources import SourceTooLarge, read_source
+from data_jobs.sources import SourceTooLarge, file_name, read_source
 from data_jobs.stages.document_row import DocumentRow
 from data_jobs.stages.map_rows import failed
 
@@ -15,7 +17,8 @@ from data_jobs.stages.map_rows import failed
 class Read:
     """Reads ``source``; needs ``known_hash``.
 
-    Fills ``content``, ``content_hash``, ``size`` and ``unchanged``.
+    Fills ``content``, ``content_hash``, ``size`` and ``unchanged``. An unchanged row has no content, except a
+    container, because its entries may need work (``Unpack``).
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -29,6 +32,8 @@ class Read:
         except OSError as exc:
             return failed(row, Outcome.UNREADABLE, f"could not be read: {exc.strerror or exc}")
         content_hash = sha256(content).hexdigest()
-        if content_hash == row["known_hash"]:
+        unchanged = content_hash == row["known_hash"]
+        if unchanged and recognise(content, name=file_name(row["source"])).entries is None:
             return {**row, "content_hash": content_hash, "size": len(content), "unchanged": True}
-        return {**row, "content_hash": content_hash, "size": len(content), "content": content}
+        read = {**row, "content_hash": content_hash, "size": len(content), "content": content}
+        return cast(DocumentRow, {**read, "unchanged": unchanged})

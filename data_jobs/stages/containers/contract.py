@@ -104,9 +104,14 @@ class EntryBudget:
             )
         raise OverLimit(f"unpacks to more than {self._most:,} bytes (CLUSTER_MAX_CONTAINER_BYTES)")
 
-    def read(self, path: str, file: BinaryIO) -> FoundEntry:
+    def read(self, path: str, file: BinaryIO, *, counted: bool = False) -> FoundEntry:
         """Read an entry from a stream. An entry over its limit gets the outcome ``too_large``, and the rest
         of its bytes is not read.
+
+        Args:
+            path: path of the entry.
+            file: the stream.
+            counted: True if the stream counts its bytes itself.
 
         Raises:
             OverLimit: the entries have too many bytes.
@@ -114,7 +119,8 @@ class EntryBudget:
         parts, size = [], 0
         while part := file.read(READ_BYTES):
             size += len(part)
-            self.take(len(part))
+            if not counted:
+                self.take(len(part))
             if size > self.limits.entry_bytes:
                 return self.too_large(path)
             parts.append(part)

@@ -135,12 +135,16 @@ def parse(data: bytes, *, name: str, max_characters: int, options: ParseOptions)
 
 
 def unpack_into(file: BinaryIO, data: bytes, name: str, limits: EntryLimits) -> None:
-    """Write the entries of a container to the file, and after them how reading the container ended."""
+    """Write the entries of a container to the file, and after them how reading the container ended. A
+    container that is refused has no entries in the file.
+    """
     outcome, detail = Outcome.OK, ""
     try:
         unpack(data, name=name, limits=limits, write=partial(write_entry, file))
     except Unreadable as exc:
         outcome, detail = exc.outcome, exc.detail
+        file.seek(0)
+        file.truncate()
     write_end(file, outcome, detail)
 
 

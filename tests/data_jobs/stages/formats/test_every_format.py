@@ -42,6 +42,7 @@ SAMPLES = {
     ),
     "application/rtf": (rf"{{\rtf1\ansi {SENTENCE}\par}}".encode(), "a.rtf"),
     "application/epub+zip": (epub_of({"a.xhtml": f"<p>{SENTENCE}</p>"}), "a.epub"),
+    "message/rfc822": (f"Subject: x\nMessage-ID: <1@x>\n\n{SENTENCE}\n".encode(), "a.eml"),
     "text/html": (f"<!doctype html><p>{SENTENCE}</p>".encode(), "a.html"),
     "text/markdown": (f"# Heading\n\n{SENTENCE}\n".encode(), "a.md"),
     "text/csv": (f"bird,note\nheron,{SENTENCE}\n".encode(), "a.csv"),
