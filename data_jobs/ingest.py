@@ -46,6 +46,8 @@ from data_jobs.bulk.report import IngestReport
 from data_jobs.bulk.target_store import DEFAULTS, IngestOptions, target_store
 from data_jobs.sources import file_name, list_sources
 from data_jobs.stages.chunk import Chunk
+from data_jobs.stages.chunk_and_embed import ChunkAndEmbed
+from data_jobs.stages.chunkers.table import chunker_for
 from data_jobs.stages.compare import Compare
 from data_jobs.stages.document_row import DocumentRow, to_table
 from data_jobs.stages.embed import Embed
@@ -91,7 +93,8 @@ def pipeline(
     still waits for vectors has no row in the result.
     """
     fields = {"job": job, "organisation": store.organisation}
-    model, version = store.fingerprint, pipeline_version(settings, store.fingerprint)
+    model, strategy = store.fingerprint, store.chunking_strategy
+    version = pipeline_version(settings, model, strategy=strategy)
     # Half a CPU, because these stages wait for the parser and for Postgres. This share must differ from the
     # engine's share. If the shares were equal, Ray Data would run these stages inside the engine's actor, one
     # after the other.
@@ -109,17 +112,22 @@ def pipeline(
     if any(is_container_name(file_name(row["source"])) for row in rows):
         # A block with all entries of an archive would be parsed, embedded and written as one piece of work.
         unpacked = unpacked.repartition(target_num_rows_per_block=DOCUMENTS_PER_BLOCK)
-    compared = (
-        unpacked.map_batches(stage(Parse(settings)), **each)
-        .map_batches(stage(Chunk(settings, model)), **each)
-        .map_batches(stage(Keywords(settings)), **each)
-        .map_batches(stage(Compare(settings, store, job=job)), **each)
-    )
-    if from_batches:
-        embedded = compared.map_batches(TakeVectors(settings, store, **fields), **each)
+    parsed = unpacked.map_batches(stage(Parse(settings)), **each)
+    if chunker_for(strategy).needs_vectors:  # one engine for the vectors of the chunker and of the chunks
+        of_engine = engines(settings, model, fields)
+        embedded = parsed.map_batches(ChunkAndEmbed, fn_constructor_args=[settings, store], **of_engine)
     else:
-        embedded = compared.map_batches(
-            Embed, fn_constructor_args=[settings, model], **engines(settings, model, fields)
+        compared = (
+            parsed.map_batches(stage(Chunk(settings, model, strategy=strategy)), **each)
+            .map_batches(stage(Keywords(settings)), **each)
+            .map_batches(stage(Compare(settings, store, job=job)), **each)
+        )
+        embedded = (
+            compared.map_batches(TakeVectors(settings, store, **fields), **each)
+            if from_batches
+            else compared.map_batches(
+                Embed, fn_constructor_args=[settings, model], **engines(settings, model, fields)
+            )
         )
     return embedded.map_batches(Write(settings, store, job=job, pipeline_version=version), **each)
 
@@ -255,6 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 index=options.index,
                 verify=options.verify,
                 provider_batch=options.provider_batch,
+                chunker=options.chunker,
             ),
         )
     except Permanent as exc:

@@ -7,6 +7,7 @@ import argparse
 
 from cluster.formats import PDF_PARSERS
 from cluster.formats.recognition import OCR_MODES
+from data_jobs.stages.chunkers.table import CHUNKERS
 
 
 def ingest_parser() -> argparse.ArgumentParser:
@@ -40,6 +41,12 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
         "--model",
         metavar="NAME",
         help="name of the model of a new vector store, as in CLUSTER_MODELS (default: CLUSTER_MODEL); an "
+        "existing store keeps its own",
+    )
+    parser.add_argument(
+        "--chunker",
+        choices=[entry.name for entry in CHUNKERS],
+        help="how the documents of a new vector store are cut into chunks (default: content-defined); an "
         "existing store keeps its own",
     )
     parser.add_argument(

@@ -60,7 +60,7 @@ def make_plan(
         verify: read every document again, even if its size and modification time are unchanged.
     """
     plan = Plan(pending=[], settled=[])
-    version = pipeline_version(settings, store.fingerprint)
+    version = pipeline_version(settings, store.fingerprint, strategy=store.chunking_strategy)
     for batch in _batches(sources):
         by_id = {document_id(store.organisation, store.id, source.uri): source for source in batch}
         with translated(), pool.connection() as connection:

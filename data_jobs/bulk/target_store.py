@@ -11,8 +11,9 @@ from psycopg import Connection
 from cluster.documents.chunks.chunk_indexes import chosen_index
 from cluster.documents.vector_stores import stores
 from cluster.engines import Registry, describe
-from cluster.errors import Conflict
+from cluster.errors import Conflict, InvalidInput
 from cluster.settings import Settings
+from data_jobs.stages.chunkers.table import chunker_for, find_chunker
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +24,8 @@ class IngestOptions:
     model: str | None = None
     #: Name of the index of a new store; None: the default index. An existing store keeps its index.
     index: str | None = None
+    #: Name of the chunker of a new store; None: the default chunker. An existing store keeps its chunker.
+    chunker: str | None = None
     #: True to read every document again, even if its size and modification time are unchanged.
     verify: bool = False
     #: True to embed with the Batch API of the model's provider.
@@ -50,6 +53,7 @@ def target_store(
         name,
         fingerprint=describe(registry.default if model is None else registry.named(model)),
         index=chosen_index(settings, index),
+        chunking_strategy=None if options.chunker is None else find_chunker(options.chunker).strategy,
     )
     if model is not None and store.fingerprint.model != model:
         raise Conflict(
@@ -60,6 +64,18 @@ def target_store(
         raise Conflict(
             f"vector store {name!r} keeps its vectors in the index {store.index} and not in {index}; leave "
             "out --index, name a new vector store, or copy the store (python -m data_jobs.copy_store)"
+        )
+    chunker = chunker_for(store.chunking_strategy)
+    if options.chunker not in (None, chunker.name):
+        raise Conflict(
+            f"vector store {name!r} cuts documents with the chunker {chunker.name} and not with "
+            f"{options.chunker}; leave out --chunker, or change the chunking_strategy of the store "
+            "(POST /v1/vector_stores/{id})"
+        )
+    if chunker.needs_vectors and options.provider_batch:
+        raise InvalidInput(
+            f"the chunker {chunker.name} needs vectors at once, so vector store {name!r} cannot be filled "
+            "through a Batch API; leave out --provider-batch"
         )
     registry.of(store.fingerprint)  # fails if this node lacks the model of an existing store
     return store

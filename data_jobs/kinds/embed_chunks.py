@@ -11,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.engines.contract import Fingerprint
+from cluster.usage.events import EMBEDDING
 from data_jobs.kinds.resources import Resources
 from data_jobs.stages import process_resources
+from data_jobs.stages.chunk import Chunk
+from data_jobs.stages.document_row import DocumentRow
+from data_jobs.worker.budget_hold import BudgetHold
 from data_jobs.worker.chunk_embedder import Ids
 from data_jobs.worker.job_attempt import JobAttempt
 
@@ -93,3 +97,20 @@ async def _answer(
         return await answer
     finally:
         answer.cancel()
+
+
+async def chunked_row(
+    attempt: JobAttempt, resources: Resources, hold: BudgetHold, chunk: Chunk, row: DocumentRow
+) -> DocumentRow:
+    """Return the row with its chunks. If the chunker needs vectors, reserve their tokens in the budgets, and
+    compute them.
+    """
+    model = chunk.fingerprint
+    prepared = await attempt.in_thread(partial(chunk.prepare, row))
+    vectors = np.empty((0, model.dim), dtype=np.float32)
+    if prepared.inputs:
+        special = process_resources.special_tokens(attempt.settings, model)
+        tokens = sum(len(ids) + special for ids in prepared.inputs)
+        await hold.reserve({(EMBEDDING, model.model): tokens})
+        vectors = await embed_chunks(attempt, resources, prepared.inputs, fingerprint=model)
+    return await attempt.in_thread(partial(chunk.finish, row, prepared, vectors))

@@ -19,7 +19,6 @@ from cluster.documents.files import File, get_file
 from cluster.documents.indexing import Ahead
 from cluster.documents.vector_stores import store_files
 from cluster.documents.vector_stores.attaching import successor
-from cluster.documents.vector_stores.chunking import Chunking
 from cluster.documents.vector_stores.store_files import FileStatus, StoreFile
 from cluster.documents.vector_stores.stores import VectorStore, get_store
 from cluster.engines import Registry
@@ -36,11 +35,10 @@ from data_jobs.kinds.containers.finish_container import finish_container
 from data_jobs.kinds.containers.index_entries import Entries
 from data_jobs.kinds.containers.place_facts import place_facts
 from data_jobs.kinds.crawls.replaced_content import require_same_content
-from data_jobs.kinds.embed_chunks import embed_chunks
+from data_jobs.kinds.embed_chunks import chunked_row, embed_chunks
 from data_jobs.kinds.resources import Resources
 from data_jobs.stages import process_resources
 from data_jobs.stages.chunk import Chunk
-from data_jobs.stages.chunkers.table import chunker_for
 from data_jobs.stages.compare import mark_stored
 from data_jobs.stages.document_row import DocumentRow, new_row, page_columns, unpack
 from data_jobs.stages.embed import new_chunk_ids
@@ -113,9 +111,7 @@ class _Work:
         row = {**row, "content_hash": self.file.sha256, "size": len(data), "media_type": self.file.media_type}
         row = await attempt.stage("parse", partial(self._parse, row, data), share=SHARES["parse"])
         del data
-        row = await attempt.stage(
-            "chunk", partial(attempt.in_thread, partial(self._chunk, row)), share=SHARES["chunk"]
-        )
+        row = await attempt.stage("chunk", partial(self._chunk, row), share=SHARES["chunk"])
         row = await attempt.stage("embed", partial(self._embed, row), share=SHARES["embed"])
         await attempt.stage(
             "write", partial(self._write, row), tries=attempt.settings.index_attempts, share=SHARES["write"]
@@ -259,19 +255,20 @@ class _Work:
         goes_on()
         return parsed
 
-    def _chunk(self, row: DocumentRow) -> DocumentRow:
+    async def _chunk(self, row: DocumentRow) -> DocumentRow:
+        attempt, strategy = self.attempt, self._strategy(self.attached)
+        chunk = Chunk(attempt.settings, self.store.fingerprint, strategy=strategy)
+        row = await chunked_row(attempt, self.resources, self.hold, chunk, row)
+        return await attempt.in_thread(partial(self._compared, row))
+
+    def _compared(self, row: DocumentRow) -> DocumentRow:
+        """Add keywords, and mark the chunks that are stored already."""
         settings, store = self.attempt.settings, self.store
-        strategy = self.attached.chunking_strategy or store.chunking_strategy
-        longest = process_resources.tokeniser(settings, store.fingerprint).max_content_tokens
-        most = Chunking.used(strategy, most=longest).max_tokens
-        chunker = chunker_for(strategy).name
-        row = Chunk(settings, store.fingerprint, chunker=chunker, max_tokens=most)(row)
         if not Outcome(row["outcome"]).searchable:
             raise StageFailed("chunk", row["detail"], row["outcome"])
         row = Keywords(settings)(row)
-        stored = self.resources.indexes.of(store).stored_ids(
-            store.organisation, store.id, row["document"], collection=store.collection
-        )
+        index, owner = self.resources.indexes.of(store), (store.organisation, store.id)
+        stored = index.stored_ids(*owner, row["document"], collection=store.collection)
         return mark_stored(row, stored)
 
     async def _embed(self, row: DocumentRow) -> DocumentRow:
@@ -279,6 +276,7 @@ class _Work:
         ids = new_chunk_ids(chunks)
         special = process_resources.special_tokens(self.attempt.settings, self.store.fingerprint)
         tokens, model = sum(map(len, ids)) + special * len(ids), self.store.fingerprint.model
+        tokens += row["chunker_tokens"]
         await self.hold.reserve(
             {(EMBEDDING, model): tokens, (PAGE, None): row["pages"], (CHUNK, None): len(chunks)}
         )
@@ -312,8 +310,12 @@ class _Work:
 
     def _pipeline_version(self, attached: StoreFile) -> str:
         """Return the version of the pipeline with the chunker of the attached file."""
-        chunker = chunker_for(attached.chunking_strategy or self.store.chunking_strategy).name
-        return pipeline_version(self.attempt.settings, self.store.fingerprint, chunker=chunker)
+        return pipeline_version(
+            self.attempt.settings, self.store.fingerprint, strategy=self._strategy(attached)
+        )
+
+    def _strategy(self, attached: StoreFile) -> dict[str, Any] | None:
+        return attached.chunking_strategy or self.store.chunking_strategy
 
     def _in_transaction(self, row: DocumentRow, ahead: Ahead | None, connection: Connection[Any]) -> None:
         job, store, file = self.attempt.job, self.store, self.file

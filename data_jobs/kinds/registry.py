@@ -23,6 +23,7 @@ from cluster.jobs.kinds import (
     INDEX_FILE,
     INGEST_FILES,
     PRECOMPUTE_CONTEXTS,
+    RECHUNK_STORE,
     USAGE_REPORT,
 )
 from cluster.jobs.kinds.upkeep_kinds import (
@@ -59,6 +60,7 @@ from data_jobs.kinds.index_file import IndexFile
 from data_jobs.kinds.ingest_files import IngestFiles
 from data_jobs.kinds.profiles.enrich_customer_profile import EnrichCustomerProfile
 from data_jobs.kinds.resources import Resources
+from data_jobs.kinds.stores.rechunk_store import RechunkStore
 from data_jobs.kinds.upkeep import (
     Upkeep,
     archive_jobs,
@@ -79,6 +81,7 @@ FUNCTIONS: Mapping[str, Callable[[Resources], JobFunction]] = MappingProxyType(
         DELETE_ORGANISATION.name: DeleteOrganisation,
         ERASE_CUSTOMER.name: EraseCustomer,
         INGEST_FILES.name: IngestFiles,
+        RECHUNK_STORE.name: RechunkStore,
         CRAWL.name: CrawlSite,
         DISCOVER.name: CrawlSite,
         CREATE_AGENTS.name: CreateAgents,

@@ -49,7 +49,9 @@ class DocumentBudget:
         new = pc.list_value_length(chunks.filter(pc.invert(chunks["stored"]))["token_ids"])
         special = process_resources.special_tokens(self.settings, self.store.fingerprint)
         amounts: dict[KindOfWork, int] = {
-            (EMBEDDING, self.store.fingerprint.model): (pc.sum(new).as_py() or 0) + special * len(new),
+            (EMBEDDING, self.store.fingerprint.model): (pc.sum(new).as_py() or 0)
+            + special * len(new)
+            + row["chunker_tokens"],
             (PAGE, None): row["pages"],
             (CHUNK, None): len(chunks),
         }

@@ -4,20 +4,25 @@ This is the third stage of ingest, and a stage of the job that indexes a file.
 """
 
 import json
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from cluster.documents.vector_stores.chunking import auto_chunk_tokens
+from cluster.documents.vector_stores.chunking import Chunking
 from cluster.engines import Fingerprint
+from cluster.errors import InvalidInput
 from cluster.page_structure import PLACE_NAMES
 from cluster.records import Fact, Outcome
 from cluster.settings import Settings
 from cluster.vector_index.attributes import CONTEXT_CHARACTERS
 from data_jobs.stages import process_resources
 from data_jobs.stages.chunkers.chunk_places import ChunkPlaces
-from data_jobs.stages.chunkers.contract import ChunkedDocument, Chunker
-from data_jobs.stages.chunkers.table import DEFAULT_CHUNKER, find_chunker
+from data_jobs.stages.chunkers.contract import ChunkedDocument, Chunker, PreparedChunks
+from data_jobs.stages.chunkers.table import chunker_for
 from data_jobs.stages.document_row import CHUNKS, DocumentRow, pack, pages_of
 from data_jobs.stages.map_rows import failed
 
@@ -26,16 +31,17 @@ LARGELY_UNKNOWN_SHARE = 0.2
 
 
 @cache
-def _open_chunker(settings: Settings, fingerprint: Fingerprint, name: str, max_tokens: int | None) -> Chunker:
-    """Return the chunker that all rows of this process with these arguments share.
+def _open_chunker(settings: Settings, fingerprint: Fingerprint, strategy: str) -> Chunker:
+    """Return the chunker that all rows of this process with these arguments share; ``strategy`` is JSON.
 
     The chunks are so small that the model's document prompt fits into the same input.
     """
     tokeniser = process_resources.tokeniser(settings, fingerprint)
     (prompt,) = tokeniser.ids([fingerprint.document_prompt])
-    most = tokeniser.max_content_tokens - len(prompt)
-    return find_chunker(name).open(
-        tokeniser, fingerprint.id, max_tokens=min(max_tokens or auto_chunk_tokens(most), most)
+    chosen = json.loads(strategy)
+    used = Chunking.used(chosen, most=tokeniser.max_content_tokens - len(prompt))
+    return chunker_for(chosen).open(
+        tokeniser, fingerprint.id, max_tokens=used.max_tokens, overlap_tokens=used.overlap_tokens
     )
 
 
@@ -43,14 +49,15 @@ class Chunk:
     """Divides the pages of ``page_texts`` and ``structures`` into ``chunks``, each with its place. Both
     columns stay in the row for the keywords.
 
-    If the model does not know a part of the text, records this in ``facts``, ``outcome`` and ``detail``.
+    If the model does not know a part of the text, records this in ``facts``, ``outcome`` and ``detail``. If
+    the chunker needs vectors, adds their tokens to ``chunker_tokens``.
 
     Args:
         settings: the settings of the job.
         fingerprint: fingerprint of the store's model.
-        chunker: name of the chunker; see ``chunkers.table``.
-        max_tokens: maximum number of tokens of a chunk, without special tokens; None means
-            ``auto_chunk_tokens``.
+        strategy: the ``chunking_strategy`` of the store or the file; None means ``auto``.
+        embed: computes the vectors that a chunker needs (``ChunkerEntry.needs_vectors``). A caller without
+            this function calls ``prepare`` and ``finish`` in place of the stage.
     """
 
     def __init__(
@@ -58,18 +65,34 @@ class Chunk:
         settings: Settings,
         fingerprint: Fingerprint,
         *,
-        chunker: str = DEFAULT_CHUNKER,
-        max_tokens: int | None = None,
+        strategy: Mapping[str, Any] | None = None,
+        embed: Callable[[list[NDArray[np.int32]]], NDArray[np.float32]] | None = None,
     ) -> None:
         self.settings = settings
         self.fingerprint = fingerprint
-        self.chunker = chunker
-        self.max_tokens = max_tokens
+        self.strategy = json.dumps(strategy)
+        self.embed = embed
 
     def __call__(self, row: DocumentRow) -> DocumentRow:
-        chunker = _open_chunker(self.settings, self.fingerprint, self.chunker, self.max_tokens)
-        pages = pages_of(row)
-        chunked = chunker.chunk(row["document"], pages)
+        prepared = self.prepare(row)
+        vectors = np.empty((0, self.fingerprint.dim), dtype=np.float32)
+        if prepared.inputs:
+            if self.embed is None:
+                raise InvalidInput(f"the chunking_strategy {self.strategy} needs a model in this stage")
+            vectors = self.embed(prepared.inputs)
+        return self.finish(row, prepared, vectors)
+
+    def prepare(self, row: DocumentRow) -> PreparedChunks:
+        """Return the chunks of the document, which may depend on vectors of its parts."""
+        chunker = _open_chunker(self.settings, self.fingerprint, self.strategy)
+        return chunker.prepared(row["document"], pages_of(row))
+
+    def finish(self, row: DocumentRow, prepared: PreparedChunks, vectors: NDArray[np.float32]) -> DocumentRow:
+        """Return the row with its chunks; ``vectors`` are those of ``prepared.inputs``."""
+        special = process_resources.special_tokens(self.settings, self.fingerprint)
+        tokens = sum(len(ids) + special for ids in prepared.inputs)
+        row = {**row, "chunker_tokens": row["chunker_tokens"] + tokens}
+        chunked = prepared.finish(vectors)
         chunks = chunked.chunks
         if not chunks:
             return failed(
@@ -77,7 +100,7 @@ class Chunk:
                 Outcome.EMPTY,
                 "; ".join(filter(None, ["holds no text that can be embedded", row["detail"]])),
             )
-        places = ChunkPlaces(pages)
+        places = ChunkPlaces(pages_of(row))
         found = [places.of(chunk.page, chunk.start, chunk.end) for chunk in chunks]
         table = {
             "id": [chunk.id for chunk in chunks],

@@ -57,6 +57,7 @@ ROWS = pa.schema(
         "pages_with_text": pa.int32(),
         "keywords": pa.list_(pa.string()),
         "chunks": pa.large_binary(),
+        "chunker_tokens": pa.int64(),
         "vectors": pa.large_binary(),
     }
 )
@@ -90,6 +91,8 @@ class DocumentRow(TypedDict):
     pages_with_text: int
     keywords: list[str]
     chunks: bytes
+    #: Number of tokens that the model read for the chunker, special tokens included.
+    chunker_tokens: int
     #: (new chunks, dim) float32, row-major, in the order of the chunks not yet stored.
     vectors: bytes
 
@@ -122,6 +125,7 @@ def new_row(document: str, source: str, stamp: str, *, known_hash: str = "") -> 
         pages_with_text=0,
         keywords=[],
         chunks=pack(CHUNKS.empty_table()),
+        chunker_tokens=0,
         vectors=b"",
     )
 

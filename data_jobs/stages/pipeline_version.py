@@ -6,19 +6,34 @@ version has changed, every document is parsed and chunked again. A chunk whose t
 id and is not embedded again.
 """
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from cluster.engines import Fingerprint
 from cluster.formats.recognition import Ocr
 from cluster.records import digest
 from cluster.settings import Settings
-from data_jobs.stages.chunkers.table import DEFAULT_CHUNKER, find_chunker
+from data_jobs.stages.chunkers.table import chunker_for
 from data_jobs.stages.keywords import KEYWORDS_VERSION
 from data_jobs.stages.parsing.parser import parser_version
 from data_jobs.stages.parsing.tesseract_program import installed
 
 
-def pipeline_version(settings: Settings, fingerprint: Fingerprint, *, chunker: str = DEFAULT_CHUNKER) -> str:
-    """Return a digest of the number of keywords, and the versions of parser, chunker, model and keywords."""
-    version, keywords = find_chunker(chunker).version, str(settings.keywords_per_document)
+def pipeline_version(
+    settings: Settings, fingerprint: Fingerprint, *, strategy: Mapping[str, Any] | None = None
+) -> str:
+    """Return a digest of the number of keywords, and the versions of parser, chunker, model and keywords.
+
+    Args:
+        settings: the settings of the job.
+        fingerprint: fingerprint of the store's model.
+        strategy: the ``chunking_strategy`` of the store or the file; None means ``auto``. The sizes of
+            ``static`` are part of the version.
+    """
+    version, keywords = chunker_for(strategy).version, str(settings.keywords_per_document)
+    if strategy is not None and strategy["type"] == "static":
+        version += "-" + json.dumps(strategy["static"], sort_keys=True)
     parser = "/".join([parser_version(settings.pdf_parser), *_recognition(Ocr.chosen(settings))])
     return digest(parser, version, fingerprint.id, keywords, KEYWORDS_VERSION, size=8)
 

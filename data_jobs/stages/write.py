@@ -217,7 +217,7 @@ class DocumentWriter:
         )
         documents.record_success(connection, self._attempt(row), content)
         tokens_embedded, embedded = int(lengths[~stored].sum()), int((~stored).sum())
-        tokens_read = tokens_embedded + embedded * self._special_tokens
+        tokens_read = tokens_embedded + embedded * self._special_tokens + row["chunker_tokens"]
         done = DocumentWork(tokens=tokens_read, pages=row["pages"], chunks=written.written)
         self._record_usage(connection, row, done)
         return {

@@ -24,6 +24,7 @@ from serve_app.routes.vector_store_fields import (
     MAX_FILES,
     Attributes,
     ChunkingStrategy,
+    FileCountsObject,
     Priority,
     RequestedClass,
     queue_options,
@@ -37,7 +38,6 @@ from serve_app.routes.vector_store_files import (
     VectorStoreFileList,
     VectorStoreFileObject,
 )
-from serve_app.routes.vector_stores import FileCountsObject
 
 router = json_router(404)
 

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from cluster.documents.vector_stores.stores import LONGEST_NAME
+from cluster.documents.vector_stores.stores import LONGEST_NAME, FileCounts
 from cluster.errors import InvalidInput
 from cluster.jobs.jobs import PriorityClass
 from cluster.jobs.queue import DEFAULT_PRIORITY
@@ -95,6 +95,10 @@ FormPriority = Annotated[
 RequestedClass = Annotated[PriorityClass, Field(strict=False, description=PRIORITY_CLASS_DESCRIPTION)]
 
 
+#: Minimum chunk size in OpenAI's schema, in tokens.
+MIN_CHUNK_SHOWN = 100
+
+
 class AutoChunkingRequest(RequestModel):
     """The chunking strategy `auto`, with chunks of the default length for the model."""
 
@@ -129,8 +133,18 @@ class StaticChunkingRequest(RequestModel):
     """The sizes of the chunks."""
 
 
+class NamedChunkingRequest(RequestModel):
+    """A chunking strategy of this server. `headings` begins a chunk at each heading and puts the headings
+    above it before each chunk. `semantic` begins a chunk where the subject changes. `none` makes one chunk of
+    each page, if the model can read it whole.
+    """
+
+    type: Literal["headings", "semantic", "none"]
+    """`headings`, `semantic` or `none`."""
+
+
 ChunkingStrategy = Annotated[
-    AutoChunkingRequest | StaticChunkingRequest,
+    AutoChunkingRequest | StaticChunkingRequest | NamedChunkingRequest,
     Field(discriminator="type", description="How documents are cut into chunks; `auto` by default"),
 ]
 
@@ -169,6 +183,13 @@ class StaticChunking(ResponseModel):
     """The sizes of the chunks."""
 
 
+class NamedChunking(ResponseModel):
+    """A chunking strategy of this server, without sizes."""
+
+    type: Literal["headings", "semantic", "none"]
+    """`headings`, `semantic` or `none`."""
+
+
 class OtherChunking(ResponseModel):
     """The chunking strategy of chunks that are shorter than OpenAI's schema can express; `chunking` has
     the sizes of these chunks.
@@ -178,11 +199,54 @@ class OtherChunking(ResponseModel):
     """Always `other`."""
 
 
-def chunking_of(strategy: Mapping[str, Any] | None) -> AutoChunking | StaticChunking:
+def chunking_of(strategy: Mapping[str, Any] | None) -> AutoChunking | StaticChunking | NamedChunking:
     """Convert a stored strategy into the object that answers contain; None means ``auto``."""
     if strategy is None or strategy["type"] == "auto":
         return AutoChunking()
-    return StaticChunking.model_validate(strategy)
+    if strategy["type"] == "static":
+        return StaticChunking.model_validate(strategy)
+    return NamedChunking.model_validate(strategy)
+
+
+class FileCountsObject(ResponseModel):
+    """Numbers of files by status."""
+
+    in_progress: int
+    """Number of files that wait for their job or are being processed."""
+    completed: int
+    """Number of files that can be searched."""
+    failed: int
+    """Number of files that could not be processed."""
+    cancelled: int
+    """Number of files whose processing was cancelled."""
+    total: int
+    """Number of all files."""
+
+    @classmethod
+    def of(cls, files: FileCounts) -> Self:
+        """Convert the counts of a store or of a batch into the object that answers contain."""
+        return cls(
+            in_progress=files.in_progress,
+            completed=files.completed,
+            failed=files.failed,
+            cancelled=files.cancelled,
+            total=files.total,
+        )
+
+
+def requested_chunking(
+    strategy: dict[str, Any] | None, sizes: ChunkSizes
+) -> StaticChunking | NamedChunking | OtherChunking:
+    """Return the requested strategy in the form that answers contain.
+
+    Answers show the resulting sizes for ``auto``, because OpenAI's answers do the same.
+    """
+    requested = chunking_of(strategy)
+    if not isinstance(requested, AutoChunking):
+        return requested
+    if sizes.max_chunk_size_tokens < MIN_CHUNK_SHOWN:
+        return OtherChunking()
+    return StaticChunking(static=sizes)
 
 
 class QueueFields(Protocol):

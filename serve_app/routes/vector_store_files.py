@@ -30,12 +30,13 @@ from serve_app.routes.vector_store_fields import (
     Attributes,
     ChunkingStrategy,
     ChunkSizes,
+    NamedChunking,
     OtherChunking,
     Priority,
     RequestedClass,
     StaticChunking,
-    chunking_of,
     queue_options,
+    requested_chunking,
     stored_json,
 )
 
@@ -46,8 +47,6 @@ POLL_RUNNING_MS = 500
 #: Maximum number of milliseconds until a client should ask again, if the job waits for its next attempt.
 MAX_POLL_MS = 5_000
 POLL_HEADER = "openai-poll-after-ms"
-#: Minimum chunk size in OpenAI's schema, in tokens.
-MIN_CHUNK_SHOWN = 100
 
 router = json_router(404)
 
@@ -110,7 +109,7 @@ class VectorStoreFileObject(ResponseModel):
     """`completed` as soon as the file can be searched."""
     last_error: FileError | None
     """Why the file failed; null if it did not fail."""
-    chunking_strategy: Annotated[StaticChunking | OtherChunking, Field(discriminator="type")]
+    chunking_strategy: Annotated[StaticChunking | NamedChunking | OtherChunking, Field(discriminator="type")]
     """The requested strategy. For `auto`, the resulting sizes are shown."""
     attributes: dict[str, str | bool | int | float]
     """Named values that the filters of a search can test."""
@@ -161,7 +160,7 @@ class VectorStoreFileObject(ResponseModel):
             vector_store_id=attached.vector_store,
             status=attached.status,
             last_error=_error(attached),
-            chunking_strategy=_requested(strategy, sizes),
+            chunking_strategy=requested_chunking(strategy, sizes),
             attributes=attached.attributes,
             filename=attached.filename,
             chunking=sizes,
@@ -329,19 +328,6 @@ def poll_after_ms(attached: StoreFile) -> int:
         return POLL_QUEUED_MS
     wait_ms = (attached.retry_at - datetime.now(UTC)).total_seconds() * 1_000
     return int(min(MAX_POLL_MS, max(POLL_RUNNING_MS, wait_ms)))
-
-
-def _requested(strategy: dict[str, Any] | None, sizes: ChunkSizes) -> StaticChunking | OtherChunking:
-    """Return the requested strategy in the form that answers contain.
-
-    Answers show the resulting sizes for ``auto``, because OpenAI's answers do the same.
-    """
-    requested = chunking_of(strategy)
-    if isinstance(requested, StaticChunking):
-        return requested
-    if sizes.max_chunk_size_tokens < MIN_CHUNK_SHOWN:
-        return OtherChunking()
-    return StaticChunking(static=sizes)
 
 
 def _stage(attached: StoreFile) -> str | None:

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.vector_stores import stores
 from cluster.documents.vector_stores.attaching import Attachment, attach_many
-from cluster.documents.vector_stores.stores import FileCounts, NewStore, StoreUsage, VectorStore
+from cluster.documents.vector_stores.rechunking import change_store
+from cluster.documents.vector_stores.stores import NewStore, StoreUsage, VectorStore
 from cluster.engines.contract import Fingerprint
 from cluster.engines.registry import NO_MODEL
 from cluster.errors import InvalidInput
@@ -31,8 +32,10 @@ from serve_app.edge.service_access import ServiceDep
 from serve_app.routes.vector_store_fields import (
     AutoChunking,
     ChunkingStrategy,
+    FileCountsObject,
     Metadata,
     Name,
+    NamedChunking,
     Priority,
     RequestedClass,
     StaticChunking,
@@ -82,9 +85,13 @@ class CreateStoreRequest(RequestModel):
 
 
 class UpdateStoreRequest(RequestModel):
-    """OpenAI's UpdateVectorStoreRequest, with `description` and `partial` added. Null removes a value."""
+    """OpenAI's UpdateVectorStoreRequest, with `description`, `partial` and `chunking_strategy` added. Null
+    removes a value. A new `chunking_strategy` queues a job that cuts the files of the store again.
+    """
 
-    NULL_CLEARS = frozenset({"name", "expires_after", "metadata", "description", "partial"})
+    NULL_CLEARS = frozenset(
+        {"name", "expires_after", "metadata", "description", "partial", "chunking_strategy"}
+    )
 
     name: Name | None = None
     """New name of the store."""
@@ -94,32 +101,7 @@ class UpdateStoreRequest(RequestModel):
     description: Name | None = None
     """New text about the store."""
     partial: Partial | None = None
-
-
-class FileCountsObject(ResponseModel):
-    """Numbers of files by status."""
-
-    in_progress: int
-    """Number of files that wait for their job or are being processed."""
-    completed: int
-    """Number of files that can be searched."""
-    failed: int
-    """Number of files that could not be processed."""
-    cancelled: int
-    """Number of files whose processing was cancelled."""
-    total: int
-    """Number of all files."""
-
-    @classmethod
-    def of(cls, files: FileCounts) -> Self:
-        """Convert the counts of a store or of a batch into the object that answers contain."""
-        return cls(
-            in_progress=files.in_progress,
-            completed=files.completed,
-            failed=files.failed,
-            cancelled=files.cancelled,
-            total=files.total,
-        )
+    chunking_strategy: ChunkingStrategy | None = None
 
 
 class StoreExpiry(ResponseModel):
@@ -162,7 +144,7 @@ class VectorStoreObject(ResponseModel):
     """Time at which the store expires, in seconds since 1970; null if the store never expires."""
     metadata: dict[str, str]
     """Named texts that the caller stored with the store."""
-    chunking_strategy: Annotated[AutoChunking | StaticChunking, Field(discriminator="type")]
+    chunking_strategy: Annotated[AutoChunking | StaticChunking | NamedChunking, Field(discriminator="type")]
     """How files without a strategy of their own are cut into chunks."""
     partial: bool
     """True if the readable pages of a document are indexed even if its other pages cannot be read."""
@@ -293,7 +275,7 @@ async def modify_store(
     }
     return await once(
         lambda connection: _object(
-            connection, stores.update_store(connection, organisation, vector_store_id, changes)
+            connection, change_store(connection, organisation, vector_store_id, changes)
         )
     )
 

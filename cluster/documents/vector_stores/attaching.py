@@ -75,6 +75,7 @@ def attach_many(
     attempts: int | None = None,
     batch: str | None = None,
     run_at: datetime | None = None,
+    replace_open: bool = False,
 ) -> None:
     """Attach all the files or none, and submit a job for each file that needs a new job.
 
@@ -88,10 +89,10 @@ def attach_many(
         attempts: maximum number of attempts of each job; None: the default of the job's kind.
         batch: id of the file batch that the files belong to.
         run_at: earliest time at which new jobs begin, with a time zone.
+        replace_open: True to replace every open job, because the store has changed.
 
     Raises:
-        NotFound: the organisation does not have one of the files.
-        InvalidInput: the purpose of a file is not in ``formats.DOCUMENT_PURPOSES``.
+        NotFound, InvalidInput: see ``_require_files``.
         Conflict: the store has expired.
     """
     require_live(store)
@@ -102,19 +103,24 @@ def attach_many(
         ids = [document_id(store.organisation, store.id, file) for file in wanted]
         connection.execute(SQL["insert"], {**owner, "documents": ids})
         strategies = {file: attachment.chunking_strategy for file, attachment in wanted.items()}
-        jobs, replaced = _open_jobs(connection, strategies, owner)
+        jobs, replaced = _open_jobs(connection, strategies, owner, replace=replace_open)
         # Lock jobs before queue entries, as ``queue.requeue`` does. Another order could cause a deadlock.
         queue.lock_jobs(connection, store.organisation, list(replaced.values()))
         new = [file for file in wanted if file not in jobs]
-        requests = [_request(store, file) for file in new]
         options: dict[str, Any] = {"priority": priority, "attempts": attempts, "run_at": run_at}
-        submitted = queue.submit_many(
-            connection, store.organisation, requests, priority_class=priority_class, **options
-        )
-        jobs.update((file, job.id) for file, job in zip(new, submitted, strict=True))
+        jobs |= _submit(connection, store, new, priority_class=priority_class, **options)
         _replace_jobs(connection, store.organisation, {replaced[file]: jobs[file] for file in replaced})
         _write(connection, owner, wanted.values(), jobs, batch=batch)
         touch_store(connection, store)
+
+
+def _submit(
+    connection: Connection[Any], store: VectorStore, files: Sequence[str], **options: Any
+) -> dict[str, str]:
+    """Submit a job for each of the files; return file -> job."""
+    requests = [_request(store, file) for file in files]
+    submitted = queue.submit_many(connection, store.organisation, requests, **options)
+    return {file: job.id for file, job in zip(files, submitted, strict=True)}
 
 
 def successor(connection: Connection[Any], organisation: str, store_id: str, file: str) -> str | None:
@@ -147,7 +153,11 @@ def _require_files(connection: Connection[Any], owner: dict[str, Any]) -> None:
 
 
 def _open_jobs(
-    connection: Connection[Any], wanted: Mapping[str, Mapping[str, Any] | None], owner: dict[str, Any]
+    connection: Connection[Any],
+    wanted: Mapping[str, Mapping[str, Any] | None],
+    owner: dict[str, Any],
+    *,
+    replace: bool,
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Lock the rows of the files. Return two mappings from a file to its open job: first the jobs to keep,
     then the jobs to replace.
@@ -155,12 +165,14 @@ def _open_jobs(
     Args:
         wanted: file -> new chunking strategy of the file. An open job with the same strategy may be kept.
         owner: the organisation, the vector store, and the ids of the files.
+        replace: True to keep no open job.
     """
     kept: dict[str, str] = {}
     replaced: dict[str, str] = {}
     for file, job, strategy, is_open, continues in connection.execute(SQL["lock_many"], owner).fetchall():
         if is_open:
-            (kept if continues and strategy == wanted[file] else replaced)[file] = job
+            keep = continues and strategy == wanted[file] and not replace
+            (kept if keep else replaced)[file] = job
     return kept, replaced
 
 

@@ -29,8 +29,7 @@ class Chunking:
 
     #: Maximum number of tokens of a chunk, without special tokens.
     max_tokens: int
-    #: Number of tokens that neighbouring chunks share. This is always 0, because the content decides where
-    #: chunks end (docs/decisions/004-content-defined-chunks.md).
+    #: Number of tokens that neighbouring chunks share. Only the strategy ``static`` can ask for an overlap.
     overlap_tokens: int = 0
 
     @classmethod
@@ -40,11 +39,19 @@ class Chunking:
         Args:
             strategy: OpenAI's ``chunking_strategy``; None means auto: see ``auto_chunk_tokens``.
             most: maximum number of tokens that the model reads, without special tokens. The model would
-                ignore the end of a longer chunk.
+                ignore the end of a longer chunk. If it limits the length, the overlap is at most half of it.
         """
-        max_tokens = (
-            auto_chunk_tokens(most)
-            if strategy is None or strategy["type"] == "auto"
-            else int(strategy["static"]["max_chunk_size_tokens"])
-        )
-        return cls(max_tokens=min(max_tokens, most))
+        type = "auto" if strategy is None else strategy["type"]
+        max_tokens = auto_chunk_tokens(most)
+        if strategy is not None and type == "static":
+            max_tokens = min(most, int(strategy["static"]["max_chunk_size_tokens"]))
+        elif type == "none":
+            max_tokens = most
+        return cls(max_tokens=max_tokens, overlap_tokens=min(overlap_of(strategy), max_tokens // 2))
+
+
+def overlap_of(strategy: Mapping[str, Any] | None) -> int:
+    """Return the overlap in tokens that a strategy asks for."""
+    if strategy is None or strategy["type"] != "static":
+        return 0
+    return int(strategy.get("static", {}).get("chunk_overlap_tokens", 0))

@@ -133,6 +133,7 @@ def ensure_store(
     *,
     fingerprint: Fingerprint,
     index: str = PGVECTOR,
+    chunking_strategy: Mapping[str, Any] | None = None,
 ) -> VectorStore:
     """Return the store with this name or id; create it if it does not exist. Safe to repeat and to call
     concurrently.
@@ -145,6 +146,7 @@ def ensure_store(
         name: name or id of the store.
         fingerprint: the fingerprint of a new store's vectors; an existing store keeps its fingerprint.
         index: name of the index that holds a new store's vectors.
+        chunking_strategy: how documents of a new store are cut into chunks.
 
     Raises:
         InvalidInput: the name is empty, longer than ``LONGEST_NAME``, or not valid text.
@@ -165,7 +167,8 @@ def ensure_store(
     except NotFound:
         if ID.match(name):
             raise
-        return _make_named(connection, organisation, NewStore(name=name, index=index), fingerprint)
+        new = NewStore(name=name, index=index, chunking_strategy=chunking_strategy)
+        return _make_named(connection, organisation, new, fingerprint)
 
 
 def find_store(connection: Connection[Any], organisation: str, id_or_name: str) -> VectorStore:
@@ -240,10 +243,7 @@ def usage_of(connection: Connection[Any], organisation: str, ids: Sequence[str])
 def update_store(
     connection: Connection[Any], organisation: str, id: str, changes: Mapping[str, Any]
 ) -> VectorStore:
-    """Change some fields of a store.
-
-    Args:
-        changes: new values of fields of ``NewStore``, except ``chunking_strategy`` and ``index``.
+    """Change some fields of a store; ``changes`` has values of fields of ``NewStore``, except ``index``.
 
     Raises:
         NotFound: the organisation has no such store.

@@ -74,6 +74,7 @@ GROUP BY vector_store;
 UPDATE vector_stores
 SET name = %(name)s, description = %(description)s, metadata = %(metadata)s,
     expires_after = %(expires_after)s, partial = %(partial)s,
+    chunking_strategy = %(chunking_strategy)s,
     last_active_at = now(),
     expires_at = now() + make_interval(days => (%(expires_after)s::jsonb ->> 'days')::int)
 WHERE organisation = %(organisation)s AND id = %(id)s

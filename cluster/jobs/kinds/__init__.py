@@ -141,6 +141,12 @@ INGEST_FILES = JobKind(
     unit="files",
     result=("vector_store", "file_batch", "files", "attached", "already_attached", "left_out"),
 )
+RECHUNK_STORE = JobKind(
+    name="rechunk_store",
+    priority_class=PriorityClass.LOW,
+    unit="files",
+    result=("vector_store", "file_batch", "files"),
+)
 
 
 def _transfer(name: str, *result: str) -> JobKind:
@@ -295,6 +301,7 @@ KINDS: Mapping[str, JobKind] = MappingProxyType(
             EMBED_BATCH,
             INGEST,
             INGEST_FILES,
+            RECHUNK_STORE,
             CREATE_AGENTS,
             COPY_STORE,
             EXPORT_STORE,

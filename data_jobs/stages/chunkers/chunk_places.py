@@ -59,9 +59,12 @@ class PagePlaces:
         self._table_ends = [table.block.end for table in self._tables]
         #: The characters at which a path begins, in ascending order, and these paths.
         self._offsets, self._paths = [0], [_written(path)]
+        #: For each of the paths, the headings, and the end of the heading with which the path begins.
+        self._headings: list[tuple[Path, int]] = [(path, 0)]
         for heading in _blocks(page, BlockKind.HEADING):
             above = (one for one in path if one[0] < heading.level)
             path = (*above, (heading.level, _text(page.text, heading)))
+            self._headings.append((path, heading.end))
             self._offsets.append(heading.start)
             self._paths.append(_written(path))
         #: The headings in force after the page.
@@ -86,6 +89,11 @@ class PagePlaces:
     def heading_at(self, start: int) -> str:
         """Return the headings in force at this character."""
         return self._paths[bisect_right(self._offsets, start) - 1]
+
+    def above(self, start: int) -> Path:
+        """Return the headings in force at this character, without the heading that contains the character."""
+        path, end = self._headings[bisect_right(self._offsets, start) - 1]
+        return path[:-1] if start < end else path
 
 
 class _TableRows:

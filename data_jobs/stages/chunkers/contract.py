@@ -4,9 +4,12 @@ The chunks of a document hold every token of the document. No chunk has more tha
 chunk is an exact slice of one page, perhaps behind a context, and its id is made from its content.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cluster.engines import Tokeniser
 from cluster.records import Page, PageChunk
@@ -30,11 +33,22 @@ class ChunkedDocument:
         return self.unknown_characters / max(1, self.characters)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedChunks:
+    """A document whose chunks depend on the vectors of its parts, or on no vectors."""
+
+    #: The model's ids of n parts of the document, special tokens not included; empty if the chunker needs no
+    #: vectors.
+    inputs: list[NDArray[np.int32]]
+    #: Makes the chunks from the vectors of the parts, (n, dim) float32.
+    finish: Callable[[NDArray[np.float32]], ChunkedDocument]
+
+
 class Chunker(Protocol):
     """Divides documents into chunks. Safe to call from several threads."""
 
-    def chunk(self, document: str, pages: Sequence[Page]) -> ChunkedDocument:
-        """Divide a document into chunks, in reading order.
+    def prepared(self, document: str, pages: Sequence[Page]) -> PreparedChunks:
+        """Prepare the chunks of a document, in reading order.
 
         Args:
             document: id of the document.

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.engines import Tokens
-from cluster.page_structure import BlockKind
+from cluster.page_structure import Block, BlockKind
 from cluster.records import Page
-from data_jobs.stages.chunkers.structured_places import sentence_places
+from data_jobs.stages.chunkers.chunk_places import PagePlaces
+from data_jobs.stages.chunkers.structured_places import HIGHEST_BIT, sentence_places
 from data_jobs.stages.chunkers.token_places import TokenPlaces
 
 #: 2**64 divided by the golden ratio, so that products with this number differ in their high bits.
@@ -57,16 +58,30 @@ class CutPage:
         self.total: int = len(tokens.ids) if self.places.characters else 0
         #: The contexts of chunks of this page, by their texts, so that each is tokenised once.
         self.contexts: dict[str, Context] = {}
+        #: The headings of the page, if the chunker uses them.
+        self.headings: PagePlaces | None = None
         self._block_ends = [block.end for block in page.structure.blocks]
 
     def header_at(self, first: int) -> str:
         """Return the header of the table whose body has this token; "" if there is no such table."""
-        start = int(self.places.begin[first])
-        at = bisect_right(self._block_ends, start)
-        blocks = self.page.structure.blocks
-        if at == len(blocks) or blocks[at].kind is not BlockKind.TABLE or start < blocks[at].body:
+        block = self._block_at(first)
+        if block is None or block.kind is not BlockKind.TABLE or self.places.begin[first] < block.body:
             return ""
-        return self.page.text[blocks[at].start : blocks[at].body].strip()
+        return self.page.text[block.start : block.body].strip()
+
+    def in_lines(self, token: int) -> bool:
+        """Return True if a cut before this token is inside a table or inside code."""
+        block = self._block_at(token)
+        return (
+            block is not None
+            and block.kind is not BlockKind.HEADING
+            and bool(self.places.begin[token] > block.start)
+        )
+
+    def _block_at(self, token: int) -> Block | None:
+        start, blocks = int(self.places.begin[token]), self.page.structure.blocks
+        at = bisect_right(self._block_ends, start)
+        return blocks[at] if at < len(blocks) and blocks[at].start <= start else None
 
     def last_end(self, first: int, *, most: int, most_characters: int) -> int:
         """Return the number of the last token before which a chunk with the first token ``first`` may end."""
@@ -84,6 +99,16 @@ class CutPage:
     def sentences(self) -> CutPlaces:
         """The tokens that begin a sentence, a block, a row of a table, or a line of code."""
         return self._sentence_places[:2]
+
+    @property
+    def section_starts(self) -> NDArray[np.int64]:
+        """The tokens that begin a heading, in ascending order, without headings directly after a higher
+        heading.
+        """
+        tokens, priorities, _ = self._sentence_places
+        if not self.page.structure.blocks:
+            return tokens[:0]
+        return tokens[priorities >= np.uint64(1 << HIGHEST_BIT)]
 
     @cached_property
     def lines(self) -> NDArray[np.int64]:
@@ -111,6 +136,19 @@ class CutPage:
         for ahead in range(4):
             mixed = (mixed ^ padded[ahead : ahead + len(mixed)]) * GOLDEN_MULTIPLIER
         return starts, mixed[starts]
+
+    def last_place(self, first: int, least: int, most: int) -> int:
+        """Return the last place from ``least`` to ``most`` at which a chunk may end that begins at ``first``.
+
+        A whole sentence is best, then a whole row or line, then a whole word.
+        """
+        return (
+            last_of(least, most, self.sentences[0])
+            or last_of(first + 1, most, self.lines)
+            or last_of(first + 1, most, self.bodies)
+            or last_of(first + 1, most, self.words[0])
+            or self.letter(first, most)
+        )
 
     def letter(self, first: int, most: int) -> int:
         """Return the last of the tokens from ``first + 1`` to ``most`` that begins a letter.

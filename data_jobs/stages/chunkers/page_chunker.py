@@ -9,10 +9,12 @@ A chunk of the body of a table gets the header of the table as its context. A su
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from cluster.engines import Tokeniser
 from cluster.errors import InvalidInput
 from cluster.records import Page, PageChunk, chunk_id, with_context
-from data_jobs.stages.chunkers.contract import ChunkedDocument
+from data_jobs.stages.chunkers.contract import ChunkedDocument, PreparedChunks
 from data_jobs.stages.chunkers.cut_page import NO_CONTEXT, Context, Cut, CutPage, best, last_of
 from data_jobs.stages.chunkers.token_places import has_blanks, tokenise
 
@@ -68,12 +70,24 @@ class PageChunker:
         characters in the middle are in no chunk. A letter and its marks stay together, unless this one letter
         exceeds a limit.
 
+        This method is for chunkers that need no vectors.
+
         Args:
             document: id of the document.
             pages: the pages of the document in order.
         """
-        cut_pages = self.cut_pages(pages)
-        return self.assembled(document, cut_pages, [list(self.cuts(page)) for page in cut_pages])
+        return self.prepared(document, pages).finish(np.empty((0, 0), dtype=np.float32))
+
+    def prepared(self, document: str, pages: Sequence[Page]) -> PreparedChunks:
+        """See ``Chunker.prepared``."""
+        return self.without_vectors(document, self.cut_pages(pages))
+
+    def without_vectors(self, document: str, pages: Sequence[CutPage]) -> PreparedChunks:
+        """Prepare the chunks of ``cuts``, which needs no vectors."""
+        return PreparedChunks(
+            inputs=[],
+            finish=lambda _: self.assembled(document, pages, [list(self.cuts(page)) for page in pages]),
+        )
 
     def cuts(self, page: CutPage) -> Iterator[Cut]:
         """Yield the cuts of a page in order."""

@@ -25,8 +25,28 @@ def test_the_version_names_the_packages_of_all_formats() -> None:
     expected = digest(parser_version("pymupdf"), "2", fingerprint.id, "10", "2", size=8)
     settings = Settings(keywords_per_document=10)
     assert pipeline_version(settings, fingerprint) == expected
-    for strategy in (None, {"type": "auto"}, {"type": "static"}):
-        assert pipeline_version(settings, fingerprint, chunker=chunker_for(strategy).name) == expected
+    assert pipeline_version(settings, fingerprint, strategy={"type": "auto"}) == expected
+
+
+def test_each_chunker_and_each_size_has_a_version_of_its_own() -> None:
+    fingerprint = describe(Registry(Settings()).default)
+    sizes = [(800, 0), (400, 0), (800, 400)]
+    static = [
+        {"type": "static", "static": {"max_chunk_size_tokens": most, "chunk_overlap_tokens": overlap}}
+        for most, overlap in sizes
+    ]
+    others = [{"type": type} for type in ("auto", "headings", "semantic", "none")]
+    versions = {pipeline_version(Settings(), fingerprint, strategy=one) for one in [*static, *others]}
+    assert len(versions) == 7
+
+
+def test_a_strategy_chooses_its_chunker() -> None:
+    def name(overlap: int) -> str:
+        sizes = {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": overlap}
+        return chunker_for({"type": "static", "static": sizes}).name
+
+    assert (chunker_for(None).name, name(0), name(1)) == ("content-defined", "content-defined", "fixed")
+    assert [chunker_for(entry.strategy) for entry in CHUNKERS] == list(CHUNKERS)
 
 
 def test_a_new_format_and_a_new_version_of_a_parser_change_the_version() -> None:
@@ -52,7 +72,7 @@ def test_every_chunker_has_a_version_of_its_own() -> None:
 
 
 def test_a_chunker_that_is_not_in_the_table_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="no chunker 'semantic'; choose one of content-defined"):
-        find_chunker("semantic")
-    with pytest.raises(InvalidInput, match="'semantic'; choose one of auto, static"):
-        chunker_for({"type": "semantic"})
+    with pytest.raises(InvalidInput, match="no chunker 'old'; choose one of content-defined, headings"):
+        find_chunker("old")
+    with pytest.raises(InvalidInput, match="'old'; choose one of auto, static, headings"):
+        chunker_for({"type": "old"})

@@ -211,7 +211,10 @@ def test_a_file_shows_the_requested_and_the_used_chunk_sizes(
     auto = http.post(path, json={"file_id": file}).json()
     assert (auto["chunking_strategy"], auto["chunking"]) == ({"type": "static", "static": used}, used)
     asked = http.post(path, json={"file_id": file, "chunking_strategy": STATIC}).json()
-    assert (asked["chunking_strategy"], asked["chunking"]) == (STATIC, used)
+    halved = {**used, "chunk_overlap_tokens": most // 2}
+    assert (asked["chunking_strategy"], asked["chunking"]) == (STATIC, halved)
+    named = http.post(path, json={"file_id": file, "chunking_strategy": {"type": "headings"}}).json()
+    assert (named["chunking_strategy"], named["chunking"]) == ({"type": "headings"}, used)
     short = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 0}}
     assert (
         http.post(path, json={"file_id": file, "chunking_strategy": short}).json()["chunking"]
