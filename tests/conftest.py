@@ -5,8 +5,11 @@ import os
 import random
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
+from importlib.abc import MetaPathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -28,6 +31,15 @@ FOREIGN_PREFIXES = ("CLUSTER_", "RAY_", "PG", "OMP_", "GOMP_")
 #: Linux takes the ports of outgoing connections from here on.
 EPHEMERAL_PORTS_START = 32_768
 
+
+class WithoutPyMuPDF(MetaPathFinder):
+    """Skips the test modules that import PyMuPDF, because an operator may choose to install no PyMuPDF."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname == "pymupdf":
+            pytest.skip("PyMuPDF is not installed; it draws the PDFs of these tests", allow_module_level=True)
+
+
 for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
     del os.environ[name]
 # OpenMP's threads sleep while they wait, as in every process of the cluster: spinning takes cores from other
@@ -35,6 +47,9 @@ for name in [name for name in os.environ if name.startswith(FOREIGN_PREFIXES)]:
 os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"})
 #: The outcome of a scanned document must not depend on whether Tesseract is installed.
 os.environ["CLUSTER_OCR"] = "off"
+if find_spec("pymupdf") is None:
+    os.environ["CLUSTER_PDF_PARSER"] = "pdfium"
+    sys.meta_path.insert(0, WithoutPyMuPDF())
 #: Settings without a home keep the timings of an engine's paths here, not in the developer's own folder.
 DATA = tempfile.TemporaryDirectory(prefix="ec-tests-")
 os.environ["XDG_DATA_HOME"] = DATA.name

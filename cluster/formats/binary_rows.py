@@ -13,6 +13,7 @@ PDF = Format(
     parser="data_jobs.stages.formats.pdf.mupdf_parser",
     libraries=("pymupdf",),
     licence="AGPL-3.0 or commercial",
+    parser_version=2,
     other_parsers={
         "pdfium": OtherParser(
             parser="data_jobs.stages.formats.pdf.pdfium_parser",

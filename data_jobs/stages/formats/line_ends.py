@@ -38,6 +38,8 @@ PREFIXES = frozenset("self well non ex quasi pseudo all half cross".split())
 #: Minimum length of a part that counts as a word, because many words begin with "in" or end with "ted".
 MIN_PART_LENGTH = 3
 
+#: Separates the paragraphs of a page.
+BLANK_LINE = "\n\n"
 #: Returns the words of the document, which are collected only if they are needed.
 DocumentWords = Callable[[], set[str]]
 
@@ -48,13 +50,22 @@ def join_lines(pages: Sequence[Sequence[str]]) -> list[str]:
     Args:
         pages: the paragraphs of each page. The lines of a paragraph end in ``\\n``.
     """
+    return [page_text(paragraphs) for paragraphs in joined_paragraphs(pages)]
+
+
+def page_text(paragraphs: Sequence[str]) -> str:
+    """Return the text of a page with these paragraphs; empty ones are left out."""
+    return BLANK_LINE.join(filter(None, paragraphs))
+
+
+def joined_paragraphs(pages: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the paragraphs of each page with joined lines; see ``join_lines``."""
 
     @cache
     def words() -> set[str]:
         return _words(pages)
 
-    joined = ((_join(paragraph, words) for paragraph in paragraphs) for paragraphs in pages)
-    return ["\n\n".join(filter(None, paragraphs)) for paragraphs in joined]
+    return [[_join(paragraph, words) for paragraph in paragraphs] for paragraphs in pages]
 
 
 def _join(paragraph: str, words: DocumentWords) -> str:

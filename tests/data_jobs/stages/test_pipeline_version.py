@@ -54,8 +54,8 @@ def test_a_new_format_and_a_new_version_of_a_parser_change_the_version() -> None
     versions = {
         version_of(READABLE),
         version_of([*READABLE, replace(first, media_type="text/csv", libraries=())]),
-        version_of([replace(first, parser_version=2), *others]),
-        version_of([replace(first, parser_version=3), *others]),
+        version_of([replace(first, parser_version=8), *others]),
+        version_of([replace(first, parser_version=9), *others]),
         version_of([replace(first, libraries=("numpy",)), *others]),
     }
     assert len(versions) == 5

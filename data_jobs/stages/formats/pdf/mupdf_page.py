@@ -1,6 +1,7 @@
 """Read one page of a PDF: the paragraphs in reading order, or the reason why the page has no text."""
 
 import re
+from itertools import islice
 
 import pymupdf
 
@@ -16,6 +17,7 @@ from data_jobs.stages.formats.pdf.faults import (
     unknown_share,
     without_garbage,
 )
+from data_jobs.stages.formats.pdf.headings import ReadPage
 from data_jobs.stages.formats.text import clean
 
 FLAGS = pymupdf.TEXT_MEDIABOX_CLIP | pymupdf.TEXT_CID_FOR_UNKNOWN_UNICODE
@@ -29,22 +31,23 @@ CID, CID_LENGTH = "(cid:", len("(cid:12)")
 #: A page with a larger share of strange characters is examined more closely.
 STRANGE_SHARE = 0.05
 FILLED = re.compile(rb"(?<=\s)[fFbB]\*?(?=\s)")
+#: Number of lines of a block whose font sizes are examined.
+LINES_EXAMINED = 3
 #: Maximum number of bytes of drawing commands that are examined.
 MAX_EXAMINED_BYTES = 1024 * 1024
 #: Drawing commands that leave marks on the page.
 PAINTED = re.compile(rb"(?<=\s)(?:[fFbBsS]\*?|sh|EI|Do)(?=\s|$)")
 
 
-def paragraphs(page: pymupdf.Page, *, form: bool) -> tuple[list[str], str]:
-    """Return the paragraphs of a page, and the reason why text could not be read; "" if all text was read.
-
-    The lines of a paragraph end in ``\\n``.
+def read_page(page: pymupdf.Page, *, form: bool) -> ReadPage:
+    """Return the paragraphs of a page, and the reason why text could not be read.
 
     Args:
         form: True if the document has form fields. The text of a field may be longer than the visible part.
     """
     flags = FLAGS & ~pymupdf.TEXT_MEDIABOX_CLIP if form else FLAGS
-    blocks = _blocks(page, flags)
+    drawn = page.get_textpage(flags=flags)
+    blocks = [block for block in drawn.extractBLOCKS() if block[6] == 0]
     text = "".join(block[4] for block in blocks)
     reason = ""
     if len(STRANGE.findall(text)) + CID_LENGTH * text.count(CID) > STRANGE_SHARE * len(text):
@@ -59,7 +62,17 @@ def paragraphs(page: pymupdf.Page, *, form: bool) -> tuple[list[str], str]:
             page, flags | pymupdf.TEXT_PRESERVE_LIGATURES
         )  # keep ligatures, because they can be split only after the letters are in reading order
         found = right_to_left.in_reading_order([clean(block[4]) for block in whole])
-    return found, reason
+    return ReadPage(paragraphs=found, sizes=_sizes(drawn), reason=reason)
+
+
+def _sizes(drawn: pymupdf.TextPage) -> list[float]:
+    """Return the font size of each block: the largest size of the first letters of its first lines."""
+    sizes = []
+    for block in drawn.this:
+        if block.m_internal.type == pymupdf.mupdf.FZ_STEXT_BLOCK_TEXT:
+            letters = [line.m_internal.first_char for line in islice(block, LINES_EXAMINED)]
+            sizes.append(max((letter.size for letter in letters if letter), default=0.0))
+    return sizes
 
 
 def picture_of(page: pymupdf.Page) -> GrayPicture:

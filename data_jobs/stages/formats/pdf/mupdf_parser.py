@@ -6,15 +6,17 @@ chunks. A page that cannot be read is reported with the reason, and the other pa
 """
 
 import zlib
+from dataclasses import replace
 
 import pymupdf
 
 from cluster.records import Outcome
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput, Unreadable
-from data_jobs.stages.formats.line_ends import join_lines
+from data_jobs.stages.formats.line_ends import joined_paragraphs, page_text
 from data_jobs.stages.formats.ocr.tesseract import recognise
 from data_jobs.stages.formats.pdf.faults import DAMAGED, check_page_count, no_text
-from data_jobs.stages.formats.pdf.mupdf_page import paragraphs, picture_of, shows_something, why_textless
+from data_jobs.stages.formats.pdf.headings import OutlineEntry, ReadPage, structures
+from data_jobs.stages.formats.pdf.mupdf_page import picture_of, read_page, shows_something, why_textless
 from data_jobs.stages.formats.pdf.mupdf_structure import content_outside_pages, open_pages, refuse_cut_short
 from data_jobs.stages.parsing.out_of_memory import is_out_of_memory
 
@@ -64,19 +66,44 @@ def _read(document: pymupdf.Document, options: ParseOptions) -> ParserOutput:
     if options.ocr is not None and first < count:
         return recognise(picture_of(document.load_page(first)), options.ocr, page_count=count)
     form = bool(document.is_form_pdf)
-    pages: list[list[str]] = []
-    for number in range(first, min(last, count)):
-        found, reason = _page(document, number, form=form)
-        pages.append(found)
-        if reason:
-            unread[number + 1] = reason
-    texts = join_lines(pages)
+    pages = [_page(document, number, form=form) for number in range(first, min(last, count))]
+    unread |= {number: page.reason for number, page in enumerate(pages, start=first + 1) if page.reason}
+    joined = joined_paragraphs([page.paragraphs for page in pages])
+    texts = [page_text(paragraphs) for paragraphs in joined]
     if options.part is None and not any(texts):
         raise no_text(unread, shows_something=lambda: any(map(shows_something, document.pages())))
-    return ParserOutput(pages=texts, page_count=count, unread=unread)
+    structure = structures(
+        pages, joined, first=first, outline=_outline(document), labels=_labels(document, first, len(pages))
+    )
+    return ParserOutput(pages=texts, page_count=count, unread=unread, structure=structure)
 
 
-def _page(document: pymupdf.Document, number: int, *, form: bool) -> tuple[list[str], str]:
+def _outline(document: pymupdf.Document) -> list[OutlineEntry]:
+    """Return the outline; empty if the document has none, or a damaged one, which costs no text."""
+    try:
+        return [
+            OutlineEntry(level=level, title=title, page=page - 1)
+            for level, title, page, *_ in document.get_toc()
+        ]
+    except (*ERRORS, LookupError, TypeError) as exc:
+        if is_out_of_memory(exc):
+            raise
+        return []
+
+
+def _labels(document: pymupdf.Document, first: int, count: int) -> list[str]:
+    """Return the labels of pages; empty if the document labels no page, or has damaged labels."""
+    try:
+        if document.xref_get_key(document.pdf_catalog(), "PageLabels")[0] == "null":
+            return []
+        return [document.load_page(first + place).get_label() for place in range(count)]
+    except (*ERRORS, LookupError, TypeError) as exc:
+        if is_out_of_memory(exc):
+            raise
+        return []
+
+
+def _page(document: pymupdf.Document, number: int, *, form: bool) -> ReadPage:
     """Return the paragraphs of a page, and the reason why text is missing; "" if no text is missing.
 
     Raises:
@@ -85,8 +112,8 @@ def _page(document: pymupdf.Document, number: int, *, form: bool) -> tuple[list[
     try:
         page = document.load_page(number)
         reason = DAMAGED if _is_damaged(document, page) else ""
-        found, garbage = paragraphs(page, form=form)
-        if not reason and not garbage and not any(map(str.strip, found)):
+        found = read_page(page, form=form)
+        if not reason and not found.reason and not any(map(str.strip, found.paragraphs)):
             reason = why_textless(page)
     except ERRORS as exc:
         if is_out_of_memory(exc):
@@ -95,8 +122,8 @@ def _page(document: pymupdf.Document, number: int, *, form: bool) -> tuple[list[
             raise Unreadable(
                 Outcome.TOO_LARGE, f"unpacks to many times its size on page {number + 1}"
             ) from exc
-        return [], DAMAGED
-    return found, reason or garbage
+        return ReadPage(reason=DAMAGED)
+    return replace(found, reason=reason) if reason else found
 
 
 def _is_damaged(document: pymupdf.Document, page: pymupdf.Page) -> bool:

@@ -18,6 +18,7 @@ from data_jobs.stages.formats.pdf.faults import (
     unknown_share,
     without_garbage,
 )
+from data_jobs.stages.formats.pdf.headings import ReadPage
 from data_jobs.stages.formats.pdf.pdfium_text import Paragraph, paragraphs_of
 from data_jobs.stages.formats.text import clean
 
@@ -37,10 +38,8 @@ def load_page(document: PdfDocument, number: int) -> PdfPage:
     return page
 
 
-def paragraphs(page: PdfPage, *, form: bool) -> tuple[list[str], str]:
-    """Return the paragraphs of a page, and the reason why text could not be read; "" if all text was read.
-
-    The lines of a paragraph end in ``\\n``.
+def read_page(page: PdfPage, *, form: bool) -> ReadPage:
+    """Return the paragraphs of a page, and the reason why text could not be read.
 
     Args:
         form: True if the document has form fields. The text of a field may be longer than the visible part.
@@ -52,10 +51,11 @@ def paragraphs(page: PdfPage, *, form: bool) -> tuple[list[str], str]:
         textpage.close()
     found = [clean(_text(block)) for block in blocks]
     if unknown_share("".join(found)) >= GARBAGE_SHARE:
-        return [without_garbage(text.splitlines(keepends=True)) for text in found], GARBAGE
+        known = [without_garbage(text.splitlines(keepends=True)) for text in found]
+        return ReadPage(paragraphs=known, reason=GARBAGE)
     if any(not text.isascii() and right_to_left.FOUND.search(text) for text in found):
         found = right_to_left.in_reading_order(found)
-    return found, ""
+    return ReadPage(paragraphs=found, sizes=[block.size for block in blocks])
 
 
 def picture_of(page: PdfPage) -> GrayPicture:

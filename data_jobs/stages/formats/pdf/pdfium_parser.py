@@ -5,13 +5,14 @@
 """
 
 import re
+from dataclasses import replace
 
 import pypdfium2.raw as pdfium
 from pypdfium2 import PdfDocument, PdfiumError
 
 from cluster.records import NO_PAGE, Outcome
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput, Unreadable
-from data_jobs.stages.formats.line_ends import join_lines
+from data_jobs.stages.formats.line_ends import joined_paragraphs, page_text
 from data_jobs.stages.formats.ocr.tesseract import recognise
 from data_jobs.stages.formats.pdf.faults import (
     DAMAGED,
@@ -22,10 +23,11 @@ from data_jobs.stages.formats.pdf.faults import (
     no_text,
     portfolio,
 )
+from data_jobs.stages.formats.pdf.headings import OutlineEntry, ReadPage, structures
 from data_jobs.stages.formats.pdf.pdfium_page import (
     load_page,
-    paragraphs,
     picture_of,
+    read_page,
     shows_something,
     why_textless,
 )
@@ -72,16 +74,28 @@ def _read(document: PdfDocument, data: bytes, options: ParseOptions) -> ParserOu
     form = document.get_formtype() != pdfium.FORMTYPE_NONE
     if form:
         document.init_forms()  # this gives fields without an appearance one
-    pages: list[list[str]] = []
-    for number in range(first, min(last, count)):
-        found, reason = _page(document, number, form=form)
-        pages.append(found)
-        if reason:
-            unread[number + 1] = reason
-    texts = join_lines(pages)
+    pages = [_page(document, number, form=form) for number in range(first, min(last, count))]
+    unread |= {number: page.reason for number, page in enumerate(pages, start=first + 1) if page.reason}
+    joined = joined_paragraphs([page.paragraphs for page in pages])
+    texts = [page_text(paragraphs) for paragraphs in joined]
     if options.part is None and not any(texts):
         raise no_text(unread, shows_something=lambda: any(map(shows_something, document)))
-    return ParserOutput(pages=texts, page_count=count, unread=unread)
+    labels = [document.get_page_label(first + place) for place in range(len(pages))]
+    structure = structures(
+        pages, joined, first=first, outline=_outline(document), labels=labels if any(labels) else []
+    )
+    return ParserOutput(pages=texts, page_count=count, unread=unread, structure=structure)
+
+
+def _outline(document: PdfDocument) -> list[OutlineEntry]:
+    """Return the outline; empty if the document has none."""
+    found = []
+    for entry in document.get_toc():
+        place = entry.get_dest()
+        page = place.get_index() if place else None
+        if page is not None:
+            found.append(OutlineEntry(level=entry.level + 1, title=entry.get_title(), page=page))
+    return found
 
 
 def _outside_pages(document: PdfDocument, data: bytes) -> dict[int, str]:
@@ -97,16 +111,16 @@ def _outside_pages(document: PdfDocument, data: bytes) -> dict[int, str]:
     return {}
 
 
-def _page(document: PdfDocument, number: int, *, form: bool) -> tuple[list[str], str]:
+def _page(document: PdfDocument, number: int, *, form: bool) -> ReadPage:
     """Return the paragraphs of a page, and the reason why text is missing; "" if no text is missing."""
     try:
         page = load_page(document, number)
         try:
-            found, reason = paragraphs(page, form=form)
-            if not reason and not any(map(str.strip, found)):
-                reason = why_textless(page)
-            return found, reason
+            found = read_page(page, form=form)
+            if not found.reason and not any(map(str.strip, found.paragraphs)):
+                return replace(found, reason=why_textless(page))
+            return found
         finally:
             page.close()
     except PdfiumError:
-        return [], DAMAGED
+        return ReadPage(reason=DAMAGED)

@@ -30,6 +30,8 @@ LINE_END_HYPHEN = "\ufffe"
 LINE = re.compile(f"[^\r\n{LINE_END_HYPHEN}]+{LINE_END_HYPHEN}?")
 #: Of the letters of a page, each letter at this distance is asked first whether its font names it.
 SAMPLE = 8
+#: Number of lines of a paragraph whose font sizes are examined.
+LINES_EXAMINED = 3
 #: A direction that differs from horizontal by less than this tangent is horizontal.
 LEVEL = 0.05
 
@@ -49,7 +51,8 @@ class _Piece:
     #: The place where the first letter stands on its base line, and the direction of the base line.
     origin: tuple[float, float]
     direction: tuple[float, float]
-    #: Size of the largest font in points.
+    #: Font size of the first letter, and of the largest letter, in points.
+    font_size: float
     size: float
 
 
@@ -60,7 +63,7 @@ class Paragraph:
     #: A block as PyMuPDF describes it: y grows downwards, and each line of the text ends in ``\\n``.
     block: Block
     lines: list[DrawnLine]
-    #: Font size of the first line in points, see ``_Piece.size``.
+    #: The largest font size of the first letters of the first lines, in points.
     size: float
 
 
@@ -96,7 +99,7 @@ def _paragraph(pieces: list[_Piece], number: int) -> Paragraph:
     return Paragraph(
         block=block,
         lines=[(piece.left, piece.right, piece.text) for piece in pieces],
-        size=pieces[0].size,
+        size=max(piece.font_size for piece in pieces[:LINES_EXAMINED]),
     )
 
 
@@ -138,6 +141,7 @@ def _pieces(textpage: PdfTextPage) -> Iterator[_Piece]:
                 top=max(tops),
                 origin=_origin(textpage, start + first),
                 direction=direction,
+                font_size=size,
                 size=size * max(map(sub, tops, bottoms)) / (height or 1.0),
             )
 
