@@ -35,6 +35,7 @@ from serve_app.routes.agents import bulk as agents_in_bulk
 from serve_app.routes.analytics import stats
 from serve_app.routes.answers import chat_completions
 from serve_app.routes.compatible import cohere, crawler, tasks, tei
+from serve_app.routes.containers import file_entries
 from serve_app.routes.crawls import crawls
 from serve_app.routes.jobs import jobs, submission
 from serve_app.routes.jobs.job_events import EventFeed
@@ -69,6 +70,7 @@ PARTS: tuple[Any, ...] = (
     vector_store_files,
     vectors,
     file_content,
+    file_entries,
     file_batches,
     crawls,
     submission,

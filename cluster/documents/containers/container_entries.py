@@ -78,6 +78,9 @@ class EntryCounts:
     left_out: int
 
 
+NO_ENTRIES = EntryCounts(total=0, in_progress=0, completed=0, failed=0, cancelled=0, left_out=0)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListedEntry:
     """An entry of a container, with its status in a vector store."""

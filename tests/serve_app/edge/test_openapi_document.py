@@ -267,6 +267,7 @@ def _ask_about_stores(ask: Any, http: httpx.Client, birds: VectorStore) -> None:
         json={"attributes": {"n": 1, "x": 0.5, "t": "a", "b": True}},
     )
     ask("GET", "/v1/vector_stores/{vector_store_id}/files/{file_id}/content", of_file)
+    ask("GET", "/v1/vector_stores/{vector_store_id}/files/{file_id}/entries", of_file)
     batch = ask("POST", "/v1/vector_stores/{vector_store_id}/file_batches", names, json={"file_ids": [file]})[
         "id"
     ]
