@@ -81,6 +81,12 @@ class ChunkPlace:
         values = {name: attributes.get(name) for name in PLACE_NAMES}
         return cls(**{name: value for name, value in values.items() if isinstance(value, str)})
 
+    def shown(self, page: int | None) -> str:
+        """Return the place for people, such as "page 12", "Costs, A2:F9" or "page 3, rows 12-15"."""
+        where = self.label or ("" if page is None else f"page {page}")
+        rows = self.cells or (f"rows {self.rows}" if self.rows else "")
+        return ", ".join(filter(None, [where, rows]))
+
     def attributes(self) -> dict[str, str]:
         """Return the fields that say something about the chunk."""
         return {name: value for name, value in asdict(self).items() if value}

@@ -42,7 +42,7 @@ def passages(sources: Sequence[Source], question: str) -> Iterator[Passage]:
     words = QueryWords(question)
     for source in sources[:MAX_PASSAGES]:
         quote = " ".join(snippet(source.text, words, length=PASSAGE_CHARACTERS).split())
-        page = "" if source.page is None else f", page {source.page}"
+        place = source.place.shown(source.page)
         opening = f'\n\n"{quote}" '
-        text = f"{opening}[{source.number}] {source.filename or source.file}{page}"
+        text = f"{opening}[{source.number}] {source.filename or source.file}{place and f', {place}'}"
         yield Passage(text=text, cited=(source, len(opening)))

@@ -23,7 +23,7 @@ DELIMITER_BYTES = 8
 #: Share of the free context that is kept for the newest messages of the history, if these messages
 #: need so much.
 HISTORY_SHARE = 0.25
-#: Maximum number of characters of a file's name in the prompt.
+#: Maximum number of characters of a file's name, and of the end of a heading path, in the prompt.
 NAME_CHARACTERS = 200
 
 RULES = """\
@@ -120,9 +120,12 @@ def _cut(source: Source, delimiter: str, room: int, chat: ChatModel) -> tuple[st
 def _source_text(source: Source, text: str, delimiter: str) -> str:
     name = json.dumps(source.filename[:NAME_CHARACTERS], ensure_ascii=False)
     page = "" if source.page is None else f' page="{source.page}"'
-    return (
-        f'<{delimiter} number="{source.number}" file={name}{page}>\n{without_brackets(text)}\n</{delimiter}>'
+    place = "".join(
+        f" {name}={json.dumps(value[-NAME_CHARACTERS:], ensure_ascii=False)}"
+        for name, value in source.place.attributes().items()
     )
+    opening = f'<{delimiter} number="{source.number}" file={name}{page}{place}>'
+    return f"{opening}\n{without_brackets(text)}\n</{delimiter}>"
 
 
 def _last_message(question: str, quoted: Sequence[str]) -> str:

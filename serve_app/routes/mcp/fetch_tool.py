@@ -15,6 +15,7 @@ from cluster.documents.chunks import chunk_store
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.vector_stores.stores import VectorStore, find_store
 from cluster.errors import NotFound
+from cluster.page_structure import ChunkPlace
 from cluster.vector_index.attributes import FILE, owner_attributes, page_text, system_attributes
 from cluster.vector_index.collections import look_up
 from serve_app.edge.request_model import RequestModel, Text
@@ -158,7 +159,7 @@ def _document(
     following = chunks[part.end] if part.end < len(chunks) else None
     return FetchedDocument(
         id=id,
-        title=title_of(filename, file, first.get("page")),
+        title=title_of(filename, file, first.get("page"), ChunkPlace.of(first)),
         text=part.text,
         url=link_of(call, store.id, file, attributes),
         metadata=DocumentMetadata(

@@ -172,7 +172,7 @@ def _text(value: Mapping[str, Any]) -> str:
 def _passage(call: ToolCall, chunk: RetrievedChunk, text: str) -> FoundPassage:
     return FoundPassage(
         id=str(PassageId(chunk.store, chunk.id)),
-        title=title_of(chunk.filename, chunk.file, chunk.page),
+        title=title_of(chunk.filename, chunk.file, chunk.page, chunk.place),
         url=link_of(call, chunk.store, chunk.file, chunk.attributes),
         text=text,
         shortened=len(text) < len(chunk.text),

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cluster.errors import NotFound
+from cluster.page_structure import ChunkPlace
 from serve_app.edge.request_model import RequestModel
 from serve_app.edge.response_model import ResponseModel
 from serve_app.embedding.served_model import RequestContext
@@ -77,7 +78,6 @@ def link_of(call: ToolCall, store: str, file: str, attributes: Mapping[str, Any]
     return f"{call.address}/v1/vector_stores/{quote(store, safe='')}/files/{quote(file, safe='')}/content"
 
 
-def title_of(filename: str, file: str, page: int | None) -> str:
-    """Return the title of a passage, such as ``handbook.pdf, page 12``."""
-    name = filename or file
-    return name if page is None else f"{name}, page {page}"
+def title_of(filename: str, file: str, page: int | None, place: ChunkPlace) -> str:
+    """Return the title of a passage, such as ``handbook.pdf, page 12`` or ``costs.xlsx, Costs, A2:F9``."""
+    return ", ".join(filter(None, [filename or file, place.shown(page)]))

@@ -10,6 +10,7 @@ from cluster.answers import AnswerRequest, AnswerRules, Source
 from cluster.answers.prompt import write_prompt
 from cluster.chat import ChatMessage, ChatModel, ChatModels
 from cluster.errors import InvalidInput
+from cluster.page_structure import ChunkPlace
 from cluster.settings import Settings
 from cluster.settings.chat import ChatModelSetting
 from cluster.settings.values import Table
@@ -58,6 +59,13 @@ def test_the_sources_are_numbered_and_the_question_comes_last() -> None:
         last.content,
     )
     assert last.content.endswith("Question: Where do swifts sleep?")
+
+
+def test_a_source_says_where_in_its_document_it_is() -> None:
+    place = ChunkPlace(heading='Costs > "Travel"', label="2026", cells="A2:F9")
+    _, last = write_prompt(REQUEST, [replace(source(1), place=place)], model()).messages
+    said = 'page="1" heading="Costs > \\"Travel\\"" label="2026" cells="A2:F9">'
+    assert said in last.content
 
 
 def test_a_document_cannot_close_its_own_source() -> None:

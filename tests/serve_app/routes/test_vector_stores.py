@@ -57,6 +57,23 @@ def test_the_openai_client_creates_gets_changes_lists_and_deletes_a_store(
             gone(made.id)
 
 
+def test_a_new_chunking_strategy_queues_a_job_that_cuts_the_files_again(http: httpx.Client) -> None:
+    store = http.post("/v1/vector_stores", json={"chunking_strategy": {"type": "semantic"}}).json()
+    path = f"/v1/vector_stores/{store['id']}"
+
+    def changed(fields: dict[str, Any]) -> tuple[Any, list[str]]:
+        answer = http.post(path, json=fields).raise_for_status().json()
+        jobs = http.get("/v1/jobs", params={"kind": "rechunk_store", "subject": store["id"]}).json()["data"]
+        return answer["chunking_strategy"], [job["state"] for job in jobs]
+
+    assert changed({"description": "new"}) == ({"type": "semantic"}, [])
+    assert changed({"chunking_strategy": {"type": "headings"}}) == ({"type": "headings"}, ["queued"])
+    assert changed({"chunking_strategy": {"type": "headings"}}) == ({"type": "headings"}, ["queued"])
+    assert changed({"chunking_strategy": None}) == ({"type": "auto"}, ["queued", "queued"])
+    refused = http.post(path, json={"chunking_strategy": {"type": "sentences"}})
+    assert refused.json()["error"]["param"] == "chunking_strategy.type"
+
+
 def test_answers_are_as_openai_describes_them(http: httpx.Client, files: list[str]) -> None:
     bare = http.post("/v1/vector_stores", json={}).json()
     full = http.post(

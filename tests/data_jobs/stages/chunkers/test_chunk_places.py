@@ -73,6 +73,19 @@ def test_a_table_without_columns_names_its_rows() -> None:
     assert places.of(1, start, start + 5) == ChunkPlace(rows="12")
 
 
+@pytest.mark.parametrize(
+    ("place", "page", "shown"),
+    [
+        (ChunkPlace(heading="Guide"), 3, "page 3"),
+        (ChunkPlace(label="Costs", cells="A2:F9"), 2, "Costs, A2:F9"),
+        (ChunkPlace(rows="12-15"), 1, "page 1, rows 12-15"),
+        (ChunkPlace(), None, ""),
+    ],
+)
+def test_a_place_is_shown_to_people(place: ChunkPlace, page: int | None, shown: str) -> None:
+    assert place.shown(page) == shown
+
+
 def test_places_fit_into_attributes() -> None:
     """Long headings and many tables are cut, and the lowest heading is kept."""
     deep = PageBuilder()
