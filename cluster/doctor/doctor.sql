@@ -57,7 +57,7 @@ ORDER BY 1, 2, 3;
 
 -- name: stores_with_old_words  word search may miss some of their chunks
 SELECT organisation, vector_store, {collection} AS collection FROM {table}
-WHERE words_version < {version} GROUP BY organisation, vector_store ORDER BY organisation, vector_store;
+WHERE words_version < {version} AND text <> '' GROUP BY organisation, vector_store ORDER BY organisation, vector_store;
 
 -- name: collections_in_index
 SELECT DISTINCT collection.name, collection.dim, collection.metric FROM vector_collections AS collection

@@ -235,7 +235,7 @@ class ChunkIndex:
         distinct = accepted(rows, self.collection(collection, connection), vectors_needed=False)
         kept = [id for id, *_, vector in distinct if vector is None]
         if self.external is not None:
-            distinct = [(*row[:4], None) for row in distinct]
+            distinct = [(*row[:-1], None) for row in distinct]
         written = chunk_store.merge(
             connection, organisation, store, distinct, collection=collection, kept=kept
         )

@@ -281,12 +281,12 @@ def _search(pool: ConnectionPool, indexes: ChunkIndexes, asked: _Asked) -> tuple
         indexes.of(one.store).external is None or one.unchanged_s >= EXTERNAL_UNCHANGED_S
         for one in asked.found
     )
-    searches = [_store_search(indexes.of(one.store), one.store, asked) for one in asked.found]
+    searches = [_store_search(indexes.of(one.store), one, asked) for one in asked.found]
     return search_stores(pool, searches), lasting
 
 
-def _store_search(index: ChunkIndex, store: VectorStore, asked: _Asked) -> StoreSearch:
-    options = asked.options
+def _store_search(index: ChunkIndex, found: VersionedStore, asked: _Asked) -> StoreSearch:
+    store, options = found.store, asked.options
     by_vector_alone = options.ranker is Ranker.VECTORS or list(asked.questions) == [NO_QUESTION]
     reranks = options.ranker is Ranker.CROSS_ENCODER
     return StoreSearch(
@@ -304,6 +304,7 @@ def _store_search(index: ChunkIndex, store: VectorStore, asked: _Asked) -> Store
         filter=None if options.filters is None else parse_filter(options.filters),
         mode=options.mode,
         space=store.fingerprint.id,
+        text_configurations=found.text_configurations,
     )
 
 

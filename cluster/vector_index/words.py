@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-#: Increase this number if a code change gives different words for the same text. Upkeep then renews the
-#: chunks of older versions.
-WORDS_VERSION = 1
+#: Increase this number if a code change gives different words for the same text, or another configuration
+#: (``text_configurations``). Upkeep then renews the chunks of older versions.
+WORDS_VERSION = 2
 #: Longer words are cut into pieces of this many characters because Postgres drops lexemes of more than 2,046
 #: bytes.
 LONGEST_WORD = 128

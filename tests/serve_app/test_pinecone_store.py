@@ -14,6 +14,7 @@ from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.settings import Settings
 from cluster.settings.indexes import PINECONE, IndexSource
 from cluster.settings.values import Table
+from tests.cluster.languages.texts import CHINESE, ENGLISH, FRENCH, GERMAN
 from tests.data_jobs.running_consumer import consuming, until
 from tests.keys_in_output import marked_key
 from tests.serve_app.conftest import Server, serving
@@ -142,3 +143,26 @@ def test_the_openai_clients_whole_round_on_a_store_at_pinecone(
         assert stores.retrieve(made.id).file_counts.completed == len(NOTES)
         assert stores.delete(made.id).deleted
         until(lambda: [outbox(), held(pinecone, made.id)], lambda left: left[1] == [], within_s=20)
+
+
+@pytest.mark.parametrize("index", ["pgvector", INDEX])
+def test_files_are_found_by_words_of_their_own_language(endpoint: Server, index: str) -> None:
+    with OpenAI(base_url=f"{endpoint.url}/v1", api_key="none needed", max_retries=0) as client:
+        stores = client.vector_stores
+        store = stores.create(name=f"languages {index}", extra_body={"index": index})
+        texts = {"de.txt": GERMAN, "fr.txt": FRENCH, "zh.txt": CHINESE, "en.txt": ENGLISH}
+        files = [(name, text.encode()) for name, text in texts.items()]
+        batch = stores.file_batches.upload_and_poll(store.id, files=files, poll_interval_ms=50)
+        assert batch.file_counts.completed == len(texts)
+        for question, name in [
+            ("Haus", "de.txt"),
+            ("bâtiment", "fr.txt"),
+            ("房屋", "zh.txt"),
+            ("house", "en.txt"),
+        ]:
+            hit = stores.search(store.id, query=question).data[0]
+            # Without a match of words, a score is at most a third: two of three rankings are by words.
+            assert (hit.filename, hit.score > 0.9) == (name, True)
+        filters: Any = {"type": "eq", "key": "language", "value": "fr"}
+        found = stores.search(store.id, query="pumps", filters=filters).data
+        assert [hit.filename for hit in found] == ["fr.txt"]

@@ -21,6 +21,7 @@ from cluster.vector_index.collections import Collection
 from cluster.vector_index.contract import Mode, ScoredId, TransactionalIndex, VectorIndex
 from cluster.vector_index.filters import Filter
 from cluster.vector_index.fusion import fuse, merge
+from cluster.vector_index.text_configurations import DEFAULT
 
 #: Minimum number of ids requested from each ranking that is fused.
 FUSION_DEPTH = 50
@@ -72,6 +73,8 @@ class StoreSearch:
     mode: Mode
     #: Name of the vector space. Scores by vector are compared only between stores with the same name.
     space: str = ""
+    #: The text search configurations of the store's chunks; None: they are read when they are needed.
+    text_configurations: Sequence[str] | None = None
 
     @property
     def transactional(self) -> bool:
@@ -109,6 +112,8 @@ class StoreSearch:
         return [one for one in ranking if one.id in passing]
 
     def by_text(self, connection: Connection[Any], text: str, k: int) -> list[list[ScoredId]]:
+        """Return the rankings by words and by phrase; see ``chunk_store.rank_by_text``."""
+        known = self.text_configurations
         return chunk_store.rank_by_text(
             connection,
             *self.key,
@@ -116,6 +121,10 @@ class StoreSearch:
             collection=self.collection.name,
             k=k,
             filter=self.filter,
+            configurations=(
+                chunk_store.text_configurations(connection, *self.key) if known is None else known
+            )
+            or [DEFAULT],
         )
 
     def depth(self, question: Question) -> int:

@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 
 from cluster.errors import InvalidInput
 from cluster.vector_index.collections import Collection
+from cluster.vector_index.text_configurations import text_configuration
 from cluster.vector_index.vectors import vector_faults
 
 
@@ -37,8 +38,9 @@ class ChunkRecord:
     vector: NDArray[np.float32] | None
 
 
-#: The values of a row for ``COPY``: id, document, text, attributes, and vector, (dim,) float32 or None.
-Accepted = tuple[str, str, str, Jsonb, NDArray[np.float32] | None]
+#: The values of a row for ``COPY``: id, document, text, attributes, text search configuration, and vector,
+#: (dim,) float32 or None.
+Accepted = tuple[str, str, str, Jsonb, str, NDArray[np.float32] | None]
 
 #: Maximum number of rows per transaction. Larger transactions are not faster and hold their locks longer.
 ROWS_PER_TRANSACTION = 1_000
@@ -73,7 +75,14 @@ def accepted(rows: Sequence[ChunkRecord], collection: Collection, *, vectors_nee
         for row in part:
             try:
                 found.append(
-                    (_name(row.id), _name(row.document), _text(row.text), _json(row), vectors.get(row.id))
+                    (
+                        _name(row.id),
+                        _name(row.document),
+                        _text(row.text),
+                        _json(row),
+                        text_configuration(row.text, row.attributes),
+                        vectors.get(row.id),
+                    )
                 )
             except ValueError as exc:
                 faults[row.id] = str(exc)

@@ -17,17 +17,12 @@ from cluster.vector_index.words import WORDS_VERSION
 #: are stored in the row itself.
 LONGEST_INLINE_DIM = 1_500
 
-#: A query for any of the words. ``words.words`` normalises the words, so the words contain no operators of
-#: the query language.
-ANY_OF_ITS_WORDS = """
-    (SELECT coalesce(string_agg('''' || lexeme || '''', ' | '), '')::tsquery
-     FROM unnest(to_tsvector('english', %(words)s)))
-"""
-ITS_PHRASE = "phraseto_tsquery('english', %(words)s)"
 #: The lexemes of the words in the table ``i``. Letters get no positions, so phrase queries do not match
 #: letters.
-LEXEMES = sql.SQL("to_tsvector('english', i.words) || array_to_tsvector(string_to_array(i.letters, ' '))")
-
+LEXEMES = sql.SQL("""
+    to_tsvector(i.text_configuration::regconfig, i.words)
+        || array_to_tsvector(string_to_array(i.letters, ' '))
+""")
 OWNED = sql.SQL("organisation = %(organisation)s AND vector_store = %(store)s")
 
 
@@ -60,6 +55,7 @@ class ChunkStatements:
                 embedding     vector({dim}),
                 words         tsvector,
                 words_version smallint NOT NULL DEFAULT 0,
+                text_configuration text COLLATE "C" NOT NULL DEFAULT 'english',
                 PRIMARY KEY (organisation, vector_store, id)
             );
             """
@@ -83,8 +79,8 @@ class ChunkStatements:
         return self._format(
             """
             CREATE TEMP TABLE IF NOT EXISTS {incoming_name} (
-                id text COLLATE "C", document text, text text, attributes jsonb, embedding vector,
-                words text, letters text
+                id text COLLATE "C", document text, text text, attributes jsonb,
+                text_configuration text COLLATE "C", embedding vector, words text, letters text
             ) ON COMMIT DELETE ROWS;
             DELETE FROM {incoming};
             """,
@@ -95,7 +91,8 @@ class ChunkStatements:
         """Copy incoming rows into the temporary table in binary format."""
         return self._format(
             """
-            COPY {incoming} (id, document, text, attributes, embedding, words, letters)
+            COPY {incoming} (
+                id, document, text, attributes, text_configuration, embedding, words, letters)
             FROM STDIN (FORMAT binary)
             """
         )
@@ -135,14 +132,21 @@ class ChunkStatements:
         deadlocks between writers.
 
         Incoming rows that are equal to stored rows are left out before the insert, because the insert would
-        lock the stored rows and compute their full-text vectors.
+        lock the stored rows and compute their full-text vectors. The statement also records the text search
+        configurations of the rows for their store.
         """
         return self._format(
             """
+            WITH configurations AS (
+                INSERT INTO vector_store_text_configurations (organisation, vector_store, configuration)
+                SELECT DISTINCT %(organisation)s, %(store)s, text_configuration FROM {incoming}
+                ORDER BY text_configuration
+                ON CONFLICT DO NOTHING)
             INSERT INTO {table} AS t (
-                organisation, vector_store, id, document, text, attributes, embedding, words, words_version)
+                organisation, vector_store, id, document, text, attributes, embedding, words, words_version,
+                text_configuration)
             SELECT %(organisation)s, %(store)s, i.id, i.document, i.text, i.attributes,
-                coalesce(i.embedding, s.embedding), {lexemes}, {version}
+                coalesce(i.embedding, s.embedding), {lexemes}, {version}, i.text_configuration
             FROM {incoming} i
             LEFT JOIN {table} s
                 ON s.organisation = %(organisation)s AND s.vector_store = %(store)s AND s.id = i.id
@@ -151,7 +155,8 @@ class ChunkStatements:
             ORDER BY i.id
             ON CONFLICT (organisation, vector_store, id) DO UPDATE SET
                 document = excluded.document, text = excluded.text, attributes = excluded.attributes,
-                embedding = excluded.embedding, words = excluded.words, words_version = excluded.words_version
+                embedding = excluded.embedding, words = excluded.words,
+                words_version = excluded.words_version, text_configuration = excluded.text_configuration
             WHERE (t.document, t.text, t.attributes, t.embedding)
                 IS DISTINCT FROM (excluded.document, excluded.text, excluded.attributes, excluded.embedding)
             """
@@ -254,61 +259,6 @@ class ChunkStatements:
             WHERE {owned} ORDER BY id
             """
         )
-
-    def by_words(self, where: sql.Composable) -> sql.Composed:
-        """Rank rows that have any of the query's words. More matching words raise the rank of a row, and more
-        words in all lower it.
-        """
-        # ``ts_rank`` is used because, for 100 sentences of real manuals, it ranked the right page first for
-        # 96 sentences, and ``ts_rank_cd`` for 74.
-        return self._by_text(ANY_OF_ITS_WORDS, where)
-
-    def by_phrase(self, where: sql.Composable) -> sql.Composed:
-        """Rank rows that have the query's words in the same sequence, as in a quotation."""
-        return self._by_text(ITS_PHRASE, where)
-
-    def _by_text(self, query: str, where: sql.Composable) -> sql.Composed:
-        return self._format(
-            """
-            SELECT id, ts_rank(words, query, 1)::float8 AS score
-            FROM {table}, (SELECT {query} AS query) q
-            WHERE {owned} AND {where} AND words @@ query
-            ORDER BY score DESC, id LIMIT %(k)s
-            """,
-            query=sql.SQL(query),
-            where=where,
-        )
-
-    def old_words(self) -> sql.Composed:
-        """Lock and select rows that come after the given key and whose words have an older version. Rows that
-        another transaction has locked are skipped.
-        """
-        return self._format(
-            """
-            SELECT organisation, vector_store, id, text FROM {table}
-            WHERE (organisation, vector_store, id) > (%(organisation)s, %(store)s, %(id)s)
-                AND words_version < {version}
-            ORDER BY organisation, vector_store, id LIMIT %(limit)s
-            FOR NO KEY UPDATE SKIP LOCKED
-            """
-        )
-
-    def renew_words(self) -> sql.Composed:
-        """Write the lexemes of rows that the transaction has locked."""
-        return self._format(
-            """
-            UPDATE {table} AS t SET words = {lexemes}, words_version = {version}
-            FROM unnest(
-                    %(organisations)s::text[], %(stores)s::text[], %(ids)s::text[],
-                    %(words)s::text[], %(letters)s::text[])
-                AS i (organisation, store, id, words, letters)
-            WHERE t.organisation = i.organisation AND t.vector_store = i.store AND t.id = i.id
-            """
-        )
-
-    def old_words_left(self) -> sql.Composed:
-        """Select one row if any row has words of an older version."""
-        return self._format("SELECT 1 FROM {table} WHERE words_version < {version} LIMIT 1")
 
     def _format(self, text: str, **parts: sql.Composable) -> sql.Composed:
         known = {

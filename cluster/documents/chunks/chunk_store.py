@@ -27,6 +27,7 @@ from cluster.database.row_security import protect
 from cluster.database.scoped_connection import owner_within
 from cluster.documents.chunks.chunk_rows import Accepted, ChunkRecord
 from cluster.documents.chunks.chunk_statements import ChunkStatements
+from cluster.documents.chunks.word_statements import CONFIGURATIONS, WordStatements
 from cluster.errors import Conflict, InvalidInput, Permanent
 from cluster.vector_index.collections import (
     COLLECTION_NAME,
@@ -121,7 +122,7 @@ def merge(
             )
     connection.execute(statements.open_incoming())
     with connection.cursor().copy(statements.copy_incoming()) as copy:
-        copy.set_types(["text", "text", "text", "jsonb", "vector", "text", "text"])
+        copy.set_types(["text", "text", "text", "jsonb", "text", "vector", "text", "text"])
         for row in rows:
             spelt = words(row[2])
             copy.write_row((*row, spelt.text, spelt.letters))
@@ -215,17 +216,32 @@ def rank_by_text(
     collection: str,
     k: int,
     filter: Filter | None,
+    configurations: Sequence[str],
 ) -> list[list[ScoredId]]:
-    """Return two rankings of at most k chunks each: by the words of the text, and by the text as a phrase."""
-    statements = ChunkStatements(collection)
+    """Return two rankings of at most k chunks each: by the words of the text, and by the text as a phrase.
+
+    Args:
+        configurations: at least one text search configuration. Chunks with other configurations are not
+            found.
+    """
+    statements = WordStatements(collection)
     values: dict[str, Any] = {"organisation": organisation, "store": store, "words": words(text).text}
     where = sql.SQL("true") if filter is None else condition(filter, values)
     values["k"] = k
     with connection.cursor(row_factory=class_row(ScoredId)) as cursor:
         return [
             cursor.execute(statement, values).fetchall()
-            for statement in (statements.by_words(where), statements.by_phrase(where))
+            for statement in (
+                statements.by_words(where, configurations),
+                statements.by_phrase(where, configurations),
+            )
         ]
+
+
+def text_configurations(connection: Connection[Any], organisation: str, store: str) -> list[str]:
+    """Return the text search configurations of the store's chunks."""
+    owner = {"organisation": organisation, "store": store}
+    return [name for (name,) in connection.execute(CONFIGURATIONS, owner)]
 
 
 def set_attributes(

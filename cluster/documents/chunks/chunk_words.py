@@ -1,5 +1,5 @@
 """Renew the lexemes of chunks that an older version of this code wrote, because the older version normalised
-words differently.
+words differently or used another text search configuration.
 
 Workers call this module every ten minutes and after each bulk load. ``make doctor`` with ``--mend`` calls it
 too. Small transactions renew the rows, so searches and writes continue. After an interruption, the next call
@@ -17,7 +17,8 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import for_all_organisations, translated
 from cluster.database.session_lock import alone
-from cluster.documents.chunks.chunk_statements import ChunkStatements
+from cluster.documents.chunks.word_statements import WordStatements
+from cluster.vector_index.text_configurations import text_configuration
 from cluster.vector_index.words import WORDS_VERSION, words
 
 log = structlog.get_logger(__name__)
@@ -56,7 +57,7 @@ def _renew(pool: ConnectionPool, collection: str, deadline: float) -> int:
     """Renew the rows of one collection in the order of their keys. Rows that another transaction has locked
     are left for the next call.
     """
-    statements = ChunkStatements(collection)
+    statements = WordStatements(collection)
     renewed = 0
     after: Key | None = ("", "", "")
     # The lock has the name of the approximate index, so renewal never runs while that index is built or
@@ -77,7 +78,7 @@ def _renew(pool: ConnectionPool, collection: str, deadline: float) -> int:
 
 
 def _renew_some(
-    connection: Connection[Any], statements: ChunkStatements, after: Key
+    connection: Connection[Any], statements: WordStatements, after: Key
 ) -> tuple[int, Key | None]:
     """Renew the next rows. Returns the number of renewed rows, and the key of the last renewed row. The key
     is None if no rows were left.
@@ -88,7 +89,7 @@ def _renew_some(
         rows = connection.execute(statements.old_words(), values).fetchall()
         if not rows:
             return 0, None
-        spelt = [words(text) for *_, text in rows]
+        spelt = [words(text) for _, _, _, text, _ in rows]
         columns = list(zip(*rows, strict=True))
         given = {
             "organisations": list(columns[0]),
@@ -96,6 +97,7 @@ def _renew_some(
             "ids": list(columns[2]),
             "words": [one.text for one in spelt],
             "letters": [one.letters for one in spelt],
+            "configurations": [text_configuration(text, attributes) for _, _, _, text, attributes in rows],
         }
         connection.execute(statements.renew_words(), given)
     return len(rows), rows[-1][:3]

@@ -16,6 +16,7 @@ from cluster.documents.chunks.binary_copy import binary_rows
 from cluster.documents.chunks.chunk_rows import Accepted, ChunkRecord
 from cluster.documents.given_vectors.given_rows import GivenRows
 from cluster.vector_index.attributes import FILE, SYSTEM, merged_attributes
+from cluster.vector_index.text_configurations import text_configuration
 
 
 def chunk_records(rows: GivenRows) -> list[ChunkRecord]:
@@ -42,6 +43,7 @@ def accepted_rows(rows: GivenRows) -> list[Accepted]:
             record.id,
             record.text,
             Jsonb(orjson.dumps(record.attributes), dumps=bytes),
+            text_configuration(record.text, record.attributes),
             record.vector,
         )
         for record in sorted(chunk_records(rows), key=lambda record: record.id)

@@ -37,5 +37,8 @@ DELETE FROM file_batches WHERE organisation = %(organisation)s AND vector_store 
 -- name: delete
 WITH versions AS (
     DELETE FROM vector_store_changes WHERE organisation = %(organisation)s AND vector_store = %(id)s
+), configurations AS (
+    DELETE FROM vector_store_text_configurations
+    WHERE organisation = %(organisation)s AND vector_store = %(id)s
 )
 DELETE FROM vector_stores WHERE organisation = %(organisation)s AND id = %(id)s;

@@ -9,6 +9,7 @@ commit with such a change increases the sum by at least one.
     found.version
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -45,6 +46,8 @@ class VersionedStore:
     version: StoreVersion
     #: Seconds since the last change of the store; infinite if there was no change.
     unchanged_s: float
+    #: The text search configurations of the store's chunks; None if they were not read.
+    text_configurations: Sequence[str] | None = None
 
 
 def find_versioned_store(connection: Connection[Any], organisation: str, id_or_name: str) -> VersionedStore:
@@ -60,7 +63,11 @@ def find_versioned_store(connection: Connection[Any], organisation: str, id_or_n
     if row is None:
         raise stores.not_found(connection, organisation, id_or_name)
     changes, unchanged_s = row.pop("changes"), row.pop("unchanged_s")
+    configurations = row.pop("text_configurations")
     store = stores.store_of(row)
     return VersionedStore(
-        store=store, version=StoreVersion(store.created_at, changes), unchanged_s=unchanged_s
+        store=store,
+        version=StoreVersion(store.created_at, changes),
+        unchanged_s=unchanged_s,
+        text_configurations=configurations,
     )

@@ -1,5 +1,8 @@
 -- name: find_versioned
-SELECT found.*, version.changes, version.unchanged_s
+SELECT found.*, version.changes, version.unchanged_s, ARRAY(
+    SELECT configuration FROM vector_store_text_configurations AS of_chunks
+    WHERE of_chunks.organisation = found.organisation AND of_chunks.vector_store = found.id
+) AS text_configurations
 FROM ({find}) AS found
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(changes), 0)::bigint AS changes,

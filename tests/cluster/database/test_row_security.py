@@ -29,7 +29,7 @@ from cluster.database.migrate import migrate
 from cluster.database.row_access import ContextThreads
 from cluster.database.row_security import SHARED_TABLES, unprotected, without_policies
 from cluster.documents.chunks import chunk_store
-from cluster.documents.chunks.chunk_statements import ChunkStatements
+from cluster.documents.chunks.word_statements import WordStatements
 from cluster.errors import Misconfigured, NotPermitted
 from cluster.settings import Settings
 from cluster.vector_index.collections import Collection
@@ -225,7 +225,7 @@ def test_a_collection_that_a_request_creates_is_protected_and_its_indexes_stay_i
     with as_owner(), single_statements(strict) as connection:
         connection.execute(Statements(collection).create_index())
         connection.execute(f"ANALYZE {table}")
-    chunks = ChunkStatements(name)
+    chunks = WordStatements(name)
     words = chunks.by_words(psycopg.sql.SQL("attributes @> '{\"n\": 7}'"))
     near = Statements(collection).by_vector_ann(psycopg.sql.SQL("true"))
     values = {

@@ -14,9 +14,11 @@ from psycopg_pool import ConnectionPool
 
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.chunks.chunk_rows import ChunkRecord
-from cluster.documents.chunks.chunk_statements import ChunkStatements
+from cluster.documents.chunks.word_statements import WordStatements
 from cluster.settings import Settings
+from cluster.vector_index.text_configurations import CONFIGURATIONS
 from cluster.vector_index.words import LONGEST_WORD, normalised, words
+from tests.cluster.languages.texts import FRENCH, GERMAN
 
 ORG, STORE, DIM = "default", "vs_words", 8
 
@@ -86,7 +88,7 @@ CASES = {
 
 
 def found(pool: ConnectionPool, collection: str, query: str, *, phrase: bool) -> list[str]:
-    statements = ChunkStatements(collection)
+    statements = WordStatements(collection)
     statement = (statements.by_phrase if phrase else statements.by_words)(sql.SQL("true"))
     values = {"organisation": ORG, "store": STORE, "words": words(query).text, "k": 100}
     with pool.connection() as connection:
@@ -145,11 +147,12 @@ def elsewhere(database_url: str) -> Iterator[psycopg.Connection[tuple[object, ..
 def test_lexemes_do_not_depend_on_the_locale_of_the_server(
     elsewhere: psycopg.Connection[tuple[object, ...]], pool: ConnectionPool
 ) -> None:
-    spelt_words = [words(text).text for text, *_ in CASES.values()]
-    lexemes = (
-        "SELECT to_tsvector('english', word)::text"
-        " FROM unnest(%s::text[]) WITH ORDINALITY AS given (word, n) ORDER BY n"
-    )
+    spelt_words = [words(text).text for text in [*(text for text, *_ in CASES.values()), GERMAN, FRENCH]]
+    lexemes = sql.SQL(
+        "SELECT configuration, to_tsvector(configuration::regconfig, word)::text"
+        " FROM unnest(%s::text[]) WITH ORDINALITY AS given (word, n), unnest({}::text[]) AS configuration"
+        " ORDER BY configuration, n"
+    ).format(sql.Literal(sorted(set(CONFIGURATIONS.values()))))
     with pool.connection() as connection:
         assert connection.execute(
             "SELECT datctype FROM pg_database WHERE datname = current_database()"

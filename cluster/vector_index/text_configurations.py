@@ -1,0 +1,77 @@
+"""Choose the text search configuration of Postgres for a chunk by the chunk's language.
+
+A configuration has the stop words and the stemmer of one language. The words of a chunk are made with the
+configuration of the chunk's language, and a search makes the words of its question with every configuration
+that the store has.
+
+    text_configuration("Die Häuser am Fluss ...", {"language": "de", "ordinal": 0})       # "german"
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cluster.languages.document_language import text_language
+from cluster.vector_index.attributes import HIDDEN
+
+#: Configuration of chunks whose language is not known.
+DEFAULT = "english"
+#: Configuration without stop words and stemmer.
+SIMPLE = "simple"
+#: Name of the attribute with the ISO 639 code of a chunk's language.
+LANGUAGE = "language"
+#: Configurations by ISO 639 code. Every release of Postgres that is supported has these configurations. A
+#: language that is not here has the configuration ``simple``.
+CONFIGURATIONS = {
+    "ar": "arabic",
+    "ca": "catalan",
+    "da": "danish",
+    "de": "german",
+    "el": "greek",
+    "en": "english",
+    "es": "spanish",
+    "eu": "basque",
+    "fi": "finnish",
+    "fr": "french",
+    "ga": "irish",
+    "hi": "hindi",
+    "hu": "hungarian",
+    "hy": "armenian",
+    "id": "indonesian",
+    "it": "italian",
+    "lt": "lithuanian",
+    "ne": "nepali",
+    "nl": "dutch",
+    "no": "norwegian",
+    "pt": "portuguese",
+    "ro": "romanian",
+    "ru": "russian",
+    "sr": "serbian",
+    "sv": "swedish",
+    "ta": "tamil",
+    "tr": "turkish",
+    "yi": "yiddish",
+    # In scripts without spaces, a word is a pair of letters, which no stemmer changes. These texts often
+    # contain English terms.
+    **dict.fromkeys(["ja", "km", "lo", "my", "th", "zh"], DEFAULT),
+    # No language is known, or the text is no language, such as a program.
+    **dict.fromkeys(["", "mul", "und", "zxx"], DEFAULT),
+}
+
+
+def text_configuration(text: str, attributes: Mapping[str, Any]) -> str:
+    """Return the configuration with which the words of a chunk are made.
+
+    The language is the chunk's attribute ``language``. If a chunk of a document has no such attribute,
+    because an older release wrote the chunk, its language is detected. Other chunks without this attribute
+    have the default configuration.
+
+    Args:
+        text: the text of the chunk.
+        attributes: all attributes of the chunk (``attributes.merged_attributes``).
+    """
+    language = attributes.get(HIDDEN, attributes).get(LANGUAGE, attributes.get(LANGUAGE))
+    if language is None and "ordinal" in attributes:
+        language = text_language(text)
+    if not isinstance(language, str):
+        return DEFAULT
+    return CONFIGURATIONS.get(language.partition("-")[0].strip().lower(), SIMPLE)
