@@ -18,6 +18,7 @@ from typing import BinaryIO
 from cluster.agents.definition import AgentKnowledge
 from cluster.blobs import Blob, BlobStore
 from cluster.documents.file_names import shown_name
+from cluster.documents.linked_files import INTERNET_SHORTCUT, name_of, shortcut_of
 from cluster.errors import InvalidInput
 from cluster.file_beginning import SNIFFED_BYTES
 from cluster.formats import DOCUMENT_PURPOSES, INGESTIBLE, recognise
@@ -101,6 +102,12 @@ class Contents:
             media_type = _text_type(data, name)
             self._of_texts[key] = NewContent(blob=blob, filename=name, media_type=media_type)
         return self._of_texts[key]
+
+    def of_url(self, url: str) -> NewContent:
+        """Store the blob of the file that stands for the URL, and return the new content."""
+        return NewContent(
+            blob=self._stored(BytesIO(shortcut_of(url))), filename=name_of(url), media_type=INTERNET_SHORTCUT
+        )
 
     def _stored(self, file: BinaryIO) -> Blob:
         """Return the blob of the file. Store it unless the organisation has a blob with the same bytes."""

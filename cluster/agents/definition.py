@@ -14,6 +14,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from cluster.jobs.kinds.crawl_inputs import MAX_URL_CHARACTERS
 from cluster.jobs.kinds.inputs import StrictInput, storable
 from cluster.platform_data.event_data import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS
 from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
@@ -57,14 +58,16 @@ AgentMetadata = Annotated[
 
 
 class AgentKnowledge(StrictInput):
-    """One thing that an agent knows: a file, a text or a vector store. Exactly one of `file`, `file_id`,
-    `text` and `vector_store_id` is given.
+    """One thing that an agent knows: a file, a URL, a text or a vector store. Exactly one of `file`,
+    `file_id`, `url`, `text` and `vector_store_id` is given.
     """
 
     file: Annotated[str, Field(min_length=1, max_length=MAX_PATH_CHARACTERS), _STORABLE] | None = None
     """Path of a file, relative to the file of the agents. Only the command `create_agents` reads paths."""
     file_id: AgentId | None = None
     """Id of an uploaded file."""
+    url: Annotated[str, Field(min_length=1, max_length=MAX_URL_CHARACTERS), _STORABLE] | None = None
+    """URL of a page or a document. A job fetches it."""
     text: Annotated[str, Field(max_length=MAX_KNOWLEDGE_CHARACTERS), _MEANINGFUL] | None = None
     """The text itself. It is stored as a file."""
     name: AgentName | None = None
@@ -74,7 +77,7 @@ class AgentKnowledge(StrictInput):
 
     @model_validator(mode="after")
     def _one_kind(self) -> "AgentKnowledge":
-        kinds = ("file", "file_id", "text", "vector_store_id")
+        kinds = ("file", "file_id", "url", "text", "vector_store_id")
         given = [kind for kind in kinds if getattr(self, kind) is not None]
         if len(given) != 1:
             found = "none of them" if not given else " and ".join(given)

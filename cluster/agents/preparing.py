@@ -18,6 +18,7 @@ from cluster.agents.definition import AgentDefinition, AgentKnowledge
 from cluster.agents.files.agent_rows import AgentFault
 from cluster.agents.files.reading import CheckedAgents, KnowledgeReference
 from cluster.database.queries import queries
+from cluster.documents.linked_files import INTERNET_SHORTCUT
 from cluster.errors import InvalidInput
 from cluster.formats import DOCUMENT_PURPOSES, INGESTIBLE
 from cluster.organisations.caller import require_store
@@ -87,6 +88,8 @@ def prepare(checked: CheckedAgents, contents: Contents) -> list[PreparedAgent]:
 def _stored(knowledge: AgentKnowledge, contents: Contents) -> NewContent | AgentKnowledge:
     if knowledge.file is not None:
         return contents.of_file(knowledge.file)
+    if knowledge.url is not None:
+        return contents.of_url(knowledge.url)
     return contents.of_text(knowledge) if knowledge.text is not None else knowledge
 
 
@@ -128,6 +131,6 @@ def _wrong_file(id: str, found: tuple[str, str] | None) -> str | None:
     media_type, purpose = found
     if purpose not in DOCUMENT_PURPOSES:
         return f"file {id!r} is for {purpose!r}; upload it for {' or '.join(DOCUMENT_PURPOSES)}"
-    if media_type not in {row.media_type for row in INGESTIBLE}:
+    if media_type not in {INTERNET_SHORTCUT, *(row.media_type for row in INGESTIBLE)}:
         return f"file {id!r} is {media_type}, from which no text is read"
     return None

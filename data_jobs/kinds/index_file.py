@@ -34,6 +34,7 @@ from cluster.vector_index.attributes import merged_attributes
 from data_jobs.kinds.containers.finish_container import finish_container
 from data_jobs.kinds.containers.index_entries import Entries
 from data_jobs.kinds.containers.place_facts import place_facts
+from data_jobs.kinds.crawls.linked_content import linked_content
 from data_jobs.kinds.crawls.replaced_content import require_same_content
 from data_jobs.kinds.embed_chunks import chunked_row, embed_chunks
 from data_jobs.kinds.resources import Resources
@@ -108,6 +109,7 @@ class _Work:
                 return
         row = new_row(self.attached.document, self.file.id, "")
         data = await attempt.stage("read", partial(attempt.in_thread, self._read), share=SHARES["read"])
+        data, self.file = await linked_content(self.resources, attempt, data, self.file)
         row = {**row, "content_hash": self.file.sha256, "size": len(data), "media_type": self.file.media_type}
         row = await attempt.stage("parse", partial(self._parse, row, data), share=SHARES["parse"])
         del data
@@ -322,10 +324,8 @@ class _Work:
         attached = self._hold(connection)  # before the job, in the same order as attaching and detaching
         attempts.hold(connection, job)
         require_same_content(connection, file)
-        connection.execute(
-            "SELECT set_config('statement_timeout', %s, true)",
-            [f"{int(self.attempt.stage_timeout_s * 1000)}"],
-        )
+        timeout_ms = f"{int(self.attempt.stage_timeout_s * 1000)}"
+        connection.execute("SELECT set_config('statement_timeout', %s, true)", [timeout_ms])
         result = self._writer(attached).success(connection, row, ahead)
         self.hold.release(connection)
         failed_pages = sorted(page for page in self.unread if page != NO_PAGE)

@@ -20,6 +20,7 @@ from serve_app.edge.request_model import RequestModel, Text
 from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.messages import must
+from serve_app.routes.file_references import FileReference, with_url
 from serve_app.routes.vector_store_fields import (
     MAX_FILES,
     Attributes,
@@ -38,15 +39,14 @@ from serve_app.routes.vector_store_files import (
     VectorStoreFileList,
     VectorStoreFileObject,
 )
+from serve_app.service import Service
 
 router = json_router(404)
 
 
-class BatchFileRequest(RequestModel):
+class BatchFileRequest(FileReference):
     """One file of a batch, with its own attributes and chunking strategy."""
 
-    file_id: Text
-    """Id of the file to attach."""
     attributes: Attributes | None = None
     chunking_strategy: ChunkingStrategy | None = None
 
@@ -76,18 +76,22 @@ class CreateBatchRequest(RequestModel):
             raise must("have either file_ids or files, and not both; send one of them")
         return self
 
-    def attachments(self) -> list[Attachment]:
-        """Return the files to attach, with their attributes and chunking strategies."""
+    def attachments(
+        self, connection: Connection[Any], service: Service, organisation: str
+    ) -> list[Attachment]:
+        """Return the files to attach, with their attributes and chunking strategies. A file is created for
+        each URL that has none.
+        """
         files = self.files or [
             BatchFileRequest.model_construct(
-                file_id=id, attributes=self.attributes, chunking_strategy=self.chunking_strategy
+                file_id=id, url=None, attributes=self.attributes, chunking_strategy=self.chunking_strategy
             )
             for id in self.file_ids or []
         ]
         return [
             Attachment(
-                file=one.file_id,
-                attributes=one.attributes or {},
+                file=one.file_in(connection, service, organisation),
+                attributes=with_url(one.attributes, one.url) or {},
                 chunking_strategy=stored_json(one.chunking_strategy),
             )
             for one in files
@@ -143,7 +147,10 @@ async def create_batch(
         service.require_configured(store)
         return FileBatchObject.of(
             file_batches.create_batch(
-                connection, store, body.attachments(), **queue_options(service.settings, body)
+                connection,
+                store,
+                body.attachments(connection, service, organisation),
+                **queue_options(service.settings, body),
             )
         )
 

@@ -23,9 +23,10 @@ from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
 from serve_app.edge.paging import PageDep
-from serve_app.edge.request_model import RequestModel, Text
+from serve_app.edge.request_model import RequestModel
 from serve_app.edge.response_model import ListObject, ResponseModel
 from serve_app.edge.service_access import ServiceDep
+from serve_app.routes.file_references import FileReference, with_url
 from serve_app.routes.vector_store_fields import (
     Attributes,
     ChunkingStrategy,
@@ -53,11 +54,9 @@ router = json_router(404)
 Filter = Annotated[FileStatus | None, Query(alias="filter", description="List only files with this status")]
 
 
-class AttachRequest(RequestModel):
-    """OpenAI's CreateVectorStoreFileRequest, with `priority_class` and `priority` added."""
+class AttachRequest(FileReference):
+    """OpenAI's CreateVectorStoreFileRequest, with `url`, `priority_class` and `priority` added."""
 
-    file_id: Text
-    """Id of the file to attach."""
     attributes: Attributes | None = None
     chunking_strategy: ChunkingStrategy | None = None
     priority_class: RequestedClass | None = None
@@ -215,8 +214,8 @@ async def attach_file(
         attached = attaching.attach(
             connection,
             store,
-            body.file_id,
-            attributes=body.attributes,
+            body.file_in(connection, service, organisation),
+            attributes=with_url(body.attributes, body.url),
             chunking_strategy=stored_json(body.chunking_strategy),
             **queue_options(service.settings, body),
         )

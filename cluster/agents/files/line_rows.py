@@ -20,7 +20,7 @@ from cluster.agents.files.yaml_rows import WrongFile
 SEPARATOR = ";"
 #: Maximum number of characters of one field of CSV.
 MAX_FIELD_CHARACTERS = 1_100_000
-LISTS = frozenset({"knowledge.file", "knowledge.file_id", "knowledge.vector_store_id"})
+LISTS = frozenset({"knowledge.file", "knowledge.file_id", "knowledge.url", "knowledge.vector_store_id"})
 TEXTS = frozenset(
     {"external_id", "name", "model", "instructions", "role", "goal", "backstory", "greeting"}
     | {"retrieval.no_answer", "knowledge.text"}

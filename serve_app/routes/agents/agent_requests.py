@@ -15,6 +15,7 @@ from cluster.agents.definition import (
     Sentence,
 )
 from cluster.agents.files.agent_rows import MAX_AGENTS
+from cluster.jobs.kinds.crawl_inputs import MAX_URL_CHARACTERS
 from serve_app.edge.request_model import PositiveWhole, RequestModel, Text
 from serve_app.messages import must
 from serve_app.routes.platform_data.directory_requests import ExternalIdField
@@ -27,10 +28,14 @@ SETTABLE = (
 
 
 class AgentKnowledgeRequest(RequestModel):
-    """One thing that an agent knows. Exactly one of `file_id`, `text` and `vector_store_id` is given."""
+    """One thing that an agent knows. Exactly one of `file_id`, `url`, `text` and `vector_store_id` is
+    given.
+    """
 
     file_id: AgentId | None = None
     """Id of an uploaded file."""
+    url: Annotated[Text, Field(min_length=1, max_length=MAX_URL_CHARACTERS)] | None = None
+    """URL of a page or a document. A job fetches it."""
     text: Annotated[Text, Field(min_length=1, max_length=MAX_KNOWLEDGE_CHARACTERS)] | None = None
     """The text itself. It is stored as a file."""
     name: AgentName | None = None
