@@ -48,7 +48,7 @@ def examine(settings: Settings, *, mend: bool = False) -> HealthReport:
     Nothing is started, and nothing is changed unless ``mend`` is true.
     """
     database, blobs = parts.database(settings), parts.blobs(settings)
-    others = [parts.ray(settings), parts.engine(settings)]
+    others = [parts.ray(settings), parts.engine(settings), parts.parsers(settings)]
     if settings.chat_models:
         others.append(parts.chat(settings))
     if not database.fine:

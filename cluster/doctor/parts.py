@@ -4,7 +4,9 @@ Each check uses a part in the same way as the rest of the code, starts nothing, 
 """
 
 import asyncio
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from shutil import which
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +22,7 @@ from cluster.database.shortages import announced
 from cluster.doctor.report import PartCheck
 from cluster.engines import Registry, describe
 from cluster.errors import ClusterError, Shortage
+from cluster.formats import readable
 from cluster.jobs.kinds import not_retryable
 from cluster.jobs.queue_tables import live_workers
 from cluster.local import application, ray_head
@@ -156,6 +159,33 @@ def engine(settings: Settings) -> PartCheck:
             remedy="correct CLUSTER_RERANKER_PATH",
         )
     return _fine(name, "; ".join(f"{model} has the revision {one.revision}" for model, one in models.items()))
+
+
+def parsers(settings: Settings) -> PartCheck:
+    """Check that the libraries of the parsers are installed on this node, and look for Tesseract."""
+    name = "parsers"
+    rows = readable(settings.pdf_parser)
+    missing = {library: row.name for row in rows for library in row.libraries if not _is_installed(library)}
+    if missing:
+        named = ", ".join(f"{library}, which reads {row}" for library, row in missing.items())
+        return _wrong(
+            name,
+            f"packages are not installed: {named}",
+            remedy=f"run pip install {' '.join(missing)}; CLUSTER_PDF_PARSER chooses another library for PDF",
+        )
+    scans = (
+        "Tesseract recognises scans" if which("tesseract") else "scans are not recognised without Tesseract"
+    )
+    if settings.ocr == "off":
+        scans = "scans are not recognised (CLUSTER_OCR)"
+    return _fine(name, f"{len(rows)} formats can be read, PDF by {settings.pdf_parser}; {scans}")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
 
 
 def chat(settings: Settings) -> PartCheck:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,7 +21,7 @@ from pydantic import SecretStr
 from cluster.blobs import Blob, BlobStore, open_blob_store
 from cluster.database import bundled, open_pool
 from cluster.database.row_access import OWNER
-from cluster.doctor import Finding, HealthReport, PartCheck, examine
+from cluster.doctor import Finding, HealthReport, PartCheck, examine, parts
 from cluster.documents import documents
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.chunks.chunk_rows import ChunkRecord
@@ -409,14 +410,15 @@ def test_a_running_cluster_is_healthy_and_the_command_says_so(
         settings = home.model_copy(update={"api_port": int(server.url.rpartition(":")[2])})
         report = examine(settings)
         assert [(part.name, part.fine) for part in report.parts] == [
-            (name, True) for name in ("database", "room", "blobs", "queues", "indexes", "ray", "engine")
+            (name, True)
+            for name in ("database", "room", "blobs", "queues", "indexes", "ray", "engine", "parsers")
         ]
         assert report.healthy
         shown = doctor(settings)
         assert (shown.returncode, shown.stderr) == (0, "")
         assert "All is well." in shown.stdout
         report_json = json.loads(doctor(settings, "--json").stdout)
-        assert (report_json["healthy"], report_json["findings"], len(report_json["parts"])) == (True, [], 7)
+        assert (report_json["healthy"], report_json["findings"], len(report_json["parts"])) == (True, [], 8)
     assert not list(home.home.joinpath("blobs").rglob("incoming/*"))
 
 
@@ -471,6 +473,21 @@ def test_an_unexpected_model_is_found(home: Settings, tmp_path: Path) -> None:
     assert not part(examine(settings), "engine").fine
 
 
+def test_a_missing_library_of_a_parser_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "PDF by pdfium" in parts.parsers(Settings(pdf_parser="pdfium")).says
+
+    def version(package: str) -> str:
+        if package == "pymupdf":
+            raise PackageNotFoundError(package)
+        return "1"
+
+    monkeypatch.setattr(parts, "version", version)
+    seen = parts.parsers(Settings())
+    assert (seen.fine, seen.says) == (False, "packages are not installed: pymupdf, which reads PDF")
+    assert "CLUSTER_PDF_PARSER" in seen.remedy
+    assert parts.parsers(Settings(pdf_parser="pdfium")).fine
+
+
 def test_without_a_database_the_other_parts_are_examined_and_nothing_is_started(
     new_home: NewHome,
 ) -> None:
@@ -481,6 +498,7 @@ def test_without_a_database_the_other_parts_are_examined_and_nothing_is_started(
         ("blobs", True),
         ("ray", False),
         ("engine", True),
+        ("parsers", True),
     ]
     assert "make up" in part(report, "database").remedy
     assert not bundled.status(settings).running
