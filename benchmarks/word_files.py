@@ -21,7 +21,7 @@ class FileSelection:
     archive: str
     #: Pattern of paths inside the archive, without its first folder.
     pattern: str
-    #: "pdf", "html", "markdown" or "text".
+    #: A key of ``word_readers.READERS``.
     kind: str
     #: Encoding of the files.
     encoding: str = "utf-8"
@@ -92,10 +92,10 @@ SELECTIONS = [
     FileSelection(archive="pikepdf", pattern="docs/*.md", kind="markdown"),
     *[
         FileSelection(
-            archive="chardet", pattern=f"tests/{folder}/*.{ending}", kind="text", encoding=encoding, most=2
+            archive="chardet", pattern=f"tests/{folder}/*.{ending}", kind=kind, encoding=encoding, most=2
         )
         for folder, encoding in ENCODINGS.items()
-        for ending in ("txt", "srt", "xml")
+        for ending, kind in (("txt", "text"), ("srt", "text"), ("xml", "xml"))
     ],
     *[
         FileSelection(
@@ -103,9 +103,29 @@ SELECTIONS = [
         )
         for name, encoding in SAMPLES.items()
     ],
+    FileSelection(archive="csvkit", pattern="examples/*.csv", kind="csv"),
+    FileSelection(archive="csvkit", pattern="examples/realdata/*.csv", kind="csv"),
+    FileSelection(archive="agate", pattern="examples/*.csv", kind="csv"),
+    FileSelection(archive="csvkit", pattern="examples/*.json", kind="json"),
+    FileSelection(archive="agate", pattern="examples/*.json", kind="json"),
+    FileSelection(archive="xmlschema", pattern="*.json", kind="json"),
+    FileSelection(archive="xmlschema", pattern="*.xml", kind="xml"),
+    FileSelection(archive="docutils", pattern="docs/*.rst", kind="rst"),
+    FileSelection(archive="feedparser", pattern="docs/*.rst", kind="rst", most=60),
+    FileSelection(archive="docutils", pattern="docutils/*.py", kind="code", most=40),
+    FileSelection(archive="agate", pattern="agate/*.py", kind="code", most=40),
+    FileSelection(archive="python-docx", pattern="*.docx", kind="docx"),
+    FileSelection(archive="python-pptx", pattern="*.pptx", kind="pptx"),
+    FileSelection(archive="csvkit", pattern="examples/*.xlsx", kind="xlsx"),
+    FileSelection(archive="python-pptx", pattern="*.xlsx", kind="xlsx"),
+    FileSelection(archive="odfpy", pattern="tests/examples/*.od?", kind="opendocument"),
+    FileSelection(archive="docutils", pattern="test/functional/expected/*.odt", kind="opendocument"),
 ]
 #: Files below the bar for a reason outside our parser: path, and the reason.
 EXCEPTIONS = {
+    "docutils/docs/ref/rst/mathematics.rst": "formulas in text: docutils keeps their backslashes",
+    "docutils/docs/user/rst/demo.rst": "docutils adds a list of the targets of links",
+    "docutils/docs/user/slide-shows.rst": "docutils adds a list of the targets of links",
     "pypdf/resources/indirect-rotation.pdf": (
         "a scan with spaces between its recognised letters: no two readers join the same ones"
     ),

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.word_counts import missing, words
 from benchmarks.word_files import EXCEPTIONS, WordFile, word_files
-from benchmarks.word_readers import text_of
+from benchmarks.word_readers import READERS, text_of
 from cluster.settings import Settings
 from data_jobs.stages.parsing.parser import Parser
 
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.words",
         description="Compare the words that the parsers find with those of other readers.",
     )
-    parser.add_argument("--only", choices=["pdf", "html", "markdown", "text"], help="only files of this kind")
+    parser.add_argument("--only", choices=list(READERS), help="only files of this kind")
     parser.add_argument("--file", default="", metavar="SUBSTRING", help="only files whose path contains this")
     parser.add_argument("--words", action="store_true", help="print some of the missing words")
     return parser

@@ -39,14 +39,15 @@ def parse(data: bytes, _: ParseOptions) -> ParserOutput:
     """
     decoded = decode(data)
     facts = dict[Fact, Any](decoded.facts)
-    text = DECLARATION.sub("", clean(decoded.text), count=1)
+    whole = clean(decoded.text)
+    text = DECLARATION.sub("", whole, count=1)
     page = PageBuilder()
     try:
         XmlReader(page, max_expanded=len(text)).read(_with_known_entities(text))
     except expat.ExpatError as exc:
         facts[Fact.MALFORMED] = str(exc)
         page = PageBuilder()
-        page.paragraph(text)
+        page.paragraph(whole)
     return ParserOutput(pages=[page.text()], facts=facts, unread=decoded.unread, structure=[page.structure()])
 
 

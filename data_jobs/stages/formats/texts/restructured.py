@@ -34,6 +34,10 @@ OPTION = re.compile(r":([\w -]+):(?:[ \t]+(.*))?")
 FIELD = re.compile(r":([^:`\s](?:[^:`]*[^:`\s])?):(?:[ \t]+(.*))?")
 ITEM = re.compile(r"((?:[-*+\u2022\u2023]|\(?(?:\d{1,9}|[A-Za-z]|#|[ivxlcIVXLC]+)[.)])[ \t]+)(\S.*)")
 LINE_BLOCK = re.compile(r"\|(?: (.*))?")
+DOCTEST = re.compile(">>> .*")
+#: First lines of blocks that are not paragraphs, and the marks of items that are not words.
+NO_PARAGRAPH = (GRID_BORDER, SIMPLE_BORDER, EXPLICIT, FIELD, ITEM, LINE_BLOCK, DOCTEST)
+BULLETS = "-*+\u2022\u2023 "
 #: Directives whose content is shown as it is.
 CODE = frozenset(
     "code code-block sourcecode parsed-literal productionlist math doctest testcode testoutput prompt console"
@@ -105,7 +109,10 @@ class RestructuredReader:
         if depth > MAX_DEPTH:
             self._page.paragraph("\n".join(lines))
             return
-        at = 0
+        at = next((number for number, line in enumerate(lines) if line), len(lines))
+        if at == len(lines) or any(pattern.fullmatch(lines[at]) for pattern in NO_PARAGRAPH):
+            self._page.paragraph(marker.strip(BULLETS))
+            marker = ""
         while at < len(lines):
             if not lines[at]:
                 at += 1
@@ -189,7 +196,7 @@ class RestructuredReader:
     def _list(self, lines: Sequence[str], at: int, depth: int) -> int:
         """Read an item of a list, a field or a line block; return 0 for anything else."""
         line = lines[at]
-        if line.startswith(">>> "):
+        if DOCTEST.fullmatch(line):
             block = _block(lines, at, bool)
             self._page.code("\n".join(block))
             return len(block)

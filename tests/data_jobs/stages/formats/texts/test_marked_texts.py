@@ -45,6 +45,10 @@ Linux
   continued
 2. second
 
+:Note: .. class:: wide
+
+   A field.
+
 term
   definition
 
@@ -98,6 +102,8 @@ def test_restructured_text_is_what_a_reader_sees() -> None:
         "Linux",
         "- one item continued",
         "2. second",
+        "Note:",
+        "A field.",
         "term",
         "definition",
         "| A | B |\n| --- | --- |\n| 1 | two lines |",

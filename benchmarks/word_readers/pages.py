@@ -1,7 +1,4 @@
-"""Readers that share no code with our parsers: PDFium, html5lib, mistune, and Python's codecs.
-
-text_of("html", b"<p>Herons", encoding="utf-8")    # "Herons"
-"""
+"""Readers of PDF, HTML, Markdown and plain text: PDFium, html5lib, mistune, and Python's codecs."""
 
 import re
 from collections.abc import Iterable
@@ -34,20 +31,25 @@ INLINE = frozenset(
 TABLES = ["table", "strikethrough", "footnotes"]
 
 
-def text_of(kind: str, data: bytes, *, encoding: str) -> str:
-    """The text of the file by the independent reader for its kind; "" if it cannot open the file."""
-    if kind == "pdf":
-        return _pdf(data)
-    if kind == "html":
-        return _html(data.decode(encoding, "replace"))
-    if kind == "markdown":
-        rendered = mistune.create_markdown(escape=False, plugins=TABLES)(data.decode(encoding))
-        assert isinstance(rendered, str)
-        return _html(rendered)
+def read_text(data: bytes, encoding: str) -> str:
+    """The text of a file in a known encoding."""
     return data.decode(encoding, "replace")
 
 
-def _pdf(data: bytes) -> str:
+def read_markdown(data: bytes, encoding: str) -> str:
+    """The text of Markdown, by mistune and html5lib."""
+    rendered = mistune.create_markdown(escape=False, plugins=TABLES)(data.decode(encoding))
+    assert isinstance(rendered, str)
+    return visible_text(rendered)
+
+
+def read_html(data: bytes, encoding: str) -> str:
+    """The text of an HTML page, by html5lib."""
+    return visible_text(data.decode(encoding, "replace"))
+
+
+def read_pdf(data: bytes, _: str) -> str:
+    """The text of a PDF, by PDFium; "" if PDFium cannot open the file."""
     try:
         with pypdfium2.PdfDocument(data) as document:
             return "\n".join(page.get_textpage().get_text_range() for page in document)
@@ -55,7 +57,8 @@ def _pdf(data: bytes) -> str:
         return ""
 
 
-def _html(markup: str) -> str:
+def visible_text(markup: str) -> str:
+    """The text of HTML that a reader sees, by html5lib."""
     root = html5lib.parse(markup, treebuilder="etree", namespaceHTMLElements=False)
     return "".join(_visible(root))
 
