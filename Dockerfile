@@ -27,10 +27,11 @@ RUN pip install --constraint constraints.txt ".[s3,gcs]" \
     && python -c "from cluster.engines.bert.compiled import LIBRARY; from importlib.util import find_spec; assert find_spec(LIBRARY)"
 
 FROM python:${PYTHON}-slim-bookworm
-# wget is for KubeRay's health checks.
+# wget is for KubeRay's health checks. Tesseract recognises scans in English; each further language needs a
+# package such as tesseract-ocr-deu.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends wget \
+    && apt-get install --yes --no-install-recommends tesseract-ocr wget \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --create-home cluster \
     && install --directory --owner cluster /var/lib/embedding-cluster
