@@ -69,13 +69,12 @@ def load_agent(connection: Connection[Any], organisation: str, id_or_external_id
                 f"agent {id_or_external_id!r} is only known from events and has no definition; "
                 "POST /v1/agents gives it one"
             )
-        found = cursor.execute(SQL["stores"], {**key, "agent": row["id"]}).fetchall()
     definition = definition_of(row)
     named = [one.vector_store_id for one in definition.knowledge if one.vector_store_id is not None]
     return DefinedAgent(
         id=row["id"],
         definition=definition,
-        stores=tuple(dict.fromkeys([*named, *(one["vector_store"] for one in found)])),
+        stores=tuple(dict.fromkeys([*named, *row["stores"]])),
         config_hash=row["config_hash"],
         updated_at=row["updated_at"],
     )

@@ -1,13 +1,13 @@
--- name: load  an agent that only events name has no definition
-SELECT id, external_id, name, model, definition, config_hash, updated_at FROM agents
+-- name: load  with its stores; an agent that only events name has no definition
+SELECT id, external_id, name, model, definition, config_hash, updated_at, ARRAY(
+    SELECT DISTINCT vector_store FROM agent_knowledge AS known
+    WHERE known.organisation = agents.organisation AND known.agent = agents.id
+    ORDER BY vector_store
+) AS stores
+FROM agents
 WHERE organisation = %(organisation)s AND (id = %(agent)s OR external_id = %(agent)s) AND deleted_at IS NULL
 ORDER BY id = %(agent)s DESC
 LIMIT 1;
-
--- name: stores
-SELECT DISTINCT vector_store FROM agent_knowledge
-WHERE organisation = %(organisation)s AND agent = %(agent)s
-ORDER BY vector_store;
 
 -- name: save
 INSERT INTO agents (organisation, id, external_id, name, model, definition, config_hash, updated_at)

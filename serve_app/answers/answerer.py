@@ -10,8 +10,12 @@ The routes of chat completions and of responses use an ``Answerer``.
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 
+from psycopg_pool import ConnectionPool
+
 from cluster.agents import DefinedAgent, load_agent
 from cluster.answers import AnswerEvent, AnswerRequest, AnswerRules, answer, rules_of
+from cluster.database import single_statements, translated
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.errors import NotFound
 from cluster.organisations.caller import acting_as, current_caller, require_model
 from cluster.retrieval import RetrievalOptions, Retrieved
@@ -119,8 +123,13 @@ class Answerer:
             NotPermitted: the caller's key does not allow the agent.
         """
         name = model.removeprefix(AGENT_PREFIX)
+
+        def load(pool: ConnectionPool, _: ChunkIndexes) -> DefinedAgent:
+            with translated(), single_statements(pool) as connection:
+                return load_agent(connection, organisation, name)
+
         try:
-            agent = await self._service.read(lambda connection: load_agent(connection, organisation, name))
+            agent = await self._service.in_database(load)
         except NotFound as exc:
             raise ModelNotFound(f"The model {model} does not exist: {exc}.") from exc
         _require_agent(agent)
