@@ -10,7 +10,7 @@ from cluster.page_structure import ChunkPlace
 from cluster.retrieval.contract import RetrievedChunk
 from cluster.retrieval.snippets import QueryWords, snippet
 from cluster.text.graphemes import boundary
-from cluster.vector_index.attributes import CONTEXT_CHARACTERS, FILE, owner_attributes, system_attributes
+from cluster.vector_index.attributes import FILE, context_of, owner_attributes, system_attributes
 
 #: The word rankings and the snippets read only this many characters of a question, about as many as a model
 #: reads of a text, because each further word costs a look-up.
@@ -41,7 +41,7 @@ def _chunk(hit: Hit, question: str, words: QueryWords) -> RetrievedChunk:
         page=own.get("page"),
         start=own.get("start"),
         end=own.get("end"),
-        context=hit.text[: own.get(CONTEXT_CHARACTERS, 0)].rstrip("\n"),
+        context=context_of(hit.text, hit.attributes),
         place=ChunkPlace.of(own),
         snippet=snippet(hit.text, words),
         similarity=hit.similarity,

@@ -103,4 +103,17 @@ def page_text(text: str, attributes: Mapping[str, Any]) -> str:
     """Return the stored text of a chunk without its context. This is exactly the text of the page between the
     attributes ``start`` and ``end``.
     """
-    return text[system_attributes(attributes).get(CONTEXT_CHARACTERS, 0) :]
+    return text[_context_length(attributes) :]
+
+
+def context_of(text: str, attributes: Mapping[str, Any]) -> str:
+    """Return the context of a chunk; "" if the chunk has none."""
+    return text[: _context_length(attributes)].rstrip("\n")
+
+
+def _context_length(attributes: Mapping[str, Any]) -> int:
+    """Return the number of characters before the text of the page. A value that is no number counts as 0,
+    because attributes may come from a file that another program wrote.
+    """
+    length = system_attributes(attributes).get(CONTEXT_CHARACTERS, 0)
+    return max(0, length) if type(length) is int else 0

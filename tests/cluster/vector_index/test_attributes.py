@@ -8,13 +8,16 @@ from hypothesis import strategies as st
 
 from cluster.records import Fact
 from cluster.vector_index.attributes import (
+    CONTEXT_CHARACTERS,
     FACTS,
     HIDDEN,
     LISTED,
     SOME_CHUNKS,
     SYSTEM,
+    context_of,
     merged_attributes,
     owner_attributes,
+    page_text,
     reading_facts,
     system_attributes,
     with_owner_attributes,
@@ -67,3 +70,14 @@ def test_an_old_chunk_keeps_an_owner_attribute_with_the_name_of_a_place() -> Non
     assert system_attributes(row) == {"page": 1, "file_id": "file-1"}
     assert owner_attributes(row) == {"heading": "mine"}
     assert owner_attributes(with_owner_attributes(row, {"heading": "theirs"})) == {"heading": "theirs"}
+
+
+@pytest.mark.parametrize(
+    ("length", "context", "text"),
+    [(5, "head", "body"), (0, "", "head\nbody"), (-3, "", "head\nbody"), ("5", "", "head\nbody")],
+)
+def test_a_text_is_divided_into_its_context_and_the_text_of_the_page(
+    length: Any, context: str, text: str
+) -> None:
+    row = merged_attributes({"page": 1, CONTEXT_CHARACTERS: length}, {CONTEXT_CHARACTERS: 2}, file="file-1")
+    assert (context_of("head\nbody", row), page_text("head\nbody", row)) == (context, text)

@@ -1,0 +1,1 @@
+"""Compares the chunkers on documentation that others wrote."""
