@@ -84,6 +84,42 @@ def test_rows_of_a_table_are_stored_with_their_header_and_name_their_rows(client
     assert place["rows"].endswith("-151")
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "place"),
+    [
+        (
+            "birds.csv",
+            "bird;note\n" + "".join(f"bird {n};nests in tree {n}\n" for n in range(2, 152)),
+            {"rows": "-151"},
+        ),
+        (
+            "birds.jsonl",
+            "".join(f'{{"bird": "bird {n}", "note": "tree {n}"}}\n' for n in range(1, 151)),
+            {"rows": "-150"},
+        ),
+        (
+            "birds.json",
+            '{"birds": {"herons": {"note": "%s", "last": 1}}}' % ("Herons stand still. " * 60),
+            {"heading": "birds > herons"},
+        ),
+        (
+            "birds.py",
+            "import os\n\n\nclass Heron:\n    def stand(self):\n" + "        self.wait(for_hours=3)\n" * 90,
+            {"heading": "class Heron: > def stand(self):"},
+        ),
+    ],
+)
+def test_chunks_of_records_and_code_name_their_place(
+    client: LocalClient, name: str, data: str, place: dict[str, str]
+) -> None:
+    store, file = client.store(), client.upload(name, data.encode())
+    indexed(client, store, file, None)
+    last = chunks(client, store, file)[-1]
+    found = system_attributes(last.attributes)
+    assert {key: found[key][-len(value) :] for key, value in place.items()} == place
+    assert last.text.startswith("| bird | note |") or "rows" not in place
+
+
 def test_each_strategy_cuts_in_its_own_way(client: LocalClient) -> None:
     store, file = client.store(), client.upload("guide.md", GUIDE, "text/markdown")
     found: dict[str, list[ChunkRecord]] = {}
