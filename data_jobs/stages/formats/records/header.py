@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 #: Number of rows below the first that are compared with it.
 COMPARED_ROWS = 100
-#: Maximum length of the name of a column, in characters.
+#: Maximum length of the name of a column, and of a value, in characters.
 MAX_NAME = 128
 #: Numbers, amounts, percentages, dates and times.
 VALUE = re.compile(
@@ -51,4 +51,4 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _is_value(cell: str) -> bool:
-    return bool(VALUE.fullmatch(cell) or NO_NAME.fullmatch(cell))
+    return len(cell) <= MAX_NAME and bool(VALUE.fullmatch(cell) or NO_NAME.fullmatch(cell))

@@ -40,7 +40,8 @@ def parse(data: bytes, _: ParseOptions) -> ParserOutput:
     decoded = decode(data)
     facts = dict[Fact, Any](decoded.facts)
     whole = clean(decoded.text)
-    text = DECLARATION.sub("", whole, count=1)
+    declaration = DECLARATION.match(whole)
+    text = whole[declaration.end() :] if declaration else whole
     page = PageBuilder()
     try:
         XmlReader(page, max_expanded=len(text)).read(_with_known_entities(text))

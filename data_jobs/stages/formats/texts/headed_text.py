@@ -13,6 +13,8 @@ from data_jobs.stages.formats.page_builder import PageBuilder
 from data_jobs.stages.formats.text import clean
 
 LINE = re.compile(r"(?m)^.*$")
+#: Maximum length of a line with a heading, because a pattern needs quadratic time for a longer one.
+MAX_HEADING_LINE = 1_000
 #: Commands of LaTeX, from the highest level on.
 COMMANDS = ("part", "chapter", "section", "subsection", "subsubsection", "paragraph", "subparagraph")
 
@@ -87,5 +89,5 @@ def _headings(text: str, marks: HeadingMarks) -> Iterator[tuple[int, int, int, s
             closing = "" if content.strip().lower() == closing else closing
         elif opened := marks.verbatim.fullmatch(content.strip()):
             closing = marks.verbatim_end.format(opened[marks.verbatim.groups]).lower()
-        elif found := marks.heading.fullmatch(content):
+        elif len(content) <= MAX_HEADING_LINE and (found := marks.heading.fullmatch(content)):
             yield line.start(), line.end(), marks.level_of(found[1]), found[2]

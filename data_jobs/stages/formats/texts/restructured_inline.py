@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 #: Maximum length of a paragraph whose marks are removed, because the patterns need quadratic time.
-MAX_PARAGRAPH = 20_000
+MAX_PARAGRAPH = 5_000
 MARKS = re.compile(
     r"``(?P<literal>[^`].*?)``"
     r"|(?::[\w:+.-]+:)?`(?P<role>[^`]+)`(?:__?|:[\w:+.-]+:)?"

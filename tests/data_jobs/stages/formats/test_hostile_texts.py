@@ -73,6 +73,8 @@ MUTATIONS: Mapping[str, Callable[[bytes, str, random.Random], bytes]] = {
     "beginnings without ends": lambda data, suffix, chance: _nested(suffix, ended=False),
     "deep nesting": lambda data, suffix, chance: _nested(suffix, ended=True),
     "long words": lambda data, suffix, chance: data.replace(b"Heron", b"Heron" * 5_000),
+    "a gap": lambda data, suffix, chance: b"= 1" + b" " * 200_000 + b"x\n" + data,
+    "a first gap": lambda data, suffix, chance: b" " * 200_000 + data,
     "numbers without an end": lambda data, suffix, chance: data.replace(b"9", b"9" * 20_000) + b"9" * 9,
 }  # fmt: skip
 
