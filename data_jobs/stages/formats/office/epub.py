@@ -39,11 +39,12 @@ def parse(data: bytes, options: ParseOptions) -> ParserOutput:
     folder = posixpath.dirname(main)
     items = {item.get("id", ""): item for item in children(book, "opf:manifest", "opf:item")}
     spine = [items.get(entry.get("idref", "")) for entry in children(book, "opf:spine", "opf:itemref")]
-    chapters = [
+    paths = (
         _path(folder, item.get("href", ""))
         for item in spine
         if item is not None and item.get("media-type") in CHAPTERS
-    ]
+    )
+    chapters = list(dict.fromkeys(paths))  # a book may name a chapter only once
     if not chapters:
         raise Unreadable(Outcome.CORRUPT, "is damaged: it names no chapters")
     refuse_too_many(len(chapters), "chapters", options)

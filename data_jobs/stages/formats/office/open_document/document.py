@@ -18,6 +18,8 @@ from data_jobs.stages.formats.office.xml_tree import first, read_tree
 CONTENT, STYLES, MANIFEST = "content.xml", "styles.xml", "META-INF/manifest.xml"
 #: An entry of the manifest has this element if the part is encrypted.
 ENCRYPTED = b"encryption-data"
+#: Maximum number of styles on which a style is based, directly or not. Real documents have some five.
+MAX_BASES = 50
 #: The highest level of lists.
 LEVELS = 10
 
@@ -134,7 +136,7 @@ class OdfStyles:
 
     def _with_bases(self, family: str, style: str) -> Iterator[Element]:
         seen: set[str] = set()
-        while (family, style) in self._styles and style not in seen:
+        while (family, style) in self._styles and style not in seen and len(seen) < MAX_BASES:
             seen.add(style)
             element = self._styles[family, style]
             yield element

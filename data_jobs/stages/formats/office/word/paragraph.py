@@ -71,7 +71,7 @@ class WordParagraphReader:
         """Return the content of a paragraph."""
         self._parts, self._line = [], WordLine()
         # An instruction ends with its paragraph, so a field that is never closed cannot hide the document.
-        self._fields = [False] * len(self._fields)
+        self._fields.clear()
         self._read_children(paragraph)
         self._line.text = "".join(self._parts)
         return self._line
