@@ -97,13 +97,18 @@ class _XmlReader:
         self.parser.CharacterDataHandler = self._text
         self.parser.StartDoctypeDeclHandler = self._doctype
         self._open: list[str] = []
+        #: Prefix of the names of the protocol's own elements, such as "" or "sm:".
+        self._prefix = ""
         self._text_parts: list[str] = []
 
     def _doctype(self, *_: object) -> None:
         raise _Enough
 
     def _start(self, name: str, _: object) -> None:
-        self._open.append(name.rpartition(":")[2].lower())
+        if not self._open:
+            self._prefix = name[: name.rfind(":") + 1]
+        # Elements of extensions, such as ``image:loc``, have another prefix, and keep it.
+        self._open.append(name.removeprefix(self._prefix).lower())
         self._text_parts = []
         if len(self._open) > MAX_DEPTH:
             raise _Enough

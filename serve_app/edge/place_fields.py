@@ -1,4 +1,4 @@
-"""Define the fields of answers that say, besides the page, where in its document a chunk is.
+"""The fields of answers that say where in its document a chunk is, besides its page.
 
     class SearchResult(PlaceFields): ...
     SearchResult(**place_values(chunk.place), file_id=chunk.file, ...)

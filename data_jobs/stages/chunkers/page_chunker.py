@@ -1,5 +1,4 @@
-"""Tokenise the pages of a document, cut each page, and make chunks from the cuts. All chunkers extend
-``PageChunker``.
+"""What all chunkers share: they tokenise the pages, cut each page, and make chunks with ids from the cuts.
 
     class HeadingChunker(PageChunker):
         def cuts(self, page): ...          # yields a Cut for each chunk of the page

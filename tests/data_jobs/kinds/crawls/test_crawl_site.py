@@ -18,7 +18,7 @@ from cluster.settings import Settings
 from tests.data_jobs.kinds.crawls.crawling import CrawlClient, crawling, crawling_settings
 from tests.data_jobs.running_consumer import LocalClient, until
 from tests.simulators.site import MAIN_NAME, TrapSite, site_of_traps
-from tests.simulators.site.traps import ADDRESS_FORMS, FORBIDDEN
+from tests.simulators.site.traps import ADDRESS_FORMS, FORBIDDEN, page
 
 #: What becomes of the traps.
 TRAPPED = {
@@ -213,3 +213,30 @@ def test_a_cancelled_crawl_continues_with_the_pages_that_wait(client: CrawlClien
     client.ended(crawl)
     times = sorted(request.at for request in site.requests)
     assert min(later - earlier for earlier, later in pairwise(times)) > 0.04
+
+
+def test_a_block_that_many_pages_repeat_is_left_out(client: CrawlClient, site: TrapSite) -> None:
+    again = "<p>Subscribe to our letter about herons and never miss a heron again.</p>"
+    for number in range(11):
+        own = f"<p>Pond {number} has {number} herons, which is what this sentence is about.</p>"
+        links = "".join(f'<a href="{other}.html">Pond {other}</a> ' for other in range(11))
+        site.put(f"/ponds/{number}.html", page(f"Pond {number}", again, own, f"<p>{links}</p>"))
+    store = client.local.store()
+    client.crawl(store, site.url("/ponds/0.html"), sitemap="skip")
+    client.indexed()
+    texts = client.texts(store)
+    assert len(texts) == 11
+    assert [text for text in texts.values() if "letter about herons" in text] == []
+    assert "Pond 7 has 7 herons" in texts[site.url("/ponds/7.html")]
+
+
+def test_a_long_delay_of_a_website_frees_the_slot(client: CrawlClient, site: TrapSite) -> None:
+    site.robots = "User-agent: *\nCrawl-delay: 40\n"
+    crawl = client.begin(DiscoverInput(url=site.url("/lxml/")))
+    waiting = until(lambda: client.local.job(crawl.job), lambda job: job.retry_at is not None)
+    assert (waiting.state, waiting.error_code, waiting.attempt) == ("queued", "next_turn", 2)
+    assert 10 < (waiting.retry_at - waiting.started_at).total_seconds() < 45
+    assert waiting.last_attempt > 5  # a turn uses up no attempt
+    with client.local.pool.connection() as connection:
+        cancel_crawl(connection, client.local.organisation, crawl.id)
+    assert set(requested(site)) == {"/robots.txt"}
