@@ -18,6 +18,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from cluster.analytics.reconciliation import difference_count
+from cluster.analytics.rollups import rollup_lag
 from cluster.budgets.reservations import BatchHolder
 from cluster.database import open_pool
 from cluster.deploy.loopback import keep_to_loopback
@@ -25,6 +26,8 @@ from cluster.deploy.model_deployments import call_replica
 from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.engines import Registry, Scored, open_engine
 from cluster.errors import ClusterError, Conflict
+from cluster.jobs.figures import job_figures
+from cluster.jobs.schedules.schedules import schedule_lag
 from cluster.keys.known_keys import KnownKeys
 from cluster.logs import configure
 from cluster.settings import Settings
@@ -39,6 +42,7 @@ from serve_app.embedding.metrics import Metrics, ObservedModel
 from serve_app.embedding.ranking import cross_encoder_scores
 from serve_app.embedding.rate_metrics import RateMetrics
 from serve_app.embedding.served_model import open_batcher
+from serve_app.jobs.job_metrics import JobMetrics
 from serve_app.open_address import only_this_machine
 from serve_app.routes.batch_requests import answer_requests
 from serve_app.service import Service
@@ -80,14 +84,18 @@ class Embedder:
             self._service.known_shortages,
             self._service.search_cache.stats,
             self._service.known_provider_load,
-            self._service.known_schedule_lag,
-            partial(self._service.read_now, difference_count),
+            {
+                "schedule_lag_seconds": partial(self._service.read_now, schedule_lag),
+                "rollup_differences": partial(self._service.read_now, difference_count),
+                "rollup_lag_seconds": partial(self._service.read_now, rollup_lag),
+            },
             [
                 UsageMetrics(self._service.usage.stats),
                 RateMetrics(self._service.rates),
                 BudgetMetrics(self._service.budgets),
                 ChatMetrics(self._service.chat_stats, self._service.chat.names),
                 AnswerMetrics(self._service.answer_stats, self._service.contexts.stats),
+                JobMetrics(partial(self._service.read_now, job_figures)),
             ],
         )
         self._metrics.start()

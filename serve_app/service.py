@@ -23,7 +23,6 @@ from cluster.database.shortages import announced
 from cluster.documents.chunks.chunk_indexes import require_index
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import Resource, Shortage
-from cluster.jobs.schedules.schedules import schedule_lag
 from cluster.keys.known_keys import KnownKeys
 from cluster.oidc.tokens import IssuerTokens
 from cluster.outbound import AsyncOutboundClient
@@ -168,12 +167,6 @@ class Service(DatabaseAccess):
         thread of the metrics calls this.
         """
         return self.read_now(provider_load)
-
-    def known_schedule_lag(self) -> float | None:
-        """Return the seconds by which the most overdue schedule is late; None if the database does not answer
-        or is not open yet.
-        """
-        return self.read_now(schedule_lag)
 
     def close(self) -> None:
         """Write the uses of keys and the usage, then close the connections and end the threads."""

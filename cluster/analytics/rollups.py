@@ -106,6 +106,14 @@ def mark_period(connection: Connection[Any], organisation: str, begin: datetime,
     connection.execute(WINDOWS["mark_period"], values)
 
 
+def rollup_lag(connection: Connection[Any]) -> float:
+    """Return the seconds for which the oldest passed hour of all organisations has waited for its roll-up. An
+    hourly schedule computes roll-ups, so up to an hour is usual.
+    """
+    row = connection.execute(WINDOWS["lag_of_all"]).fetchone()
+    return float(row[0]) if row else 0.0
+
+
 def compute_hours(pool: ConnectionPool, organisation: str, *, progress: Progress | None = None) -> int:
     """Compute the dirty hours that have passed, and the dirty days that ended at most three hours ago or have
     not ended. Also count the organisation's files and jobs (``count_system``). Return the number of windows.

@@ -75,3 +75,7 @@ WHERE organisation = %(organisation)s AND grain = %(grain)s AND hour >= %(from)s
 SELECT id FROM organisations WHERE deleted_at IS NULL
 UNION SELECT DISTINCT organisation FROM dirty_windows
 ORDER BY 1;
+
+-- name: lag_of_all  seconds since the first window that waits could be computed
+SELECT coalesce(extract(epoch FROM now() - min(greatest(marked_at, hour + interval '1 hour'))), 0)::float8
+FROM dirty_windows WHERE grain = 'hour' AND hour < date_trunc('hour', now(), 'UTC');

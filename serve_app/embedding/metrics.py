@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import structlog
@@ -34,7 +35,10 @@ CLUSTER_GAUGES = {
     "provider_waiting_calls": "Calls to remote providers that wait for their rate limits",
     "schedule_lag_seconds": "Seconds by which the most overdue schedule is late",
     "rollup_differences": "Windows whose roll-ups differ from their facts",
+    "rollup_lag_seconds": "Seconds for which the oldest passed hour has waited for its roll-up",
 }
+#: Returns the present value of a gauge; None if the database does not answer.
+Reading = Callable[[], float | None]
 
 
 @dataclass(slots=True)
@@ -68,9 +72,7 @@ class Metrics:
         shortages: returns the current shortages. It is called at each publication.
         searches: counters of the replica's cache of search results; None if the replica answers no searches.
         provider_load: returns the load of remote providers; None if it is not known.
-        schedule_lag: returns the seconds by which the most overdue schedule is late; None if it is not known.
-        rollup_differences: returns the number of windows whose roll-ups differ from their facts; None if it
-            is not known.
+        readings: for the names of other ``CLUSTER_GAUGES``, the function that reads the value.
         parts: metrics of further parts of the replica.
     """
 
@@ -80,14 +82,12 @@ class Metrics:
         shortages: Callable[[], Collection[Resource]],
         searches: ResultCacheStats | None = None,
         provider_load: Callable[[], ProviderLoad | None] = lambda: None,
-        schedule_lag: Callable[[], float | None] = lambda: None,
-        rollup_differences: Callable[[], float | None] = lambda: None,
+        readings: Mapping[str, Reading] = MappingProxyType({}),
         parts: Sequence[MetricsPart] = (),
     ) -> None:
         self._parts = parts
         self._models, self._shortages = models, shortages
-        self._provider_load = provider_load
-        self._schedule_lag, self._rollup_differences = schedule_lag, rollup_differences
+        self._provider_load, self._readings = provider_load, readings
         self._searches, self._last_searches = searches, ResultCacheStats()
         self._search_hits: Any = Counter("embedding_search_cache_hits", "Searches answered by the cache")
         self._search_misses: Any = Counter(
@@ -139,10 +139,9 @@ class Metrics:
         if (load := self._provider_load()) is not None:
             self._cluster["providers_unavailable"].set(load.unavailable)
             self._cluster["provider_waiting_calls"].set(load.waiting_calls)
-        if (lag := self._schedule_lag()) is not None:
-            self._cluster["schedule_lag_seconds"].set(lag)
-        if (differences := self._rollup_differences()) is not None:
-            self._cluster["rollup_differences"].set(differences)
+        for name, read in self._readings.items():
+            if (value := read()) is not None:
+                self._cluster[name].set(value)
         for part in self._parts:
             part.publish()
         for name, model in self._models.items():

@@ -1,4 +1,4 @@
-"""The files of the dashboard and of Prometheus are valid. ``launch/test_serving`` compares them with a
+"""The files of the dashboards and of Prometheus are valid. ``launch/test_serving`` compares them with a
 running cluster.
 """
 
@@ -11,12 +11,17 @@ import pytest
 import yaml
 
 from serve_app.embedding.batching.stats import COUNTERS
+from serve_app.embedding.metrics import CLUSTER_GAUGES
 from tests.conftest import ROOT
 
-DASHBOARD: dict[str, Any] = json.loads((ROOT / "cluster/deploy/grafana/embedding.json").read_text())
+DASHBOARDS: dict[str, dict[str, Any]] = {
+    path.stem: json.loads(path.read_text()) for path in (ROOT / "cluster/deploy/grafana").glob("*.json")
+}
+DASHBOARD = DASHBOARDS["embedding"]
 PROMETHEUS: dict[str, Any] = yaml.safe_load((ROOT / "cluster/deploy/prometheus.yaml").read_text())
-PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
-GRAPHS = [panel for panel in PANELS if panel["type"] != "row"]
+GRAPHS = [
+    panel for dashboard in DASHBOARDS.values() for panel in dashboard["panels"] if panel["type"] != "row"
+]
 #: Columns of Grafana's grid.
 COLUMNS = 24
 #: Variables that Grafana itself defines.
@@ -33,13 +38,16 @@ def metrics_asked_for(dashboard: dict[str, Any]) -> set[str]:
     return {name for text in expressions(dashboard) for name in re.findall(r"\b(?:ray|haproxy)_\w+", text)}
 
 
-def test_grafana_can_import_it() -> None:
-    assert DASHBOARD["uid"]
-    assert len(DASHBOARD["uid"]) <= 40
-    assert DASHBOARD["title"]
-    assert DASHBOARD["schemaVersion"] >= 36
-    assert "id" not in DASHBOARD  # Grafana assigns the number; a given one would replace another dashboard
-    assert len({panel["id"] for panel in PANELS}) == len(PANELS)
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_grafana_can_import_it(name: str) -> None:
+    dashboard = DASHBOARDS[name]
+    assert len({one["uid"] for one in DASHBOARDS.values()}) == len(DASHBOARDS)
+    assert 0 < len(dashboard["uid"]) <= 40
+    assert dashboard["title"]
+    assert dashboard["description"]
+    assert dashboard["schemaVersion"] >= 36
+    assert "id" not in dashboard  # Grafana assigns the number; a given one would replace another dashboard
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
 
 
 @pytest.mark.parametrize("panel", GRAPHS, ids=[panel["title"] for panel in GRAPHS])
@@ -52,18 +60,21 @@ def test_a_panel_has_a_title_a_description_a_unit_and_the_chosen_data_source(pan
     assert {part["datasource"]["uid"] for part in (panel, *panel["targets"])} == {"${datasource}"}
 
 
-def test_panels_do_not_cover_each_other() -> None:
-    places = [panel["gridPos"] for panel in PANELS]
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_panels_do_not_cover_each_other(name: str) -> None:
+    places = [panel["gridPos"] for panel in DASHBOARDS[name]["panels"]]
     cells = [{(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])} for at in places]
 
     assert all(max(x for x, _ in one) < COLUMNS for one in cells)
     assert [pair for pair in combinations(cells, 2) if pair[0] & pair[1]] == []
 
 
-def test_every_variable_in_a_query_is_declared() -> None:
-    used = {name for text in expressions(DASHBOARD) for name in re.findall(r"\$(\w+)", text)}
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_every_variable_in_a_query_is_declared(name: str) -> None:
+    dashboard = DASHBOARDS[name]
+    used = {name for text in expressions(dashboard) for name in re.findall(r"\$(\w+)", text)}
 
-    assert used - BUILT_IN <= {variable["name"] for variable in DASHBOARD["templating"]["list"]}
+    assert used - BUILT_IN <= {variable["name"] for variable in dashboard["templating"]["list"]}
 
 
 def test_every_metric_of_ours_is_on_the_dashboard() -> None:
@@ -72,8 +83,10 @@ def test_every_metric_of_ours_is_on_the_dashboard() -> None:
 
 def test_every_metric_of_ours_is_in_the_handbook() -> None:
     page = (ROOT / "docs" / "operating.md").read_text()
+    gauges = {f"ray_embedding_{name}" for name in CLUSTER_GAUGES} | metrics_asked_for(DASHBOARDS["jobs"])
 
     assert [name for name in COUNTERS if f"{name}_total`" not in page] == []
+    assert [name for name in gauges if name.startswith("ray_embedding") and f"`{name}`" not in page] == []
 
 
 def test_prometheus_reads_haproxy_at_its_own_port_of_the_same_nodes() -> None:

@@ -1,0 +1,31 @@
+-- name: unfinished_of_all  jobs that wait or run, of all organisations
+SELECT kind, priority_class, state, count(*)::bigint FROM jobs WHERE state IN ('queued', 'running')
+GROUP BY kind, priority_class, state;
+
+-- name: oldest_of_all  seconds that the oldest job of each class has waited, without jobs whose start time has not come, and without those above a concurrency limit
+SELECT priority_class,
+    coalesce(extract(epoch FROM now() - min(oldest) FILTER (WHERE concurrency_limit IS NULL OR running < concurrency_limit)), 0)::float8
+FROM (
+    SELECT organisation, priority_class,
+        count(*) FILTER (WHERE state = 'running' AND NOT by_command) AS running,
+        min(coalesce(retry_at, created_at)) FILTER (WHERE state = 'queued') AS oldest
+    FROM jobs
+    WHERE state = 'running' OR state = 'queued' AND (retry_at IS NULL OR retry_at <= now())
+    GROUP BY organisation, priority_class
+) AS line
+JOIN organisations ON organisations.id = line.organisation
+GROUP BY priority_class;
+
+-- name: ended_of_all  jobs that ended lately
+SELECT kind, state, count(*)::bigint FROM jobs
+WHERE finished_at > now() - make_interval(secs => %(within_s)s)
+GROUP BY kind, state;
+
+-- name: dead_letters_of_all
+SELECT kind, count(*)::bigint FROM jobs WHERE state = 'failed' GROUP BY kind;
+
+-- name: stages_of_all  mean seconds of the stages of jobs that ended lately
+SELECT jobs.kind, done.stage, avg(extract(epoch FROM done.ended_at - done.started_at))::float8
+FROM jobs JOIN job_stages AS done ON done.organisation = jobs.organisation AND done.job = jobs.id
+WHERE jobs.finished_at > now() - make_interval(secs => %(within_s)s) AND done.ended_at IS NOT NULL
+GROUP BY jobs.kind, done.stage;

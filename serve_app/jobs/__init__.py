@@ -1,0 +1,1 @@
+"""Metrics of jobs, which replicas of the endpoint publish."""
