@@ -1,4 +1,4 @@
-"""The fields of answers that say where in its document a chunk is, besides its page.
+"""Define the fields of answers that say, besides the page, where in its document a chunk is.
 
     class SearchResult(PlaceFields): ...
     SearchResult(**place_values(chunk.place), file_id=chunk.file, ...)

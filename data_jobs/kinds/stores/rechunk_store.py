@@ -1,4 +1,4 @@
-"""The job that cuts the files of a vector store into chunks again, after its ``chunking_strategy`` changed.
+"""Cut the files of a vector store into chunks again, after the store's ``chunking_strategy`` changed.
 
 Each file gets a job of its own, and searches find the old chunks of a file until its job ends. This job does
 not wait for the jobs of the files, because a waiting job would hold a slot that those jobs need.

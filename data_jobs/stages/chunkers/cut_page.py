@@ -1,4 +1,4 @@
-"""A page with its tokens and the places at which it may be cut. The chunkers share this module.
+"""Find the places at which a page may be cut between its tokens. All chunkers use this module.
 
 page = CutPage(Page(number=1, text=text), tokens)
 page.last_end(0, most=254, most_characters=16_384)      # the first chunk ends at the latest before this token

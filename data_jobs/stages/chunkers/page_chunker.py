@@ -1,4 +1,5 @@
-"""What all chunkers share: they tokenise the pages, cut each page, and make chunks with ids from the cuts.
+"""Tokenise the pages of a document, cut each page, and make chunks from the cuts. All chunkers extend
+``PageChunker``.
 
     class HeadingChunker(PageChunker):
         def cuts(self, page): ...          # yields a Cut for each chunk of the page

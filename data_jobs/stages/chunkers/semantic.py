@@ -54,12 +54,12 @@ class SemanticChunker(PageChunker):
         ]
 
         def finish(vectors: NDArray[np.float32]) -> ChunkedDocument:
-            ends = np.cumsum([len(firsts) for firsts in starts])
+            ends = np.cumsum([len(firsts) for firsts in starts]).tolist()
             groups = [
-                _Groups(page, firsts, _distances(part))
-                for page, firsts, part in zip(cut_pages, starts, np.split(vectors, ends[:-1]), strict=True)
+                _Groups(page, firsts, _distances(vectors[end - len(firsts) : end]))
+                for page, firsts, end in zip(cut_pages, starts, ends, strict=True)
             ]
-            found = np.concatenate([one.distances[1:] for one in groups])
+            found = np.array([one for group in groups for one in group.distances[1:].tolist()])
             change = float(found.mean() + CHANGE_DEVIATIONS * found.std()) if len(found) else 0.0
             return self.assembled(document, cut_pages, [list(self._cuts(one, change)) for one in groups])
 

@@ -77,6 +77,12 @@ def test_no_token_is_lost_and_none_is_over_the_limit(
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_document_without_text_has_no_chunk(tokeniser: Tokeniser, name: str) -> None:
+    chunker = opened(name, tokeniser)
+    assert chunked(chunker, []) == chunked(chunker, [Page(number=1, text=" \n")]) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_equal_documents_have_equal_ids_and_a_model_has_its_own(tokeniser: Tokeniser, name: str) -> None:
     page = built([("heading", "Nests", 1), ("paragraph", "Rooks build in elms. " * 60, None)])
     first, again = (chunked(opened(name, tokeniser), [page]) for _ in range(2))
