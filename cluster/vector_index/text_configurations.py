@@ -7,6 +7,7 @@ that the store has.
     text_configuration("Die Häuser am Fluss ...", {"language": "de", "ordinal": 0})       # "german"
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ CONFIGURATIONS = {
     "de": "german",
     "el": "greek",
     "en": "english",
+    "eng": "english",
     "es": "spanish",
     "eu": "basque",
     "fi": "finnish",
@@ -56,6 +58,12 @@ CONFIGURATIONS = {
     # No language is known, or the text is no language, such as a program.
     **dict.fromkeys(["", "mul", "und", "zxx"], DEFAULT),
 }
+#: Names of configurations, which owners of given vectors may write in place of a code.
+NAMES = frozenset(CONFIGURATIONS.values())
+#: Maximum length of an ISO 639 code. A longer value of the attribute ``language`` is no code.
+LONGEST_CODE = 3
+#: Divides a code from a region: ``de-AT``, ``en_US``.
+REGION = re.compile("[-_]")
 
 
 def text_configuration(text: str, attributes: Mapping[str, Any]) -> str:
@@ -74,4 +82,7 @@ def text_configuration(text: str, attributes: Mapping[str, Any]) -> str:
         language = text_language(text)
     if not isinstance(language, str):
         return DEFAULT
-    return CONFIGURATIONS.get(language.partition("-")[0].strip().lower(), SIMPLE)
+    code = REGION.split(language.strip().lower())[0]
+    if code in NAMES:
+        return code
+    return CONFIGURATIONS.get(code, SIMPLE if len(code) <= LONGEST_CODE else DEFAULT)

@@ -108,7 +108,10 @@ def test_chunks_of_older_releases_get_the_configuration_of_their_language(
     [
         ({"language": "fr"}, "french"),
         ({"language": "fr-CA"}, "french"),
+        ({"language": "fr_CA"}, "french"),
+        ({"language": "French"}, "french"),
         ({"language": "pl"}, "simple"),
+        ({"language": "not a language"}, "english"),
         ({"language": "zh"}, "english"),
         ({"language": "und"}, "english"),
         ({"language": ["de"]}, "english"),
