@@ -55,7 +55,7 @@ def parse(data: bytes, options: ParseOptions) -> ParserOutput:
 
 @dataclass(kw_only=True, slots=True)
 class _Sheet:
-    """One sheet."""
+    """Collects the content of one sheet."""
 
     name: str
     style: str

@@ -29,7 +29,7 @@ ENCRYPTED = 0x1
 
 
 class Package:
-    """The parts of one document.
+    """Reads the parts of one document, within limits.
 
     Raises:
         Unreadable: the bytes are not a whole ZIP archive, or the archive has too many parts.

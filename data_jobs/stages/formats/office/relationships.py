@@ -20,7 +20,7 @@ from data_jobs.stages.formats.office.xml_tree import read_tree
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Relationship:
-    """One relationship of a part to another part."""
+    """Describes one relationship of a part to another part."""
 
     #: The last component of the type's URI, such as "footnotes".
     kind: str

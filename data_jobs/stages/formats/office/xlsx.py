@@ -77,7 +77,7 @@ def _counts_from_1904(root: Element) -> bool:
 
 @dataclass(kw_only=True, slots=True)
 class _Workbook:
-    """What the sheets of one workbook share."""
+    """Holds what the sheets of one workbook share, and writes sheets into pages."""
 
     package: Package
     parts: Mapping[str, Relationship]

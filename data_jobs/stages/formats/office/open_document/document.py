@@ -26,7 +26,7 @@ LEVELS = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListLevel:
-    """How one level of a list is numbered."""
+    """Says how one level of a list is numbered."""
 
     #: "1", "a", "A", "i", "I"; "" for a list without numbers.
     format: str
@@ -38,7 +38,7 @@ class ListLevel:
 
 
 class OpenDocument:
-    """The parts of one file that parsers need.
+    """Holds the parts of one file that parsers need.
 
     Raises:
         Unreadable: the file is damaged or protected by a password.
@@ -88,7 +88,7 @@ def refuse_encrypted(package: Package) -> None:
 
 
 class OdfStyles:
-    """The styles of one document.
+    """Looks up the styles of one document.
 
     Args:
         parts: the roots of the parts with styles; None for a missing part.

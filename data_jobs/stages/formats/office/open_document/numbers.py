@@ -13,7 +13,7 @@ from data_jobs.stages.formats.office.open_document.document import LEVELS, ListL
 
 @dataclass(kw_only=True, slots=True)
 class Counter:
-    """The numbers that one list has reached."""
+    """Counts the items of one list."""
 
     _reached: list[int | None] = field(default_factory=lambda: [None] * LEVELS)
 

@@ -23,7 +23,7 @@ MAX_SPACES = 100
 
 @dataclass(kw_only=True, slots=True)
 class OdfLine:
-    """The content of one paragraph."""
+    """Holds the content of one paragraph."""
 
     text: str = ""
     #: The bodies of notes to which the text refers, each with its mark.

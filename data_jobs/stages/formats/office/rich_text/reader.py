@@ -45,7 +45,7 @@ BODY_TEXT = 9
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Group:
-    """The state of a group. A group inherits the state of the group around it."""
+    """Holds the state of a group. A group inherits the state of the group around it."""
 
     to: str = BODY
     #: Number of the font; None means the default font.
@@ -60,7 +60,7 @@ class _Group:
 
 @dataclass(kw_only=True, slots=True)
 class Reader:
-    """Reads one file."""
+    """Reads one file, and passes its text to a writer."""
 
     writer: Writer
     #: Number of hidden characters so far.

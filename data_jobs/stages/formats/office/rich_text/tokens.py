@@ -1,4 +1,4 @@
-"""Divide Rich Text Format into control words, bytes, groups and text; and the tables of its words.
+"""Divide Rich Text Format into control words, bytes, groups and text. Define what its control words mean.
 
 for token in tokens(data): ...
 """
@@ -68,7 +68,7 @@ OPTIONAL_TEXT = frozenset("shppict shpinst shptxt ud fldrslt result listtext pnt
 
 
 class Token(NamedTuple):
-    """One token. Only one of its fields is set, except for the number of a word."""
+    """Holds one token: a word with its number, or bytes of text, or a brace."""
 
     word: str = ""
     number: int | None = None

@@ -26,7 +26,7 @@ LARGE_TABLE, MIN_FILLED = 50_000, 0.1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """The value of one cell, as people see it."""
+    """Holds the value of one cell, as people see the value."""
 
     text: str
     #: True for a text; False for a number, a date, a truth value or an error.
@@ -35,14 +35,14 @@ class Cell:
 
 @dataclass(kw_only=True, slots=True)
 class Grid:
-    """The cells of one sheet that hold a value."""
+    """Collects the cells of one sheet that have a value, and writes them as tables."""
 
     _rows: dict[int, dict[int, Cell]] = field(default_factory=dict)
     #: The first and the last columns of merged cells, by their first row.
     _merged: dict[int, set[tuple[int, int]]] = field(default_factory=dict)
 
     def put(self, row: int, column: int, text: str, *, is_text: bool) -> None:
-        """Put a value into a cell; rows and columns count from 1. A place outside a sheet is left out."""
+        """Put a value into a cell; rows and columns count from 1. A value outside the sheet is left out."""
         if text.strip() and 1 <= row <= MAX_ROW and 1 <= column <= MAX_COLUMN:
             self._rows.setdefault(row, {})[column] = Cell(text=text, is_text=is_text)
 

@@ -21,7 +21,7 @@ PLACE = re.compile(r"%([1-9])")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Level:
-    """How one level of a list is numbered."""
+    """Says how one level of a list is numbered."""
 
     start: int
     #: Name of the format in ECMA-376, such as "decimal" or "bullet".
@@ -33,7 +33,7 @@ class _Level:
 
 
 class Numbering:
-    """The lists of one document, and the numbers that they have reached.
+    """Counts the items of the lists of one document.
 
     Args:
         root: the root of the part of numberings; None if the document has none.

@@ -39,7 +39,7 @@ SHOWN = frozenset({TEXT, "m:t", "a:t"})
 
 @dataclass(kw_only=True, slots=True)
 class WordLine:
-    """The content of one paragraph."""
+    """Holds the content of one paragraph."""
 
     text: str = ""
     #: The notes to which the text refers: the kind of the part, and the id of the note.
@@ -143,7 +143,7 @@ class WordParagraphReader:
 
 
 def preferred(alternatives: Element) -> Element:
-    """Return the first of several forms of the same content. The others are for older programs."""
+    """Return the first of several forms of the same content. The other forms are for older programs."""
     choice = alternatives.find("mc:Choice")
     fallback = alternatives.find("mc:Fallback")
     if choice is not None:

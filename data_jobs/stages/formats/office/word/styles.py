@@ -14,7 +14,7 @@ from xml.etree.ElementTree import Element
 HEADING = re.compile(r"heading (\d)|title", re.IGNORECASE)
 #: Names of the styles of program text.
 CODE = re.compile(r"\b(?:code|source|preformatted|verbatim|listing)\b", re.IGNORECASE)
-#: Outline levels count from 0; this one means body text.
+#: Outline levels count from 0. This level means body text.
 BODY_TEXT = 9
 #: Values of a property that switch the property off.
 OFF = frozenset({"0", "false", "off"})
@@ -22,18 +22,19 @@ OFF = frozenset({"0", "false", "off"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParagraphStyle:
-    """What one paragraph style says."""
+    """Holds what one paragraph style says."""
 
     #: Level of the heading, from 1; 0 for other text.
     level: int = 0
     is_code: bool = False
-    #: Id of the list to which the paragraphs belong, and their level in the list, from 0; "" means no list.
+    #: Id of the list to which paragraphs of this style belong; "" means no list.
     list_id: str = ""
+    #: Level of these paragraphs in the list, from 0.
     list_level: int = 0
 
 
 class WordStyles:
-    """The paragraph styles of one document.
+    """Looks up the paragraph styles of one document.
 
     Args:
         root: the root of the part of styles; None if the document has none.
