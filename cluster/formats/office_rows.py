@@ -64,6 +64,8 @@ OFFICE = (
         recognises=holds(EPUB),
         purposes=DOCUMENT_PURPOSES,
         parser="data_jobs.stages.formats.office.epub",
+        libraries=("selectolax", "chardet"),
+        licence="MIT, 0BSD",
         page="a chapter",
     ),
     # Such a file can be uploaded, so that its outcome can say what to do with it.
