@@ -184,7 +184,7 @@ class _Work:
             )  # a document of another format is parsed whole in the first call
             await self.attempt.progress(len(pages), total, unit="pages")
         settings = self.attempt.settings
-        work = Recognition(Ocr.chosen(settings), pages, self.unread, media_type=kind, settings=settings)
+        work = Recognition(Ocr.of(settings), pages, self.unread, media_type=kind, settings=settings)
         await recognise_pages(work, self.attempt, self.resources.parsers, data, name=self.file.filename)
         pages, self.unread, self.facts = work.pages, work.unread, dict(work.with_facts(self.facts))
         with_text = sum(bool(page.text.strip()) for page in pages)

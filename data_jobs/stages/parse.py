@@ -31,7 +31,7 @@ class Parse:
 
     def _recognised(self, data: bytes, name: str) -> ParsedDocument:
         """Parse the document, and recognise the pages that need it."""
-        parser, ocr = parser_of_process(self.settings), Ocr.chosen(self.settings)
+        parser, ocr = parser_of_process(self.settings), Ocr.of(self.settings)
         parsed = whole = parser.parse(data, name=name)
         if not may_be_recognised(whole, ocr):
             return whole

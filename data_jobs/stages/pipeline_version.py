@@ -34,7 +34,7 @@ def pipeline_version(
     version, keywords = chunker_for(strategy).version, str(settings.keywords_per_document)
     if strategy is not None and strategy["type"] == "static":
         version += "-" + json.dumps(strategy["static"], sort_keys=True)
-    parser = "/".join([parser_version(settings.pdf_parser), *_recognition(Ocr.chosen(settings))])
+    parser = "/".join([parser_version(settings.pdf_parser), *_recognition(Ocr.of(settings))])
     return digest(parser, version, fingerprint.id, keywords, KEYWORDS_VERSION, size=8)
 
 

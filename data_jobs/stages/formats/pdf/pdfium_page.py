@@ -24,7 +24,7 @@ from data_jobs.stages.formats.text import clean
 
 #: Annotations that show text: form fields, text boxes and stamps.
 SHOWN = frozenset({pdfium.FPDF_ANNOT_WIDGET, pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_STAMP})
-#: Levels of forms within forms that are searched for pictures and shapes.
+#: Maximum depth of forms within forms that are searched for pictures and shapes.
 MAX_DEPTH = 8
 
 
@@ -63,9 +63,7 @@ def picture_of(page: PdfPage) -> GrayPicture:
     dpi = resolution_for(*page.get_size())
     drawn = page.render(scale=dpi / 72, grayscale=True)
     rows = memoryview(bytes(drawn.buffer))
-    starts = range(
-        0, drawn.stride * drawn.height, drawn.stride
-    )  # a row may be longer than the picture is wide
+    starts = range(0, drawn.stride * drawn.height, drawn.stride)  # unused bytes may follow each row
     pixels = b"".join(rows[start : start + drawn.width] for start in starts)
     return GrayPicture(width=drawn.width, height=drawn.height, pixels=pixels, dpi=dpi)
 

@@ -25,10 +25,10 @@ from data_jobs.stages.formats.pdf.faults import UNKNOWN
 #: divides a line into two. Lines at a larger distance than the third share belong to two paragraphs. These
 #: are the values of MuPDF (``SPACE_DIST``, ``SPACE_MAX_DIST``, ``PARAGRAPH_DIST``).
 SPACE_SHARE, GAP_SHARE, PARAGRAPH_SHARE = 0.15, 0.8, 1.4
-#: PDFium writes this character for a hyphen that it takes for a hyphen at a line end, and no line end.
+#: PDFium writes this character in place of a hyphen at a line end and of the line end after it.
 LINE_END_HYPHEN = "\ufffe"
 LINE = re.compile(f"[^\r\n{LINE_END_HYPHEN}]+{LINE_END_HYPHEN}?")
-#: Of the letters of a page, each letter at this distance is asked first whether its font names it.
+#: To find pages whose fonts do not name their letters, one of this number of letters is checked first.
 SAMPLE = 8
 #: Number of lines of a paragraph whose font sizes are examined.
 LINES_EXAMINED = 3
@@ -48,11 +48,13 @@ class _Piece:
     bottom: float
     right: float
     top: float
-    #: The place where the first letter stands on its base line, and the direction of the base line.
+    #: Place of the first letter on the base line.
     origin: tuple[float, float]
+    #: Direction of the base line, with the length 1.
     direction: tuple[float, float]
-    #: Font size of the first letter, and of the largest letter, in points.
+    #: Font size of the first letter in points.
     font_size: float
+    #: Font size of the largest letter in points.
     size: float
 
 

@@ -18,7 +18,7 @@ from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
 from data_jobs.stages.document_row import DocumentRow, new_row
 from data_jobs.stages.formats.contract import OcrRequest
-from data_jobs.stages.parse import Parse, _parser
+from data_jobs.stages.parse import Parse, parser_of_process
 from data_jobs.stages.parsing import tesseract_program
 from data_jobs.stages.parsing.parser import Parser
 from data_jobs.stages.pipeline_version import pipeline_version
@@ -52,7 +52,7 @@ def parse(data: bytes, name: str, **settings: object) -> DocumentRow:
     try:
         return Parse(chosen)({**new_row("document", name, ""), "content": data})
     finally:
-        _parser(chosen).close()
+        parser_of_process(chosen).close()
 
 
 def words(row: DocumentRow) -> list[str]:
