@@ -16,9 +16,10 @@ from cluster.engines import Registry, describe
 from cluster.formats import PDF_PARSERS
 from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
+from data_jobs.stages import parse as parse_stage
 from data_jobs.stages.document_row import DocumentRow, new_row
 from data_jobs.stages.formats.contract import OcrRequest
-from data_jobs.stages.parse import Parse, parser_of_process
+from data_jobs.stages.parse import Parse
 from data_jobs.stages.parsing import tesseract_program
 from data_jobs.stages.parsing.parser import Parser
 from data_jobs.stages.pipeline_version import pipeline_version
@@ -26,6 +27,16 @@ from tests.data_jobs.stages.formats.ocr.pictures import LINES, SIZE, TEXT, pictu
 from tests.data_jobs.stages.formats.ocr.stand_in import WORD, put_first, write_program
 
 recognised = pytest.mark.skipif(shutil.which("tesseract") is None, reason="Tesseract is not installed")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_processes() -> Iterator[None]:
+    """Let all tests share one parsing process for each library, because each takes a second to start."""
+    with Parser(Settings()) as pymupdf, Parser(Settings(pdf_parser="pdfium")) as pdfium:
+        shared = {"pymupdf": pymupdf, "pdfium": pdfium}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(parse_stage, "parser_of_process", lambda settings: shared[settings.pdf_parser])
+            yield
 
 
 @pytest.fixture(autouse=True)
@@ -48,11 +59,7 @@ def without_tesseract(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def parse(data: bytes, name: str, **settings: object) -> DocumentRow:
     options: dict[str, Any] = {"ocr": "auto", **settings}
-    chosen = Settings(**options)
-    try:
-        return Parse(chosen)({**new_row("document", name, ""), "content": data})
-    finally:
-        parser_of_process(chosen).close()
+    return Parse(Settings(**options))({**new_row("document", name, ""), "content": data})
 
 
 def words(row: DocumentRow) -> list[str]:
