@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,10 @@ from cluster.local.processes import kill as kill_processes
 from cluster.local.processes import wait_gone
 from cluster.records import Page, document_id
 from cluster.settings import Settings
+from data_jobs.sources import entry_uri
 from data_jobs.stages.chunkers.content_defined import ContentDefinedChunker
 from tests.conftest import NewHome, kill_postmaster
+from tests.data_jobs.stages.containers.archives import zipped
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
 
@@ -33,16 +36,33 @@ DOCUMENTS = 16
 Vectors = dict[str, np.ndarray]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Documents with enough text for a fault in the middle of a run."""
-    folder = tmp_path_factory.mktemp("documents")
+@dataclass(frozen=True)
+class Documents:
+    """The documents of a run."""
+
+    folder: Path
+    #: URI of each document -> its text.
+    texts: dict[str, str]
+
+
+@pytest.fixture
+def documents(request: pytest.FixtureRequest, tmp_path: Path) -> Documents:
+    """Documents with enough text for a fault in the middle of a run, as files or in one archive."""
+    folder = tmp_path / "documents"
+    folder.mkdir()
     chance = random.Random(4)
     words = Path(random.__file__).read_text(encoding="utf-8").split()
+    texts = {}
     for number in range(DOCUMENTS):
         sentences = (" ".join(chance.choices(words, k=12)) + "." for _ in range(50))
-        (folder / f"{number:02}.txt").write_text(" ".join(sentences))
-    return folder
+        texts[f"{number:02}.txt"] = " ".join(sentences)
+    if request.param == "archive":
+        archive = folder / "documents.zip"
+        archive.write_bytes(zipped(texts))
+        return Documents(folder, {entry_uri(archive.as_uri(), name): text for name, text in texts.items()})
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return Documents(folder, {(folder / name).as_uri(): text for name, text in texts.items()})
 
 
 def command(folder: Path) -> list[str]:
@@ -72,15 +92,15 @@ def vectors_of(settings: Settings) -> Vectors:
         return {row.id: row.vector for row in rows if row.vector is not None}
 
 
-def vectors_wanted(settings: Settings, folder: Path) -> Vectors:
+def vectors_wanted(settings: Settings, texts: dict[str, str]) -> Vectors:
     """Chunk id -> vector, computed by the stages alone: without Ray and without a database."""
     engine, wanted = open_engine(Registry(settings).default), {}
     with open_pool(settings, access=OWNER) as pool, pool.connection() as connection:
         store = find_store(connection, settings.organisation, "faults")
-    for path in folder.iterdir():
-        document = document_id(store.organisation, store.id, path.as_uri())
+    for uri, text in texts.items():
+        document = document_id(store.organisation, store.id, uri)
         chunked = ContentDefinedChunker(engine.tokeniser, store.fingerprint.id).chunk(
-            document, [Page(number=1, text=path.read_text())]
+            document, [Page(number=1, text=text)]
         )
         vectors = engine.embed_ids([np.array(chunk.token_ids, np.int32) for chunk in chunked.chunks])
         wanted |= {chunk.id: vector for chunk, vector in zip(chunked.chunks, vectors, strict=True)}
@@ -120,20 +140,23 @@ def written(settings: Settings) -> int:
 
 
 @pytest.mark.parametrize(
-    "kill", [kill_driver, kill_engine_and_postgres], ids=["driver", "engine and postgres"]
+    ("kill", "documents"),
+    [(kill_driver, "files"), (kill_engine_and_postgres, "files"), (kill_driver, "archive")],
+    ids=["driver", "engine and postgres", "driver in an archive"],
+    indirect=["documents"],
 )
 def test_after_a_kill_this_run_or_the_next_one_stores_every_chunk_once(
     kill: Callable[[psutil.Process, Settings, random.Random], None],
     chance: random.Random,
     new_home: NewHome,
-    folder: Path,
+    documents: Documents,
     tmp_path: Path,
 ) -> None:
     settings = new_home("disturbed")
     open_pool(settings, access=OWNER).close()
     output = tmp_path / "output"
     with output.open("wb") as file:
-        driver = psutil.Popen(command(folder), env=environment(settings), stdout=file, stderr=file)
+        driver = psutil.Popen(command(documents.folder), env=environment(settings), stdout=file, stderr=file)
     moment = chance.randint(1, DOCUMENTS // 2)
     while written(settings) < moment:
         assert driver.poll() is None, output.read_text()
@@ -145,11 +168,13 @@ def test_after_a_kill_this_run_or_the_next_one_stores_every_chunk_once(
     # Ray's agents outlive a killed driver where no process reaps its children.
     kill_processes(wait_gone(started, 3))
     if not succeeded:
-        again = subprocess.run(command(folder), env=environment(settings), capture_output=True, text=True)
+        again = subprocess.run(
+            command(documents.folder), env=environment(settings), capture_output=True, text=True
+        )
         assert again.returncode == 0, again.stderr
     with open_pool(settings, access=OWNER) as pool, pool.connection() as connection:
         states = [state for (state,) in connection.execute("SELECT state FROM jobs ORDER BY created_at")]
     assert states == (["succeeded"] if succeeded else ["failed", "succeeded"])
-    after, wanted = vectors_of(settings), vectors_wanted(settings, folder)
+    after, wanted = vectors_of(settings), vectors_wanted(settings, documents.texts)
     assert after.keys() == wanted.keys()
     assert min(float(after[id] @ wanted[id]) for id in after) > 0.999999
