@@ -109,10 +109,7 @@ def pipeline(
         .map_batches(stage(Read(settings)), **each)
         .map_batches(map_rows_to_many(unpack, settings, **fields), **each)
     )
-    if any(is_container_name(file_name(row["source"])) for row in rows):
-        # A block with all entries of an archive would be parsed, embedded and written as one piece of work.
-        unpacked = unpacked.repartition(target_num_rows_per_block=DOCUMENTS_PER_BLOCK)
-    parsed = unpacked.map_batches(stage(Parse(settings)), **each)
+    parsed = _in_small_blocks(unpacked, rows).map_batches(stage(Parse(settings)), **each)
     if chunker_for(strategy).needs_vectors:  # one engine for the vectors of the chunker and of the chunks
         of_engine = engines(settings, model, fields)
         embedded = parsed.map_batches(ChunkAndEmbed, fn_constructor_args=[settings, store], **of_engine)
@@ -130,6 +127,15 @@ def pipeline(
             )
         )
     return embedded.map_batches(Write(settings, store, job=job, pipeline_version=version), **each)
+
+
+def _in_small_blocks(unpacked: Dataset, rows: Sequence[DocumentRow]) -> Dataset:
+    """Divide the entries of containers into small blocks. Otherwise a block with all entries of an archive
+    would be parsed, embedded and written as one piece of work. A run without containers does not need it.
+    """
+    if any(is_container_name(file_name(row["source"])) for row in rows):
+        return unpacked.repartition(target_num_rows_per_block=DOCUMENTS_PER_BLOCK)
+    return unpacked
 
 
 def blocks(rows: Sequence[DocumentRow]) -> list[pa.Table]:

@@ -45,3 +45,9 @@ def entries_left_in_store(
     """
     values = {"organisation": organisation, "vector_store": store, "file": container}
     return [file for (file,) in connection.execute(SQL["left_in_store"], values).fetchall()]
+
+
+def entries_in_store(connection: Connection[Any], organisation: str, store: str, container: str) -> list[str]:
+    """Return the ids of the container's entries that are attached to the store."""
+    values = {"organisation": organisation, "vector_store": store, "file": container}
+    return [file for (file,) in connection.execute(SQL["in_store"], values).fetchall()]

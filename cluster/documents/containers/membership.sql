@@ -22,3 +22,10 @@ WHERE entry.organisation = %(organisation)s AND entry.container = %(file)s
             AND holder.vector_store = attached.vector_store AND holder.file = other.container
         WHERE (other.organisation, other.file) = (entry.organisation, entry.file))
 ORDER BY entry.file;
+
+-- name: in_store  attached entries of a container
+SELECT entry.file FROM container_entries AS entry
+JOIN vector_store_files AS attached ON attached.organisation = entry.organisation
+    AND attached.vector_store = %(vector_store)s AND attached.file = entry.file
+WHERE entry.organisation = %(organisation)s AND entry.container = %(file)s
+ORDER BY entry.file;

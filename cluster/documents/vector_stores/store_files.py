@@ -28,7 +28,11 @@ from cluster.database.paging import ListPage, ListStatements, PageRequest, read_
 from cluster.database.queries import queries
 from cluster.documents import documents
 from cluster.documents.chunks import chunk_changes, chunk_store
-from cluster.documents.containers.membership import entries_left_in_store, lock_if_container
+from cluster.documents.containers.membership import (
+    entries_in_store,
+    entries_left_in_store,
+    lock_if_container,
+)
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import NotFound
 from cluster.jobs import queue
@@ -163,12 +167,13 @@ def update_attributes(
     connection: Connection[Any], store: VectorStore, file: str, attributes: Mapping[str, Any]
 ) -> StoreFile:
     """Replace the attributes of a file and of its chunks. An open job writes its chunks with the new
-    attributes.
+    attributes. The entries of a container get the same attributes.
 
     Raises:
         NotFound: the file is not attached to the store.
     """
     with connection.transaction():
+        has_entries = lock_if_container(connection, store.organisation, file)
         attached = _one(connection, "lock", store.organisation, store.id, file)
         place = (store.organisation, store.id)
         rows = chunk_store.document_chunks(connection, *place, attached.document, collection=store.collection)
@@ -181,6 +186,9 @@ def update_attributes(
             "attributes": Jsonb(dict(attributes)),
         }
         connection.execute(SQL["set_attributes"], values)
+        if has_entries:
+            for entry in entries_in_store(connection, *place, file):
+                update_attributes(connection, store, entry, attributes)
     return replace(attached, attributes=dict(attributes))
 
 

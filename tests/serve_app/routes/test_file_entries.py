@@ -70,6 +70,8 @@ def test_entries_are_listed_in_pages_and_counted_by_status(
     }
     listed = {one["filename"]: one for one in http.get(path).json()["data"]}
     assert (listed["a.txt"]["status"], listed["a.txt"]["attributes"]) == ("completed", {"plant": "north"})
+    http.post(f"{path}/{file}", json={"attributes": {"plant": "south"}})
+    assert http.get(f"{path}/{a['file_id']}").json()["attributes"] == {"plant": "south"}
     assert http.get(f"{path}/{file}/entries", params={"page": "-1"}).status_code == 400
     assert http.delete(f"/v1/files/{file}").status_code == 200
     assert http.get(f"/v1/files/{a['file_id']}").status_code == 404
