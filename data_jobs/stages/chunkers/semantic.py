@@ -5,8 +5,8 @@
     prepared.finish(vectors).chunks
 
 The store's own model computes the vectors of all groups of a document in one pass. Each token is in at most
-one group, so a document costs at most twice the tokens of its chunks. A page that fits into one chunk has no
-groups.
+one group, and a group leaves out as many of its last tokens as the model adds special tokens. So a document
+costs at most twice the tokens of its chunks. A page that fits into one chunk has no groups.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,8 +47,9 @@ class SemanticChunker(PageChunker):
         """See ``Chunker.prepared``."""
         cut_pages = self.cut_pages(pages)
         starts = [self._group_starts(page) for page in cut_pages]
+        special = self.tokeniser.special_tokens
         inputs = [
-            page.tokens.ids[first : min(last, first + self.most)]
+            page.tokens.ids[first : max(first + 1, min(last, first + self.most) - special)]
             for page, firsts in zip(cut_pages, starts, strict=True)
             for first, last in zip(firsts.tolist(), [*firsts[1:].tolist(), page.total], strict=False)
         ]
