@@ -46,7 +46,7 @@ bench: $(READY) ## Measure the pipeline beside a plain loop and a published reci
 	@$(PYTHON) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --group bench
 	@$(PYTHON) -m benchmarks.ingest $(ARGS)
 
-bench-words: $(READY) ## Check that parsing keeps the words of 445 foreign files (ARGS="--only pdf --words" narrows it)
+bench-words: $(READY) ## Check that parsing keeps the words of 753 foreign files (ARGS="--only pdf --words" narrows it)
 	@$(PYTHON) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --group bench-words
 	@$(PYTHON) -m benchmarks.words $(ARGS)
 
