@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Iterator
+from email.message import EmailMessage
 from io import BytesIO
 
 import pytest
@@ -185,7 +186,7 @@ def test_entries_are_deleted_with_the_last_archive_that_has_them(client: LocalCl
 REFUSED = {
     "damaged": (b"PK\x03\x04" + bytes(100), "corrupt", "invalid_file", "damaged ZIP archive"),
     "without files": (zipped(), "empty", "invalid_file", "holds no files"),
-    "only pictures": (
+    "only binaries": (
         zipped(a_bin=b"\0\1\2" * 99),
         "unsupported",
         "unsupported_file",
@@ -203,3 +204,26 @@ def test_an_archive_without_readable_entries_fails_with_the_reason(
     found = attach(client, store, file)
     assert (found.status, found.error_code, public_error(found.error_code)) == ("failed", code, error_code)
     assert says in (found.error or "")
+
+
+def test_a_mail_is_searchable_itself_and_its_attachments_are_entries(client: LocalClient) -> None:
+    message = EmailMessage()
+    message["Subject"], message["From"] = "Gaskets", "Ann <ann@example.com>"
+    message["Message-ID"], message["Date"] = "<1@example.com>", "Mon, 05 Jan 2026 10:00:00 +0100"
+    message.set_content(INNER)
+    store = client.store()
+    plain = client.upload("plain.eml", bytes(message), "message/rfc822").id
+    facts = attach(client, store, plain).facts or {}
+    assert (facts["subject"], facts["from"]) == ("Gaskets", "Ann <ann@example.com>")
+    assert facts["sent"] == "2026-01-05T09:00:00+00:00"
+    message.add_attachment(CAT, filename="cat.txt")
+    mail = client.upload("mail.eml", bytes(message), "message/rfc822").id
+    found = attach(client, store, mail)
+    assert (found.status, found.chunks, found.usage_bytes) == (FileStatus.COMPLETED, 1, len(bytes(message)))
+    job = client.job(found.job)
+    assert job.result is not None
+    assert job.result["entries"]["completed"] == 1
+    entry = files_of(client, store)["cat.txt"]
+    assert entry.status == FileStatus.COMPLETED
+    assert entry.facts is not None
+    assert (entry.facts["container"], entry.facts["path"]) == ("mail.eml", "cat.txt")
