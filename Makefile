@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status doctor test faults lint bench bench-words bench-analytics
+.PHONY: help demo up down status doctor test faults lint bench bench-words bench-main-content bench-analytics
 
 PYTHON := .venv/bin/python
 READY := .venv/.installed
@@ -49,6 +49,10 @@ bench: $(READY) ## Measure the pipeline beside a plain loop and a published reci
 bench-words: $(READY) ## Check that parsing keeps the words of 753 foreign files (ARGS="--only pdf --words" narrows it)
 	@$(PYTHON) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --group bench-words
 	@$(PYTHON) -m benchmarks.words $(ARGS)
+
+bench-main-content: $(READY) ## Compare the main content of web pages with references, beside two other readers
+	@$(PYTHON) -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --group bench-main-content
+	@$(PYTHON) -m benchmarks.main_content $(ARGS)
 
 bench-analytics: $(READY) ## Compare the roll-ups of 5 million events with DuckDB, and time the statistics
 	@$(PYTHON) -m benchmarks.analytics $(ARGS)
