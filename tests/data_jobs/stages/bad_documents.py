@@ -27,7 +27,7 @@ def write_bad_documents(folder: Path) -> dict[str, Outcome]:
         "page.pdf": (f"<!doctype html><html><body><p>{SENTENCE}</p></body></html>".encode(), Outcome.OK),
         "empty.pdf": (b"", Outcome.EMPTY),
         "random.pdf": (random.Random(0).randbytes(50_000), Outcome.UNSUPPORTED),
-        "archive.zip": (b"PK\x03\x04" + bytes(100), Outcome.UNSUPPORTED),
+        "archive.a": (b"!<arch>\n" + bytes(100), Outcome.UNSUPPORTED),
         "bomb.pdf": (bomb(), Outcome.TOO_LARGE),
     }
     for name, (content, _) in files.items():
