@@ -57,7 +57,7 @@ COSTLIEST_SEMANTIC = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class FaqQuestion:
     """A question of a FAQ, and the beginning of its answer."""
 
     text: str
@@ -65,7 +65,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class ChunkerResult:
     """The result of one chunker on one set."""
 
     chunks: int
@@ -99,7 +99,7 @@ def main() -> int:
     return int(too_costly)
 
 
-def read_set(folder: Path, requirement: str, patterns: Sequence[str]) -> tuple[list[Page], list[Question]]:
+def read_set(folder: Path, requirement: str, patterns: Sequence[str]) -> tuple[list[Page], list[FaqQuestion]]:
     """Download a distribution, and return its pages without the questions, and the questions."""
     command = ["download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", str(folder)]
     subprocess.run([sys.executable, "-m", "pip", *command, requirement], check=True)
@@ -108,7 +108,7 @@ def read_set(folder: Path, requirement: str, patterns: Sequence[str]) -> tuple[l
         tar.extractall(folder, filter="data")
     (root,) = (path for path in folder.glob(f"{archive.name.removesuffix('.tar.gz')}") if path.is_dir())
     pages: list[Page] = []
-    questions: list[Question] = []
+    questions: list[FaqQuestion] = []
     for path in sorted(
         {path for pattern in patterns for path in root.parent.glob(pattern) if root in path.parents}
     ):
@@ -118,7 +118,7 @@ def read_set(folder: Path, requirement: str, patterns: Sequence[str]) -> tuple[l
     return pages, questions
 
 
-def read_page(text: str) -> tuple[Page, list[Question]]:
+def read_page(text: str) -> tuple[Page, list[FaqQuestion]]:
     """Read a page in reStructuredText: headings by their underlines, indented blocks as code."""
     lines = text.split("\n")
     page, questions, marks = PageBuilder(), [], []
@@ -129,7 +129,7 @@ def read_page(text: str) -> tuple[Page, list[Question]]:
         content = "\n".join(body).strip("\n")
         answer = first_words(content)
         if question is not None and answer is not None:
-            questions.append(Question(question, answer))
+            questions.append(FaqQuestion(question, answer))
         for block in re.split(r"\n\s*\n", content):
             (page.code if block.startswith("    ") else page.paragraph)(block)
         body.clear()
@@ -161,8 +161,8 @@ def read_page(text: str) -> tuple[Page, list[Question]]:
 
 
 def measure(
-    engine: Engine, strategy: Mapping[str, Any], pages: Sequence[Page], questions: Sequence[Question]
-) -> Measured:
+    engine: Engine, strategy: Mapping[str, Any], pages: Sequence[Page], questions: Sequence[FaqQuestion]
+) -> ChunkerResult:
     """Cut and embed the pages with one strategy, ask all questions, and return the measures."""
     tokeniser, special = engine.tokeniser, engine.tokeniser.special_tokens
     used = Chunking.used(strategy, most=tokeniser.max_content_tokens)
@@ -192,7 +192,7 @@ def measure(
         rank(row, texts, plain(question.answer))
         for row, question in zip(asked @ vectors.T, questions, strict=True)
     ]
-    return Measured(
+    return ChunkerResult(
         chunks=len(texts),
         tokens=tokens,
         seconds=seconds,
@@ -215,7 +215,7 @@ def plain(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def print_table(title: str, found: Mapping[str, Measured]) -> None:
+def print_table(title: str, found: Mapping[str, ChunkerResult]) -> None:
     """Print the results of a set, with the cost relative to the first chunker."""
     table = Table(
         "chunker", "chunks", "tokens read", "of default", "seconds", "hit@1", "hit@5", "MRR", title=title
