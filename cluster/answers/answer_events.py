@@ -1,4 +1,5 @@
-"""Reads the events of a streamed answer of our endpoint. The demo and the evaluation of agents use this.
+"""Reads the events of an answer that our endpoint streams. The demo and the evaluation of agents use this
+module.
 
 for event in answer_events(response):     # lines of POST /v1/chat/completions with "stream": true
     event["choices"][0]["delta"].get("content")
@@ -15,10 +16,10 @@ DATA, END = b"data: ", b"[DONE]"
 
 
 def answer_events(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield the chunks of the answer, as JSON.
+    """Yield the JSON object of each event, except the event ``[DONE]`` that ends the answer.
 
     Raises:
-        Unavailable: the answer broke off.
+        Unavailable: an event has an error, so the answer is not complete.
     """
     for line in lines:
         if not line.startswith(DATA) or line.startswith(DATA + END):

@@ -1,6 +1,6 @@
-"""Create crawls, read them with their progress and their pages, cancel them, and run them again.
+"""Create crawls, return crawls with their progress and their pages, cancel crawls, and queue crawls again.
 
-Called by the routes of crawls, by ``python -m data_jobs.crawl`` and by the schedules' submissions.
+The routes of crawls, ``python -m data_jobs.crawl`` and the submissions of schedules call this module.
 
     crawl = create_crawl(connection, "acme", CrawlInput(url=url, vector_store_id="vs_1"), max_pages=100_000)
     get_crawl(connection, "acme", crawl.id).outcomes      # {PageOutcome.NEW: 40, PageOutcome.ROBOTS: 2}
@@ -29,7 +29,8 @@ from cluster.jobs.jobs import JobState, new_job_id
 from cluster.jobs.kinds import CRAWL, DISCOVER
 from cluster.jobs.kinds.crawl_inputs import CrawlInput, CrawlOptions, DiscoverInput
 
-#: Beginning of the ids of crawls, and of the ids of their jobs. The rest of both ids is the same.
+#: Beginning of the ids of crawls, and of the ids of their jobs. After this beginning, the id of a crawl and
+#: the id of its job are equal.
 CRAWL_PREFIX, JOB_PREFIX = "crawl_", "job_"
 
 
@@ -47,12 +48,13 @@ class Crawl:
     vector_store: str | None
     #: The input of the crawl, by the names of the fields of ``CrawlInput`` or ``DiscoverInput``.
     options: dict[str, Any]
-    #: What the crawl has recorded about itself: ``ignored`` has the number of links that it did not follow,
-    #: by reason.
+    #: What the crawl has recorded about its progress. For example, ``ignored`` has the numbers of links that
+    #: the crawl did not follow, by reason.
     state: dict[str, Any]
     created_at: datetime
-    #: State, error and end of the job.
+    #: State of the job.
     job_state: JobState
+    #: The error of the job, and its code; None if the job has no error.
     error: str | None
     error_code: str | None
     started_at: datetime | None
@@ -81,14 +83,15 @@ class CrawlPage:
     url: str
     #: Number of links between the start and this page.
     depth: int
-    #: URL of the page or the sitemap that names this page; None for the start.
+    #: URL of the page or the sitemap that names this page; None for the start, also after redirects.
     found_on: str | None
     found_at: datetime
-    #: None while the page waits.
+    #: What became of the page; None while the page waits.
     outcome: PageOutcome | None
-    #: A sentence about the outcome: why the page was skipped, or where it leads.
+    #: A sentence about the outcome, such as the reason why the page was skipped, or about the last request
+    #: that failed; None if there is nothing to say.
     detail: str | None
-    #: Status of the HTTP answer; None if there was no answer.
+    #: Status of the last HTTP answer; None if there was no answer.
     status: int | None
     media_type: str | None
     bytes: int | None
@@ -98,7 +101,7 @@ class CrawlPage:
     fetched_at: datetime | None
 
 
-#: Fields of ``Crawl`` that are columns of its job.
+#: For the fields of ``Crawl`` whose values come from the table ``jobs``: the column of each field.
 JOB_COLUMNS = {
     "job_state": "jobs.state",
     **{name: f"jobs.{name}" for name in ("error", "error_code", "started_at", "finished_at")},
@@ -129,14 +132,14 @@ def create_crawl(
     """Create a crawl and submit its job, in the caller's transaction.
 
     Args:
-        asked: the pages to visit, and the vector store that gets the pages.
-        max_pages: the setting ``CLUSTER_CRAWL_MAX_PAGES``.
+        asked: the input of the crawl. ``CrawlInput`` names the vector store that gets the pages.
+        max_pages: maximum of ``asked.limit`` (the setting ``CLUSTER_CRAWL_MAX_PAGES``).
         options: the arguments ``priority_class``, ``priority``, ``attempts`` and ``run_at`` of
             ``queue.submit``.
 
     Raises:
-        InvalidInput: the URL, a pattern or the limit is not valid.
-        NotFound: the organisation has no such vector store.
+        InvalidInput: the URL, a pattern, the limit or the priority is not valid.
+        NotFound: the organisation has no such vector store, or does not exist.
         Conflict: the vector store has expired.
     """
     if "limit" not in asked.model_fields_set:
@@ -191,10 +194,10 @@ def list_crawls(
     """Return a page of the organisation's crawls.
 
     Args:
-        vector_store: only crawls into this store.
+        vector_store: id of a vector store, to return only crawls into this store; None: all crawls.
 
     Raises:
-        InvalidInput: the page's cursor names no crawl of the organisation.
+        InvalidInput: the cursor of ``page`` names no crawl of the organisation.
     """
     values = {"organisation": organisation, "vector_store": vector_store}
     found = read_page(connection, LISTS, values, page)
@@ -209,14 +212,15 @@ def list_pages(
     *,
     outcome: PageOutcome | None = None,
 ) -> ListPage[CrawlPage]:
-    """Return a page of the URLs that the crawl has found, in the order in which it found them.
+    """Return a page of the URLs that the crawl has found, sorted by the time at which the crawl found them.
 
     Args:
-        outcome: only URLs with this outcome.
+        page: says which part of the list to return, and whether the newest URL comes first.
+        outcome: an outcome, to return only URLs with this outcome; None: all URLs.
 
     Raises:
         NotFound: the organisation has no such crawl.
-        InvalidInput: the page's cursor names no page of the crawl.
+        InvalidInput: the cursor of ``page`` names no URL of the crawl.
     """
     get_crawl(connection, organisation, id)
     values = {"organisation": organisation, "crawl": id, "outcome": outcome}
@@ -225,7 +229,7 @@ def list_pages(
 
 
 def cancel_crawl(connection: Connection[Any], organisation: str, id: str) -> Crawl:
-    """Cancel the crawl. What it has stored stays. A crawl that has ended does not change.
+    """Cancel the crawl. The pages that the crawl has stored stay. A crawl that has ended does not change.
 
     Raises:
         NotFound: the organisation has no such crawl.
@@ -236,7 +240,7 @@ def cancel_crawl(connection: Connection[Any], organisation: str, id: str) -> Cra
 
 
 def retry_crawl(connection: Connection[Any], organisation: str, id: str) -> Crawl:
-    """Queue a crawl again that failed or was cancelled. It continues with the pages that still wait.
+    """Queue again a crawl that failed or was cancelled. The crawl continues with the pages that still wait.
 
     Raises:
         NotFound: the organisation has no such crawl.
@@ -248,7 +252,11 @@ def retry_crawl(connection: Connection[Any], organisation: str, id: str) -> Craw
 
 
 def _checked(asked: CrawlOptions, *, max_pages: int) -> str:
-    """Check the options, and return the URL at which the crawl starts."""
+    """Check the options, and return the URL at which the crawl starts.
+
+    Raises:
+        InvalidInput: the URL, a pattern or the limit is not valid.
+    """
     url = page_url(asked.url)
     if url is None:
         raise InvalidInput(

@@ -1,7 +1,7 @@
-"""The URLs that a crawl has found: those that wait, and what became of the others.
+"""Stores the URLs that a crawl has found (its frontier): the URLs that wait, and the outcomes of the others.
 
-The worker of a crawl makes these calls. It holds the crawl's job in the same transaction, so only the current
-attempt at the job writes.
+The job of the crawl calls these functions. In each transaction that writes, the caller also locks the job
+(``attempts.hold``), so only the current attempt at the job writes.
 
     add_urls(connection, crawl, [FoundUrl(url=url, depth=1, found_on=page.url)])
     for page in next_pages(connection, crawl, taken=(), limit=500): ...
@@ -22,9 +22,9 @@ from cluster.crawls.urls import page_id
 from cluster.database.queries import queries
 
 SQL = queries("cluster.crawls", "frontier.sql")
-#: Outcomes of pages whose content is the content of a file.
+#: Outcomes of pages whose content was accepted. Another page with the same content is a duplicate.
 STORED = (PageOutcome.NEW, PageOutcome.CHANGED, PageOutcome.UNCHANGED, PageOutcome.VISITED)
-#: Options that do not decide which URLs a crawl finds.
+#: Options that may differ between two crawls that look for the same URLs (``earlier_crawl``).
 OTHER_OPTIONS = (
     *("delay", "max_concurrency", "limit", "attributes", "chunking_strategy", "remove_gone_after"),
     "vector_store_id",
@@ -47,13 +47,15 @@ class FoundUrl:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WaitingPage:
-    """A page of the frontier."""
+    """A page of the frontier without an outcome. ``FoundUrl`` describes the fields that are not described
+    here.
+    """
 
     id: str
     url: str
     depth: int
     hops: int
-    #: None for the start.
+    #: None for the start, also after redirects.
     found_on: str | None
     #: Number of requests for the page that failed.
     attempts: int
@@ -63,24 +65,24 @@ class WaitingPage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PageResult:
-    """What became of a page; see ``crawls.CrawlPage``."""
+    """What became of a page; ``crawls.CrawlPage`` describes most of the fields."""
 
     outcome: PageOutcome
     detail: str | None = None
     status: int | None = None
     media_type: str | None = None
     bytes: int | None = None
-    #: Of the body.
+    #: SHA-256 of the body that the server sent.
     sha256: str | None = None
     title: str | None = None
     file: str | None = None
-    #: Number of requests since the page was last recorded: 1, or 0 if the page was not requested.
+    #: 1 if the page was requested to get this result, otherwise 0.
     requests: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrontierCounts:
-    """How many URLs a crawl has found, requested, and finished."""
+    """How many URLs a crawl has found, how many it has requested, and how many have an outcome."""
 
     found: int
     requested: int
@@ -88,8 +90,8 @@ class FrontierCounts:
 
 
 def add_urls(connection: Connection[Any], crawl: Crawl, found: Iterable[FoundUrl]) -> int:
-    """Add URLs to the frontier. URLs that the crawl has found before do not change. Return the number of new
-    URLs.
+    """Add URLs to the frontier, and return the number of new URLs. URLs that the crawl has found before do
+    not change.
     """
     urls = {page_id(one.url): one for one in found}
     if not urls:
@@ -108,7 +110,7 @@ def add_urls(connection: Connection[Any], crawl: Crawl, found: Iterable[FoundUrl
 
 
 def count_pages(connection: Connection[Any], crawl: Crawl) -> FrontierCounts:
-    """Return how many URLs the crawl has found, requested, and finished."""
+    """Return how many URLs the crawl has found, how many it has requested, and how many have an outcome."""
     row = connection.execute(SQL["count"], _key(crawl)).fetchone()
     assert row is not None
     found, requested, done = row
@@ -118,10 +120,11 @@ def count_pages(connection: Connection[Any], crawl: Crawl) -> FrontierCounts:
 def next_pages(
     connection: Connection[Any], crawl: Crawl, *, taken: Collection[str], limit: int
 ) -> list[WaitingPage]:
-    """Return pages of the frontier, nearest to the start first.
+    """Return pages that wait, sorted by the number of links between the start and the page.
 
     Args:
-        taken: ids of pages that the caller has already.
+        taken: ids of pages that are not returned, because the caller has them already.
+        limit: maximum number of pages.
     """
     values = {**_key(crawl), "taken": list(taken), "limit": limit}
     with connection.cursor(row_factory=class_row(WaitingPage)) as cursor:
@@ -129,7 +132,7 @@ def next_pages(
 
 
 def record_page(connection: Connection[Any], crawl: Crawl, page: str, result: PageResult) -> bool:
-    """Record what became of a page. Return False if this was recorded before."""
+    """Record what became of a page. If the page has an outcome already, change nothing and return False."""
     values = {**_key(crawl), "id": page, **asdict(result)}
     return connection.execute(SQL["record"], values).rowcount > 0
 
@@ -142,6 +145,7 @@ def try_later(
     Args:
         wait_s: minimum seconds until the next attempt.
         detail: a sentence about the failure.
+        status: status of the HTTP answer; None if there was no answer.
     """
     values = {**_key(crawl), "id": page, "wait_s": wait_s, "detail": detail, "status": status}
     connection.execute(SQL["later"], values)
@@ -154,7 +158,9 @@ def stop_waiting(connection: Connection[Any], crawl: Crawl, outcome: PageOutcome
 
 
 def same_content(connection: Connection[Any], crawl: Crawl, page: str, sha256: str) -> str | None:
-    """Return the URL of another page of the crawl with the same bytes; None if there is none."""
+    """Return the URL of another page of the crawl whose body has this hash and whose outcome is in
+    ``STORED``; None if there is no such page.
+    """
     values = {**_key(crawl), "id": page, "sha256": sha256, "outcomes": list(STORED)}
     row = connection.execute(SQL["same_content"], values).fetchone()
     return None if row is None else str(row[0])
@@ -167,13 +173,15 @@ def outcome_of(connection: Connection[Any], crawl: Crawl, page: str) -> PageOutc
 
 
 def rules_of_origin(connection: Connection[Any], crawl: Crawl, origin: str) -> str | None:
-    """Return the rules of the origin; None if the crawl has not asked for them yet."""
+    """Return the saved text of the rules of the origin (``robots.txt``); None if no text is saved yet."""
     row = connection.execute(SQL["origin"], {**_key(crawl), "origin": origin}).fetchone()
     return None if row is None else str(row[0])
 
 
 def save_rules(connection: Connection[Any], crawl: Crawl, origin: str, rules: str) -> None:
-    """Save the rules of an origin for the rest of the crawl."""
+    """Save the text of the rules of an origin for the rest of the crawl. A text that is saved already does
+    not change.
+    """
     connection.execute(SQL["save_origin"], {**_key(crawl), "origin": origin, "rules": rules})
 
 
@@ -184,18 +192,18 @@ def save_state(
     *,
     ignored: Mapping[str, int] | None = None,
 ) -> None:
-    """Add values to the state of the crawl.
+    """Write values into the state of the crawl. Keys that are not in ``state`` keep their values.
 
     Args:
-        ignored: number of links that were not followed, by reason; added to the stored numbers.
+        ignored: numbers of links that were not followed, by reason. They are added to the stored numbers.
     """
     values = {**_key(crawl), "state": Jsonb(dict(state)), "ignored": Jsonb(dict(ignored or {}))}
     connection.execute(SQL["state"], values)
 
 
 def earlier_crawl(connection: Connection[Any], crawl: Crawl) -> str | None:
-    """Return the id of the last crawl into the same store that looked for the same URLs; None if there is
-    none.
+    """Return the id of the newest other crawl into the same store whose options are equal, except
+    ``OTHER_OPTIONS``; None if there is no such crawl.
     """
     values = {
         **_key(crawl),
@@ -208,8 +216,8 @@ def earlier_crawl(connection: Connection[Any], crawl: Crawl) -> str | None:
 
 
 def add_urls_of_earlier(connection: Connection[Any], crawl: Crawl, earlier: str) -> None:
-    """Add the URLs that an earlier crawl found. Pages that have not changed are not read again, so their
-    links are known from the earlier crawl only.
+    """Add the URLs that an earlier crawl found, except targets of redirects and canonical URLs. The server
+    does not send pages that have not changed, so only the earlier crawl has read the links of these pages.
     """
     connection.execute(SQL["add_earlier"], {**_key(crawl), "earlier": earlier})
 

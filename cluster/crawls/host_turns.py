@@ -1,7 +1,7 @@
 """Spreads the requests to each host over time, for all crawls of the cluster together.
 
-The row of a host in Postgres says when the next request may begin, and rows of requests count those under
-way. So the limits hold for all workers and organisations, whatever process dies.
+In Postgres, each host has a row with the time at which its next request may begin, and each request that is
+not answered yet has a row. So the limits apply to all workers and organisations, even if a process dies.
 
     turn = take_turn(connection, "example.com", interval_s=1.0, at_once=2, lease_s=35.0)
     if turn.id is None:
@@ -20,7 +20,7 @@ from psycopg import Connection
 from cluster.database.queries import queries
 
 SQL = queries("cluster.crawls", "host_turns.sql")
-#: Seconds until a crawl asks again, if the host has as many requests as it may have at once.
+#: Minimum seconds until a crawl asks again, if the host has the maximum number of simultaneous requests.
 BUSY_WAIT_S = 0.2
 
 
@@ -30,20 +30,21 @@ class HostTurn:
 
     #: Id of the request that may begin now; None if none may begin.
     id: UUID | None
-    #: Seconds after which to ask again; 0 if the request may begin.
+    #: Seconds after which the crawl asks again; 0 if the request may begin.
     wait_s: float
 
 
 def take_turn(
     connection: Connection[Any], host: str, *, interval_s: float, at_once: int, lease_s: float
 ) -> HostTurn:
-    """Begin a request to the host if the limits permit it, in the caller's transaction.
+    """Record the beginning of a request to the host if the limits permit a request now. The caller has
+    opened a transaction.
 
     Args:
         host: result of ``urls.host_of``.
         interval_s: minimum seconds between the beginnings of two requests.
         at_once: maximum number of simultaneous requests.
-        lease_s: seconds after which the request no longer counts, if its process has died.
+        lease_s: seconds after which the request no longer counts, even if ``end_turn`` was not called.
     """
     connection.execute(SQL["settings_of_all"])
     connection.execute(SQL["lock_of_all"], {"host": host})
@@ -58,10 +59,10 @@ def take_turn(
 
 
 def end_turn(connection: Connection[Any], host: str, id: UUID, *, hold_back_s: float = 0.0) -> None:
-    """End a request, in the caller's transaction.
+    """Record the end of a request, in the caller's transaction.
 
     Args:
-        hold_back_s: seconds in which the host gets no further request, as the host asked.
+        hold_back_s: seconds for which the host gets no further request, because the host asked for a pause.
     """
     connection.execute(SQL["settings_of_all"])
     connection.execute(SQL["end_of_all"], {"host": host, "id": id})
@@ -70,10 +71,12 @@ def end_turn(connection: Connection[Any], host: str, id: UUID, *, hold_back_s: f
 
 
 def hold_back(connection: Connection[Any], host: str, wait_s: float) -> None:
-    """Let the host get no request for so many seconds."""
+    """Permit no new request to the host for ``wait_s`` seconds."""
     connection.execute(SQL["hold_back_of_all"], {"host": host, "wait_s": wait_s})
 
 
 def forget_hosts(connection: Connection[Any]) -> int:
-    """Delete the rows of hosts that got no request for a day. Return the number of deleted rows."""
+    """Delete the rows of hosts that may get a request since more than a day, and have no request that is not
+    answered yet. Return the number of deleted rows.
+    """
     return connection.execute(SQL["forget_of_all"]).rowcount

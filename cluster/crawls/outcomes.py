@@ -1,41 +1,42 @@
-"""What became of each page of a crawl."""
+"""Defines the outcomes of the pages of a crawl."""
 
 from enum import StrEnum
 
 
 class PageOutcome(StrEnum):
-    """What became of a page in one crawl."""
+    """The outcomes that a page can have in one crawl."""
 
-    #: The page was fetched for the first time, and its content became a file of the vector store.
+    #: The vector store had no file for the page. The content of the page became a file of the store.
     NEW = "new"
-    #: The content differs from the content at the last crawl. The file has the new content.
+    #: The vector store had a file for the page. The file got the content and the title that the page has now.
     CHANGED = "changed"
-    #: The content is the same as at the last crawl.
+    #: The file of the page in the vector store has the content that the page has now.
     UNCHANGED = "unchanged"
     #: The page was fetched to find its links. Only crawls without a vector store have this outcome.
     VISITED = "visited"
     #: A sitemap or a page names the URL, and the URL was not requested. Only crawls without a vector store
     #: have this outcome.
     LISTED = "listed"
-    #: The server says that the page does not exist (404 or 410). No earlier crawl has found it.
+    #: The server says that the page does not exist (404 or 410). The vector store has no file for the page.
     NOT_FOUND = "not_found"
-    #: The server says that the page no longer exists. Its file of an earlier crawl still exists.
+    #: The server says that the page does not exist (404 or 410). The vector store still has the file that an
+    #: earlier crawl made for the page.
     GONE = "gone"
-    #: The page was not found in so many crawls in a row that its file was deleted.
+    #: ``remove_gone_after`` crawls in a row did not find the page, so its file was deleted.
     REMOVED = "removed"
     #: The server redirects to another URL, which counts as a page of its own.
     REDIRECTED = "redirected"
-    #: The page names another URL of its website as its canonical URL, which counts as a page of its own.
+    #: The page names another URL of its website as its canonical URL. That URL counts as a page of its own.
     CANONICAL = "canonical"
-    #: Another page of the crawl has exactly the same content.
+    #: Another page of the crawl or of the vector store has exactly the same bytes.
     DUPLICATE = "duplicate"
     #: ``robots.txt`` forbids the page, or cannot be read.
     ROBOTS = "robots"
     #: The page itself forbids that it is indexed.
     NOINDEX = "noindex"
-    #: The page leads outside the part of the website that the crawl may visit.
+    #: The page redirects to a URL outside the part of the website that the crawl may visit.
     OUT_OF_SCOPE = "out_of_scope"
-    #: The URL has a segment more often than a page that people wrote.
+    #: One segment occurs too often in the path of the URL, as in URLs that a program generates without end.
     REPEATED_SEGMENTS = "repeated_segments"
     #: The crawl has requested as many pages as its limit permits.
     LIMIT = "limit"
@@ -43,9 +44,10 @@ class PageOutcome(StrEnum):
     TOO_LARGE = "too_large"
     #: The page did not arrive in time.
     TIMEOUT = "timeout"
-    #: The page redirects more often than the crawl follows.
+    #: There were more redirects in a row than the crawl follows, or the page redirects to itself.
     TOO_MANY_REDIRECTS = "too_many_redirects"
-    #: The URL leads to an address that requests of the cluster must not reach.
+    #: A rule for requests of the cluster forbids the URL or one of its addresses, or the page redirects to
+    #: something that is no URL of a page.
     REFUSED = "refused"
     #: The page has no text.
     EMPTY = "empty"
@@ -55,7 +57,7 @@ class PageOutcome(StrEnum):
     NEEDS_BROWSER = "needs_browser"
     #: The server answers with a status that is not a success.
     HTTP_ERROR = "http_error"
-    #: The server asked for fewer requests, in every attempt.
+    #: The server asked for fewer requests, also in the last attempt.
     THROTTLED = "throttled"
-    #: No valid answer arrived, in any attempt.
+    #: No valid answer arrived, also not in the last attempt.
     NO_ANSWER = "no_answer"

@@ -1,4 +1,4 @@
-"""Reads ``robots.txt`` (RFC 9309), and answers which URLs of the origin a crawl may request.
+"""Reads ``robots.txt`` (RFC 9309), and decides which URLs of the origin a crawl may request.
 
 rules = RobotRules(kept_rules(body, agent="embedding-cluster"), agent="embedding-cluster")
 rules.permits("https://example.com/private/")      # False
@@ -12,28 +12,28 @@ from protego import Protego
 
 #: Maximum number of bytes of a ``robots.txt`` that are read. RFC 9309 requires at least 500 KiB.
 MAX_ROBOTS_BYTES = 512 * 1024
-#: Longest ``Crawl-delay`` in seconds. A website with a longer delay gets one request in this time.
+#: Maximum ``Crawl-delay`` in seconds. A longer delay is shortened to this number of seconds.
 MAX_CRAWL_DELAY_S = 86_400.0
 USER_AGENT = re.compile(r"\s*user[ -]?agent\s*:?\s*([^#]*)", re.IGNORECASE)
-#: Begins the rules of an origin whose ``robots.txt`` could not be read. The rest of the line is the reason.
+#: Beginning of the rules of an origin whose ``robots.txt`` could not be read. The reason follows on the same
+#: line.
 UNREADABLE = "# robots.txt could not be read: "
 EVERYTHING_PERMITTED = ""
 
 
 def nothing_permitted(reason: str) -> str:
-    """Return the rules of an origin whose ``robots.txt`` could not be read. They forbid everything, but only
-    in this crawl.
-    """
+    """Return the rules of an origin whose ``robots.txt`` could not be read. These rules forbid everything."""
     return f"{UNREADABLE}{reason}\nUser-agent: *\nDisallow: /\n"
 
 
 def kept_rules(body: bytes, *, agent: str) -> str:
-    """Return the text of a ``robots.txt``, in which all user agents that do not concern us have one name.
+    """Return the text of a ``robots.txt``. All user agents other than ours get the same name, ``other``.
 
-    A hostile file can name thousands of user agents and thousands of rules for each of them. The parser
-    would then store millions of rules.
+    A hostile file can name thousands of user agents and thousands of rules for each user agent. With all
+    these names, the parser would store millions of rules.
 
     Args:
+        body: the bytes of the ``robots.txt``; only the first ``MAX_ROBOTS_BYTES`` are read.
         agent: our name, the setting ``CLUSTER_CRAWL_USER_AGENT``.
     """
     text = body[:MAX_ROBOTS_BYTES].decode("utf-8", "replace").replace("\0", "\ufffd")
@@ -53,18 +53,18 @@ class RobotRules:
 
     Args:
         text: a result of ``kept_rules`` or ``nothing_permitted``, or ``EVERYTHING_PERMITTED``.
-        agent: our name.
+        agent: our name, as in ``kept_rules``.
     """
 
     def __init__(self, text: str, *, agent: str) -> None:
         self._rules, self._agent = Protego.parse(text), agent
-        #: Why ``robots.txt`` could not be read, so that nothing is permitted in this crawl; None if it could.
+        #: The reason why ``robots.txt`` could not be read; None if it was read, or if the origin has none.
         self.unreadable = (
             text.partition("\n")[0].removeprefix(UNREADABLE) if text.startswith(UNREADABLE) else None
         )
 
     def permits(self, url: str) -> bool:
-        """Return True if a crawl may request the URL."""
+        """Return True if the rules permit a request for the URL."""
         return self._rules.can_fetch(url, self._agent)
 
     @property

@@ -4,7 +4,8 @@
     scope.includes("https://example.com/docs/install.html")       # True
     scope.includes("https://example.com/blog/")                   # False: not below the path of the start
 
-Patterns of tenants run with a time limit, because a regular expression can take exponential time.
+The patterns come from tenants. They run with a time limit, because a regular expression can take exponential
+time.
 """
 
 from functools import partial
@@ -56,12 +57,12 @@ class CrawlScope:
         """Return True if the crawl may visit the URL.
 
         Raises:
-            Permanent: a pattern takes too long.
+            Permanent: the comparison of a pattern with the URL takes longer than ``PATTERN_TIMEOUT_S``.
         """
         return self._is_near(url) and self._matches(url)
 
     def _is_near(self, url: str) -> bool:
-        """Return True if the options permit the host and the path."""
+        """Return True if the options permit the host and the path, apart from the patterns."""
         options, parts = self._options, urlsplit(url)
         host = _plain_host(parts.netloc)
         if host == self._host:
@@ -98,8 +99,8 @@ def _plain_host(place: str) -> str:
 
 
 def _folder(path: str) -> str:
-    """Return the path below which pages belong to the start: ``/docs/`` for ``/docs``, ``/docs/`` and
-    ``/docs/index.html``.
+    """Return the folder of the path: ``/docs/`` for ``/docs``, ``/docs/`` and ``/docs/index.html``. By
+    default, a crawl visits only pages below the folder of its start.
     """
     parent, _, last = path.rpartition("/")
     return f"{parent}/" if not last or "." in last else f"{path}/"

@@ -1,10 +1,10 @@
-"""What a vector store holds of websites: for each page a file, which follows the content of the page.
+"""Stores the pages of websites in vector stores. Each page has one file, and crawls update this file.
 
-A crawl keeps the file of a page when the page changes, and replaces the content of the file. So the document
+If a page changes, a crawl keeps the file of the page and replaces the content of the file. So the document
 keeps its id, and chunks whose text is unchanged are not embedded again.
 
-    known = find_site_page(connection, crawl, page.id)                  # None: the store does not have it
-    stored = store_page(connection, crawl, page, content, known, ...)   # its file is indexed by a job
+    known = find_site_page(connection, crawl, page.id)             # None: the store does not have the page
+    stored = store_page(connection, crawl, page=page.id, content=content, known=known, ...)
     release_blobs(connection, blobs, crawl.organisation, stored.released)            # after the commit
 """
 
@@ -39,14 +39,14 @@ class SitePage:
     url: str
     #: Id of the file with the content.
     file: str
-    #: SHA-256 of the body that the server sent at the last change.
+    #: SHA-256 of the last body that the server sent and that is recorded.
     sha256: str
     etag: str | None
     last_modified: str | None
     title: str | None
-    #: Number of crawls in a row that did not find the page.
+    #: Number of crawls in a row that did not find the page, until now.
     misses: int
-    #: Id of the last crawl that asked for the page.
+    #: Id of the last crawl that found the page or recorded that it did not find the page.
     crawl: str
     #: SHA-256 of the content of the file.
     content_sha256: str
@@ -65,7 +65,7 @@ class PageContent:
 
     filename: str
     media_type: str
-    #: Where the content is stored.
+    #: The stored bytes of the content.
     blob: Blob
     #: The attributes of the file in the store.
     attributes: dict[str, Any]
@@ -78,7 +78,7 @@ class PageContent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredPage:
-    """The file of a page after a change."""
+    """The file of a page after ``store_page`` or after the deletion of the file."""
 
     file: str
     #: SHA-256 of blobs that may no longer be needed. The caller releases them after the commit.
@@ -96,7 +96,7 @@ SQL = {
 
 
 def find_site_page(connection: Connection[Any], crawl: Crawl, page: str) -> SitePage | None:
-    """Return what the crawl's vector store holds of the page; None if it holds nothing."""
+    """Return the page as the crawl's vector store has it; None if the store does not have the page."""
     with connection.cursor(row_factory=class_row(SitePage)) as cursor:
         return cursor.execute(SQL["get"], {**_key(crawl), "id": page}).fetchone()
 
@@ -107,7 +107,13 @@ def known_urls(connection: Connection[Any], crawl: Crawl) -> list[str]:
 
 
 def equal_page(connection: Connection[Any], crawl: Crawl, page: str, sha256: str) -> str | None:
-    """Return the URL of another page in the store with the same body; None if there is none."""
+    """Return the URL of another page in the store whose last body has this hash, and which the last crawl
+    found; None if there is no such page.
+
+    Args:
+        page: id of the page that is compared with the others.
+        sha256: SHA-256 of the body of this page.
+    """
     row = connection.execute(SQL["same_content"], {**_key(crawl), "id": page, "sha256": sha256}).fetchone()
     return None if row is None else str(row[0])
 
@@ -130,15 +136,16 @@ def store_page(
 
     Args:
         page: id of the page.
-        known: what the store holds of the page.
-        job: the crawl's job. The jobs of files have its class, and a higher priority, so that pages become
-            searchable while the crawl continues.
+        known: the result of ``find_site_page``.
+        job: the crawl's job. The file's job has the same class, and a higher priority if there is a higher
+            one, so that pages become searchable while the crawl continues.
         job_attempts: maximum number of attempts of the file's job.
         default_limits: limits from the settings, for an organisation without limits of its own.
 
     Raises:
-        NotFound: the vector store was deleted.
-        Unavailable: the blob was deleted in the meantime; write it again.
+        NotFound: the vector store or the page's file was deleted.
+        Conflict: the vector store has expired.
+        Unavailable: the blob was deleted before this transaction; write the blob again.
         Throttled: the organisation would exceed a storage limit.
     """
     organisation = crawl.organisation
@@ -164,7 +171,7 @@ def store_page(
 def save_site_page(
     connection: Connection[Any], crawl: Crawl, *, page: str, url: str, file: str, content: PageContent
 ) -> None:
-    """Record what the store holds of the page."""
+    """Record the file of the page, and what the server said about the content of the page."""
     values = {
         **_key(crawl),
         "id": page,
@@ -180,15 +187,15 @@ def save_site_page(
 
 
 def record_found(connection: Connection[Any], crawl: Crawl, page: str) -> None:
-    """Record that the page exists and has not changed."""
+    """Record that the crawl found the page, and that the page has not changed."""
     connection.execute(SQL["found"], {**_key(crawl), "id": page, "crawl": crawl.id})
 
 
 def record_missed(
     connection: Connection[Any], crawl: Crawl, page: str, *, remove_after: int
 ) -> StoredPage | None:
-    """Record that the crawl did not find the page. If so many crawls in a row did not find it, delete its
-    file, and return the deleted file.
+    """Record, at most once for each crawl, that the crawl did not find the page. If ``remove_after`` crawls
+    in a row did not find the page, delete its file, and return the deleted file; otherwise, return None.
     """
     row = connection.execute(SQL["missed"], {**_key(crawl), "id": page, "crawl": crawl.id}).fetchone()
     if row is None or row[0] < remove_after:
@@ -199,8 +206,8 @@ def record_missed(
 def delete_site_files(
     connection: Connection[Any], organisation: str, vector_store: str, *, limit: int
 ) -> list[str]:
-    """Delete some files that crawls made for a deleted vector store. Return the hashes of their blobs, which
-    the caller releases after the commit. An empty list means that no file is left.
+    """Delete at most ``limit`` files that crawls made for a deleted vector store. Return the hashes of the
+    files' blobs, which the caller releases after the commit. An empty list means that no file is left.
     """
     values = {"organisation": organisation, "vector_store": vector_store, "limit": limit}
     files = [file for (file,) in connection.execute(SQL["files"], values).fetchall()]
@@ -208,7 +215,7 @@ def delete_site_files(
 
 
 def repeated_blocks_of(connection: Connection[Any], crawl: Crawl, host: str) -> set[str]:
-    """Return the digests of the blocks that are left out of the pages of the host."""
+    """Return the digests of the blocks that are left out of the host's pages in the crawl's vector store."""
     found = connection.execute(SQL["blocks"], {**_key(crawl), "host": host})
     return {digest for (digest,) in found}
 
@@ -216,7 +223,7 @@ def repeated_blocks_of(connection: Connection[Any], crawl: Crawl, host: str) -> 
 def save_repeated_blocks(
     connection: Connection[Any], crawl: Crawl, host: str, digests: Collection[str]
 ) -> None:
-    """Record blocks that are left out of the pages of the host from now on."""
+    """Record that the blocks with these digests are left out of the host's pages from now on."""
     connection.execute(SQL["save_blocks"], {**_key(crawl), "host": host, "digests": sorted(digests)})
 
 
@@ -227,7 +234,9 @@ def _file_of(
     known: SitePage | None,
     limits: StorageLimits,
 ) -> str:
-    """Make the file of a new page, or replace the content of the file of a known page. Return its id."""
+    """Make the file of a new page, or replace the content of the file of a known page. Return the id of the
+    file.
+    """
     organisation, blob = crawl.organisation, content.blob
     if known is None:
         return create_file(
@@ -256,7 +265,7 @@ def _file_of(
 def _delete(connection: Connection[Any], organisation: str, file: str) -> StoredPage:
     try:
         deleted = delete_file(connection, organisation, file)
-    except NotFound:  # somebody deleted it, and with it the row of the page
+    except NotFound:  # somebody has deleted the file, and the row of the page was deleted with the file
         return StoredPage(file=file)
     return StoredPage(file=file, released=tuple(one.sha256 for one in deleted))
 

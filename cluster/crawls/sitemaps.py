@@ -1,5 +1,5 @@
 """Reads sitemaps (sitemaps.org): XML with URLs, an index of other sitemaps, or text with a URL on each line.
-All may be compressed with gzip.
+Each of these three forms can be compressed with gzip.
 
     found = read_sitemap(body)
     found.pages, found.sitemaps       # ("https://example.com/a", ...), ()
@@ -17,7 +17,7 @@ from cluster.jobs.kinds.crawl_inputs import MAX_URL_CHARACTERS
 #: 50,000 URLs.
 MAX_SITEMAP_BYTES = 50 * 1024 * 1024
 MAX_SITEMAP_URLS = 50_000
-#: Maximum number of elements inside each other. Sitemaps with all extensions have fewer.
+#: Maximum number of elements inside each other. Even a sitemap with all extensions has fewer.
 MAX_DEPTH = 32
 GZIP = b"\x1f\x8b"
 #: ``wbits`` of zlib for a gzip file.
@@ -34,24 +34,30 @@ class _Enough(Exception):
 class FoundInSitemap:
     """The URLs that a sitemap names, as the sitemap writes them."""
 
+    #: URLs of pages.
     pages: list[str] = field(default_factory=list)
+    #: URLs of other sitemaps, if the sitemap is an index.
     sitemaps: list[str] = field(default_factory=list)
 
     @property
     def full(self) -> bool:
-        """True if the sitemap may have more URLs than are read."""
+        """True if the maximum number of URLs is read. The sitemap may have more URLs."""
         return len(self.pages) + len(self.sitemaps) >= MAX_SITEMAP_URLS
 
 
 def read_sitemap(body: bytes) -> FoundInSitemap:
-    """Read a sitemap. If the sitemap is damaged, return the URLs before the damage."""
+    """Return the URLs of a sitemap. If its XML is damaged, return the URLs before the damage; if its gzip
+    compression is damaged, return no URLs.
+    """
     data = _unpacked(body)
     start = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip()
     return _read_xml(data) if start.startswith(b"<") else _read_text(data)
 
 
 def _unpacked(body: bytes) -> bytes:
-    """Return the content of a gzip file; other bytes unchanged. Content over the limit is cut off."""
+    """Return the content of a gzip file, or bytes that are no gzip file without a change. Everything after
+    ``MAX_SITEMAP_BYTES`` is cut off. The content of a damaged gzip file is empty.
+    """
     if not body.startswith(GZIP):
         return body[:MAX_SITEMAP_BYTES]
     unpacker = zlib.decompressobj(GZIP_BITS)
@@ -85,8 +91,8 @@ def _read_xml(data: bytes) -> FoundInSitemap:
 
 
 class _XmlReader:
-    """Collects the texts of ``loc`` elements. A document type ends the reading, because only document types
-    define entities.
+    """Collects the URLs in the ``loc`` elements of a sitemap. The reader stops at a document type
+    declaration, because only such a declaration can define entities.
     """
 
     def __init__(self) -> None:

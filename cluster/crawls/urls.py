@@ -1,4 +1,4 @@
-"""Reads URLs of websites: makes absolute URLs of links, and recognises URLs of the same page.
+"""Makes absolute URLs of the links on websites, and recognises URLs that name the same page.
 
 url = page_url("../install.html#linux", base="https://example.com/docs/guide/")
 # "https://example.com/docs/install.html"
@@ -20,7 +20,8 @@ MAX_EQUAL_SEGMENTS = 3
 
 
 def page_url(link: str, *, base: str = "", ignore_query: bool = False) -> str | None:
-    """Return the absolute URL that a link names, without its fragment; None if it is no URL of a page.
+    """Return the absolute URL that a link names, without its fragment. Return None if the link is no valid
+    http or https URL, has a user name, or is longer than ``MAX_URL_CHARACTERS``.
 
     Args:
         link: a URL, absolute or relative.
@@ -55,7 +56,7 @@ def page_id(url: str) -> str:
 
 
 def origin_of(url: str) -> str:
-    """Return the scheme, host and port of a URL, such as ``https://example.com``."""
+    """Return the scheme, the host and any port of a URL, such as ``https://example.com``."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 

@@ -1,7 +1,7 @@
-"""Files that stand for a URL. The job that indexes such a file fetches the URL, at every attempt.
+"""Create files that name a URL. The job that indexes such a file fetches the URL in every attempt.
 
-A client names a URL where it could name the id of a file. The file's bytes are an internet shortcut, the form
-in which desktops keep links, so the file exists before anything is fetched.
+A request can name a URL in place of the id of a file. The bytes of the file for the URL are an internet
+shortcut, the format in which desktops store links. So the file exists before the URL is fetched.
 
     shortcut_of("https://example.com/guide.pdf")      # b"[InternetShortcut]\\r\\nURL=https://..."
     file = create_linked_file(connection, blobs, "acme", url, default_limits=limits)
@@ -19,10 +19,11 @@ from cluster.errors import Unavailable
 from cluster.formats import DOCUMENT_PURPOSES
 from cluster.organisations.organisations import StorageLimits
 
-#: Media type of such a file. No upload gets it, so an uploaded shortcut is a text.
+#: Media type of the files for URLs. An uploaded file never gets this type, so an uploaded shortcut is indexed
+#: as a text.
 INTERNET_SHORTCUT = "application/internet-shortcut"
 START = "[InternetShortcut]\r\nURL="
-#: Name of the attribute that has the URL.
+#: Name of the attribute of a file whose value is the URL.
 URL_ATTRIBUTE = "url"
 
 
@@ -44,7 +45,7 @@ def name_of(url: str) -> str:
 
 
 def stored_shortcut(blobs: BlobStore, organisation: str, url: str) -> Blob:
-    """Store the bytes of the file for a URL."""
+    """Store the bytes of the file for a URL, and return the stored blob."""
     with blobs.writer(organisation) as writer:
         writer.write(shortcut_of(url))
         return writer.commit()
@@ -66,7 +67,7 @@ def create_linked_file(
 
     Raises:
         Throttled: the organisation would exceed a storage limit.
-        Unavailable: the last file for this URL was deleted at the same time.
+        Unavailable: the stored bytes were deleted during this call, together with another file for the URL.
     """
     blob = stored_shortcut(blobs, organisation, url)
     if not require_blob(connection, blobs, organisation, blob.sha256):

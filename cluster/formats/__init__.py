@@ -1,5 +1,5 @@
-"""Hold the table of file formats: how to recognise each format, which purposes accept it, which parser
-reads it.
+"""Define the table of file formats. The table says how each format is recognised, for which purposes a file
+of the format can be uploaded, and which parser reads it.
 
     recognise(b"%PDF-1.7 ...", name="anything.txt").media_type     # "application/pdf"
     format_of("text/markdown").parser                              # "data_jobs.stages.formats.markdown"
@@ -49,8 +49,9 @@ __all__ = [
     "recognise",
 ]
 
-#: All formats, in the order in which ``recognise`` tries them. A PDF may have junk before its header, and the
-#: documents of Office are ZIP files, so their rows come first. The rows after ``NOT_TEXT`` are texts.
+#: All formats, in the order in which ``recognise`` tries them. The row of PDF comes first, because a PDF may
+#: have junk before its header. The rows of Office come before the row of ZIP, because most documents of
+#: Office are ZIP files. The rows after ``NOT_TEXT`` are texts.
 FORMATS = (PDF, *OFFICE, *CONTAINERS, *PICTURES, *BINARIES, NOT_TEXT, *TEXTS, UNKNOWN)
 #: The formats whose text can be read.
 READABLE = tuple(row for row in FORMATS if row.parser is not None)
@@ -64,10 +65,11 @@ def recognise(data: bytes, *, name: str, purpose: str | None = None) -> Format:
     """Recognise the format of a file.
 
     Args:
-        data: the file, or its first ``file_beginning.SNIFFED_BYTES`` bytes. The whole file recognises every
-            document that is a ZIP file; the first bytes recognise nearly every one.
+        data: the file, or its first ``file_beginning.SNIFFED_BYTES`` bytes. With the whole file, every
+            document that is a ZIP file is recognised; with the first bytes, nearly every one.
         name: name of the file, which decides only between kinds of text.
-        purpose: the purpose for which the file is uploaded; None for a document.
+        purpose: the purpose for which the file is uploaded. With None, the formats that are recognised only
+            for their purposes are left out.
     """
     beginning = FileBeginning.of(data, name=name)
     candidates = (row for row in FORMATS if not row.only_for_its_purposes or purpose in row.purposes)
@@ -75,7 +77,7 @@ def recognise(data: bytes, *, name: str, purpose: str | None = None) -> Format:
 
 
 def is_container_name(name: str) -> bool:
-    """Return True if files with this name usually are containers with many entries."""
+    """Return True if files with the suffix of this name usually are containers. The bytes are not read."""
     return name.rpartition(".")[2].lower() in CONTAINER_SUFFIXES
 
 
@@ -85,7 +87,11 @@ def format_of(media_type: str) -> Format:
 
 
 def readable(pdf_parser: str = PDF_PARSERS[0]) -> tuple[Format, ...]:
-    """Return the formats of ``READABLE``, with the parser of PDF that the operator chose."""
+    """Return the formats of ``READABLE``, with the parser of PDF that the operator chose.
+
+    Args:
+        pdf_parser: the value of ``CLUSTER_PDF_PARSER``.
+    """
     return tuple(
         replace(row, parser=other.parser, libraries=other.libraries, licence=other.licence)
         if (other := row.other_parsers.get(pdf_parser))

@@ -1,4 +1,6 @@
-"""The rows of PDF and of the binary formats that are neither pictures nor containers of other files."""
+"""Define the rows of the table of formats for PDF, and for the binary formats that are neither pictures, nor
+documents of Office, nor containers of other files.
+"""
 
 from cluster.formats.format import DOCUMENT_PURPOSES, UNKNOWN, Format, OtherParser, matches, starts_with
 
@@ -40,7 +42,7 @@ BINARIES = (
         recognises=matches(rb"RIFF(?=.{0,3}[\x00-\x1f\x80-\xff]).{4}[A-Z]{3}[A-Z ]"),
     ),
 )
-#: Any other binary file.
+#: The row for any other binary file.
 NOT_TEXT = Format(
     name="binary", media_type=UNKNOWN.media_type, recognises=lambda beginning: beginning.text is None
 )

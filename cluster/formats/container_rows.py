@@ -1,8 +1,8 @@
-"""The rows of files that contain other files."""
+"""Define the rows of the table of formats for files that contain other files."""
 
 from cluster.formats.format import DOCUMENT_PURPOSES, Format, matches, starts_with
 
-#: Reads TAR archives, compressed or not, and compressed files.
+#: Module that reads the entries of TAR archives, with or without compression, and of compressed single files.
 TAR_READER = "data_jobs.stages.containers.tar_archive"
 
 #: Suffixes of files that usually are containers. The bytes decide what a file is, not its name.

@@ -1,9 +1,9 @@
-"""Define what a row of the table of formats says, and how a row recognises its format.
+"""Define the columns of the table of formats, and functions with which a row recognises its format.
 
     Format(name="ar", media_type="application/x-archive", recognises=starts_with(b"!<arch>\\n"))
 
-The modules with rows, such as ``text_rows.py``, use these names, and ``cluster.formats`` passes them on to
-its callers.
+The modules with rows, such as ``text_rows.py``, use the names of this module. Other packages import most of
+these names from ``cluster.formats``.
 """
 
 import re
@@ -32,8 +32,9 @@ class OtherParser:
 
     #: Module of the parser, as ``Format.parser``.
     parser: str
-    #: See ``Format.libraries`` and ``Format.licence``.
+    #: See ``Format.libraries``.
     libraries: tuple[str, ...]
+    #: See ``Format.licence``.
     licence: str
 
 
@@ -45,40 +46,40 @@ class Format:
     name: str
     media_type: str
     #: Returns True for the beginning of a file of this format. Formats are tried in the order of ``FORMATS``,
-    #: and the first match wins.
+    #: and a file has the first format whose function returns True.
     recognises: Callable[[FileBeginning], bool]
     #: File name suffixes by which this format is recognised among texts; empty if the bytes alone decide.
     suffixes: frozenset[str] = frozenset()
-    #: Purposes for which such a file can be uploaded.
+    #: Purposes for which a file of this format can be uploaded.
     purposes: tuple[Purpose, ...] = ()
-    #: True if the format is recognised only in files for its purposes; in files for other purposes, the same
-    #: bytes are plain text.
+    #: True if the format is recognised only in files for its purposes. A file for another purpose with the
+    #: same bytes has another format.
     only_for_its_purposes: bool = False
     #: Module of the parser; None if documents of this format cannot be read. This is a name, not an import,
     #: because only the parsing process loads parser libraries.
     parser: str | None = None
-    #: Module with the function ``parse`` of a parser that never gives text. It says why a file of this format
-    #: cannot be read, and what to do; None if nothing more than the format is known.
+    #: Module whose function ``parse`` never returns text, but says why a file of this format cannot be read,
+    #: and what to do. None if the format has no such module.
     refuser: str | None = None
-    #: Other parsers of this format, by the name that a setting gives them.
+    #: Other parsers of this format, by the value of the setting that chooses the parser.
     other_parsers: Mapping[str, OtherParser] = field(default_factory=dict)
-    #: Module that reads the entries of such a file, for example of an archive; None if the format has no
-    #: entries (``data_jobs/stages/containers/contract.py`` has the contract).
+    #: Module that reads the entries of a file of this format, for example of an archive
+    #: (``data_jobs/stages/containers/contract.py`` has the contract); None if no entries are read.
     entries: str | None = None
-    #: Packages whose version affects the parsed text.
+    #: Packages that the parser uses, and whose version affects the parsed text.
     libraries: tuple[str, ...] = ()
-    #: Licence of these packages; "" for a parser that needs only Python.
+    #: Licences of these packages; "" for a parser that uses no package.
     licence: str = ""
     #: Version of the parser. Raise the version if a change of the parser gives other pages for the same
     #: bytes.
     parser_version: int = 1
-    #: What counts as one page of such a document, in the words of the handbook.
+    #: The part of a document of this format that counts as one page, in the words of the handbook.
     page: str = ""
-    #: True if the parser can read a range of pages alone; documents of other formats are always read as a
-    #: whole.
+    #: True if the parser can read a range of pages without the other pages. If False, a document is always
+    #: read as a whole.
     parsed_in_parts: bool = False
-    #: True if optical character recognition can read pages without text. Then the parser can read a range of
-    #: pages, and recognise one page (``ParseOptions.ocr``).
+    #: True if optical character recognition can read pages without text. The parser of such a format can read
+    #: a range of pages, and can recognise one page (``ParseOptions.ocr``).
     recognisable: bool = False
 
 
@@ -86,7 +87,11 @@ UNKNOWN = Format(name="unknown", media_type="application/octet-stream", recognis
 
 
 def starts_with(*marks: bytes) -> Callable[[FileBeginning], bool]:
-    """Make a function that recognises a format by its first bytes."""
+    """Make a function that recognises a format by its first bytes.
+
+    Args:
+        marks: the possible first bytes.
+    """
     return lambda beginning: beginning.start.startswith(marks)
 
 
@@ -96,10 +101,10 @@ def named(suffixes: frozenset[str]) -> Callable[[FileBeginning], bool]:
 
 
 def matches(pattern: bytes) -> Callable[[FileBeginning], bool]:
-    """Make a function that recognises a format by a pattern.
+    """Make a function that recognises a format by a pattern that the beginning of the file matches.
 
-    Some marks consist of letters, so a text may begin with such a mark by chance. The pattern of such a mark
-    also checks the bytes after the mark.
+    Some formats begin with a mark of letters, and a text can begin with the same letters by chance. The
+    pattern of such a format also checks the bytes after the mark.
     """
     compiled = re.compile(pattern, re.DOTALL)
     return lambda beginning: compiled.match(beginning.start) is not None

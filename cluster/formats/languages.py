@@ -1,4 +1,4 @@
-"""Name the language of a file of source code by the suffix of the file's name.
+"""Return the programming language of a file of source code by the suffix of the file's name.
 
 language_of("src/main.rs")      # "Rust"
 language_of("notes.txt")        # ""
@@ -6,8 +6,8 @@ language_of("notes.txt")        # ""
 
 from collections.abc import Mapping
 
-#: For each programming or configuration language, the suffixes of its files. OpenAI's file search names c,
-#: cpp, cs, css, go, java, js, php, py, rb, sh and ts.
+#: For each programming or configuration language, the suffixes of its files. The suffixes c, cpp, cs, css,
+#: go, java, js, php, py, rb, sh and ts are those that OpenAI's file search supports.
 LANGUAGES: Mapping[str, str] = {
     "Ada": "ada adb ads",
     "Assembly": "asm s",
@@ -68,7 +68,7 @@ LANGUAGES: Mapping[str, str] = {
     "YAML": "yaml yml",
     "Zig": "zig",
 }
-#: The language of each suffix.
+#: The language of each suffix in ``LANGUAGES``.
 LANGUAGE_BY_SUFFIX = {suffix: name for name, suffixes in LANGUAGES.items() for suffix in suffixes.split()}
 
 

@@ -1,4 +1,4 @@
-"""The rows of e-mails and mailboxes, which are texts with attachments."""
+"""Define the rows of the table of formats for e-mails and mailboxes."""
 
 import re
 
@@ -6,11 +6,13 @@ from cluster.file_beginning import FileBeginning
 from cluster.formats.format import DOCUMENT_PURPOSES, Format
 
 MAIL_SUFFIXES = frozenset({"eml"})
-#: Matches headers at the beginning of a text. A line that begins with white space continues a header.
+#: Matches at least two headers at the beginning of a text. A line that begins with white space continues the
+#: header on the line before.
 HEADERS = re.compile(rb"\A(?:\xef\xbb\xbf)?(?:[!-9;-~]+:[^\n]*\n(?:[ \t][^\n]*\n)*){2,}")
-#: Headers that only e-mails have, one of which is among the headers of an e-mail without a suffix.
+#: Headers that only e-mails have. A file whose name does not end in ``.eml`` is an e-mail only if it has one
+#: of these headers.
 ONLY_MAIL = re.compile(rb"^(?:message-id|mime-version|received|return-path|delivered-to):", re.I | re.M)
-#: The line before the first e-mail of a mailbox, and the first header.
+#: Matches the line before the first e-mail of a mailbox, and the name of the first header.
 MAILBOX_START = re.compile(rb"\AFrom [^\r\n]*\d\d:\d\d[^\r\n]*\d{4}[^\r\n]*\r?\n[!-9;-~]+:")
 
 

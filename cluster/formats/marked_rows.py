@@ -1,4 +1,4 @@
-"""The rows of texts whose lines have a structure: source code, and texts with marked headings."""
+"""Define the rows of the table of formats for source code, and for texts whose headings are marked."""
 
 from cluster.formats.format import DOCUMENT_PURPOSES, Format, named
 from cluster.formats.languages import LANGUAGE_BY_SUFFIX

@@ -1,9 +1,11 @@
-"""The rows of office documents and e-books. ``cluster.zip_marks`` recognises those that are ZIP files."""
+"""Define the rows of the table of formats for office documents and e-books. ``cluster.zip_marks`` recognises
+the documents that are ZIP files.
+"""
 
 from cluster.formats.format import DOCUMENT_PURPOSES, Format, holds, matches, starts_with
 from cluster.zip_marks import BINARY_EXCEL, EPUB, EXCEL, POWERPOINT, WORD
 
-#: Media types of OpenDocument without their last part.
+#: Beginning of the media types of OpenDocument.
 OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
 
 OFFICE = (
@@ -68,7 +70,7 @@ OFFICE = (
         licence="MIT, 0BSD",
         page="a chapter",
     ),
-    # Such a file can be uploaded, so that its outcome can say what to do with it.
+    # No parser reads an OLE file, but such a file can be uploaded, so that its outcome can say what to do.
     Format(
         name="OLE",
         media_type="application/x-ole-storage",

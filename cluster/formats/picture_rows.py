@@ -1,18 +1,21 @@
-"""The rows of pictures. Optical character recognition reads those that have a parser."""
+"""Define the rows of the table of formats for pictures. Optical character recognition reads the pictures whose
+format has a parser.
+"""
 
 from collections.abc import Callable
 
 from cluster.file_beginning import FileBeginning
 from cluster.formats.format import DOCUMENT_PURPOSES, Format, Purpose, matches, starts_with
 
-#: A picture can be a document, and be sent to a model that sees pictures.
+#: Purposes of a picture that Pillow reads. Such a picture can be a document, or can be sent to a model that
+#: sees pictures.
 PICTURE_PURPOSES: tuple[Purpose, ...] = (*DOCUMENT_PURPOSES, "vision")
 
 
 def _picture(
     name: str, media_type: str, recognises: Callable[[FileBeginning], bool], *, page: str = "the picture"
 ) -> Format:
-    """Return the row of a picture that Pillow reads."""
+    """Return the row of a format of pictures that Pillow reads."""
     return Format(
         name=name,
         media_type=media_type,

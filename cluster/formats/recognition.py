@@ -1,4 +1,4 @@
-"""Define the options of optical character recognition: when pages are recognised, and in which languages.
+"""Define the options of optical character recognition: which pages are recognised, and in which languages.
 
 Ocr.of(Settings(ocr_languages="deu+eng")).languages    # ("deu", "eng")
 """
@@ -19,7 +19,7 @@ class Ocr:
     """The options of optical character recognition for one document."""
 
     mode: OcrMode
-    #: The languages of the text as Tesseract names them, the most frequent one first.
+    #: The languages of the text, as Tesseract names them. The most frequent language comes first.
     languages: tuple[str, ...]
 
     @classmethod
@@ -29,5 +29,5 @@ class Ocr:
 
     @property
     def tesseract_languages(self) -> str:
-        """The languages in the form of Tesseract's option ``-l``."""
+        """The languages as the value of Tesseract's option ``-l``, such as ``deu+eng``."""
         return "+".join(self.languages)

@@ -1,9 +1,9 @@
-"""The rows of texts that hold records or data."""
+"""Define the rows of the table of formats for texts that contain records or data."""
 
 from cluster.file_beginning import FileBeginning
 from cluster.formats.format import DOCUMENT_PURPOSES, JSON_LINES_PURPOSES, Format, named
 
-#: White space and a byte order mark, which may precede the first line of JSON.
+#: The bytes of white space and of a byte order mark, which may precede the first line of JSON.
 BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
 
 CSV_SUFFIXES = frozenset({"csv"})
@@ -11,7 +11,7 @@ TSV_SUFFIXES = frozenset({"tsv", "tab"})
 JSON_SUFFIXES = frozenset({"json", "geojson", "jsonld", "webmanifest", "har"})
 JSON_LINES_SUFFIXES = frozenset({"jsonl", "ndjson"})
 JSON_LINES = "application/jsonl"
-#: XML that is a text or data. XHTML is HTML.
+#: Suffixes of XML files that contain a text or data. XHTML is not here, because it is read as HTML.
 XML_SUFFIXES = frozenset(
     "xml xsd xsl xslt rss atom wsdl dbk docbook dita ditamap tei kml gpx svg opml xlf xliff resx xaml".split()
 )

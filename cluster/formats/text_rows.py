@@ -1,4 +1,6 @@
-"""The rows of texts. The last row takes every text that no other row takes."""
+"""Define the rows of the table of formats for texts. The last row recognises every text that no other row
+recognises.
+"""
 
 from cluster.formats.format import DOCUMENT_PURPOSES, Format, named
 from cluster.formats.mail_rows import MAILS

@@ -1,4 +1,4 @@
-"""Counts the jobs of all organisations for metrics and alerts.
+"""Counts the jobs of all organisations, and measures their waits and stages, for metrics and alerts.
 
 figures = job_figures(connection)
 figures.oldest_wait_s[PriorityClass.HIGH]       # 12.5
@@ -15,31 +15,31 @@ from cluster.database.queries import queries
 from cluster.jobs.jobs import PriorityClass
 
 SQL = queries("cluster.jobs", "figures.sql")
-#: A job ended lately if it ended within this number of seconds.
+#: The figures of ended jobs count the jobs that ended in the last ``LATELY_S`` seconds.
 LATELY_S = 900.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobFigures:
-    """What the jobs of all organisations do at one moment."""
+    """Figures of the jobs of all organisations at one moment."""
 
-    #: Number of jobs by kind, priority class, and state: ``queued`` or ``running``.
+    #: Number of jobs by kind, priority class and state. The states are ``queued`` and ``running``.
     unfinished: Mapping[tuple[str, str, str], int]
     #: Seconds that the oldest job of each priority class has waited for a worker; 0 if no job waits. A job
     #: whose start time has not come does not count, and neither does a job that waits because of the
     #: concurrency limit of its organisation.
     oldest_wait_s: Mapping[str, float]
-    #: Number of jobs that ended within ``LATELY_S``, by kind and state: ``succeeded``, ``failed`` or
-    #: ``cancelled``.
+    #: Number of jobs that ended in the last ``LATELY_S`` seconds, by kind and state. The states are
+    #: ``succeeded``, ``failed`` and ``cancelled``.
     ended: Mapping[tuple[str, str], int]
-    #: Number of failed jobs by kind. A person can queue such a job again, or delete it.
+    #: Number of failed jobs by kind. A person can queue a failed job again or delete the job.
     dead_letters: Mapping[str, int]
-    #: Mean seconds of each stage of the jobs that ended within ``LATELY_S``, by kind and stage.
+    #: Mean seconds of each stage of the jobs that ended in the last ``LATELY_S`` seconds, by kind and stage.
     stage_seconds: Mapping[tuple[str, str], float]
 
 
 def job_figures(connection: Connection[Any]) -> JobFigures:
-    """Read the figures. The connection must reach the rows of all organisations."""
+    """Read the figures from the database. The connection must have access to the rows of all organisations."""
     lately = {"within_s": LATELY_S}
     oldest = dict(connection.execute(SQL["oldest_of_all"]).fetchall())
     return JobFigures(

@@ -7,12 +7,13 @@ from psycopg import sql
 from cluster.documents.chunks.chunk_statements import ChunkStatements
 from cluster.vector_index.text_configurations import DEFAULT
 
-#: A query for any of the words. ``words.words`` normalises the words, so the words contain no operators of
-#: the query language.
+#: A text search query that matches any of the words. ``words.words`` normalises the words, so the words
+#: contain no operators of Postgres's query language.
 ANY_OF_ITS_WORDS = """
     (SELECT coalesce(string_agg('''' || lexeme || '''', ' | '), '')::tsquery
      FROM unnest(to_tsvector({configuration}, %(words)s)))
 """
+#: A text search query that matches the words in the same sequence.
 ITS_PHRASE = "phraseto_tsquery({configuration}, %(words)s)"
 #: Selects the text search configurations of a store.
 CONFIGURATIONS = """
@@ -25,8 +26,8 @@ class WordStatements(ChunkStatements):
     """Builds the statements on words, for one collection's chunk table."""
 
     def by_words(self, where: sql.Composable, configurations: Sequence[str] = (DEFAULT,)) -> sql.Composed:
-        """Rank rows that have any of the query's words. More matching words raise the rank of a row, and more
-        words in all lower it.
+        """Return a statement that ranks the rows that have any of the query's words. More matching words
+        raise the rank of a row, and a longer text lowers the rank.
 
         Args:
             where: condition on the rows.
@@ -37,7 +38,9 @@ class WordStatements(ChunkStatements):
         return self._by_text(ANY_OF_ITS_WORDS, where, configurations)
 
     def by_phrase(self, where: sql.Composable, configurations: Sequence[str] = (DEFAULT,)) -> sql.Composed:
-        """Rank rows that have the query's words in the same sequence, as in a quotation; see ``by_words``."""
+        """Return a statement that ranks the rows that have the query's words in the same sequence, as in a
+        quotation; see ``by_words``.
+        """
         return self._by_text(ITS_PHRASE, where, configurations)
 
     def _by_text(self, query: str, where: sql.Composable, configurations: Sequence[str]) -> sql.Composed:
@@ -61,11 +64,11 @@ class WordStatements(ChunkStatements):
     def _by_text_in_several(
         self, queries: Sequence[sql.Composable], where: sql.Composable, configurations: Sequence[str]
     ) -> sql.Composed:
-        """Find the rows that match the query of any configuration, and rank the rows that match the query of
-        their own configuration.
+        """Return a statement that finds the rows that match the query of any configuration, and ranks the
+        found rows that match the query of their own configuration.
 
-        One scan of the index with all queries is faster than a scan for each query. ``OFFSET 0`` keeps
-        Postgres from making the queries more than once.
+        One scan of the index with all queries is faster than one scan for each query. ``OFFSET 0`` prevents
+        that Postgres makes the queries again for each row.
         """
         names = [sql.Identifier(f"query_{configuration}") for configuration in configurations]
         return self._format(
@@ -89,8 +92,8 @@ class WordStatements(ChunkStatements):
         )
 
     def old_words(self) -> sql.Composed:
-        """Lock and select rows with a text that come after the given key and whose words have an older
-        version. Rows that another transaction has locked are skipped.
+        """Return a statement that selects and locks rows after the given key that have a text, and whose
+        words have an older version. The statement skips rows that another transaction has locked.
         """
         return self._format(
             """
@@ -103,8 +106,8 @@ class WordStatements(ChunkStatements):
         )
 
     def renew_words(self) -> sql.Composed:
-        """Write the lexemes of rows that the transaction has locked, and record the text search
-        configurations of the rows for their stores.
+        """Return a statement that writes the lexemes of rows that the transaction has locked, and that
+        records for each store the text search configurations of these rows.
         """
         return self._format(
             """
@@ -126,5 +129,5 @@ class WordStatements(ChunkStatements):
         )
 
     def old_words_left(self) -> sql.Composed:
-        """Select one row if any row has words of an older version."""
+        """Return a statement that selects one row if any row has words of an older version."""
         return self._format("SELECT 1 FROM {table} WHERE words_version < {version} AND text <> '' LIMIT 1")

@@ -1,1 +1,1 @@
-"""Containers, such as archives, and their entries, which are files of their own."""
+"""Functions for containers, such as archives, and for their entries. Each entry becomes a file of its own."""

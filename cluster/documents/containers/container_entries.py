@@ -1,4 +1,4 @@
-"""Store the entries of a container as files of their own, attach them, and count how they ended.
+"""Store the entries of a container as files of their own, attach these files, and count them by status.
 
 A container is a file whose entries are documents: an archive, or an e-mail with attachments. The job
 ``index_file`` calls these functions.
@@ -9,8 +9,8 @@ A container is a file whose entries are documents: an archive, or an e-mail with
         mark_unpacked(connection, container, version, total=len(entries))
     count_entries(connection, "default", store.id, [container.id])
 
-An entry belongs to every container with the same name in which it has the same path and the same bytes. So a
-new version of an archive has new files only for the entries that changed.
+Containers with the same name share the file of an entry if the entry has the same path and the same bytes in
+them. So a new version of an archive needs new files only for the entries that changed.
 """
 
 import secrets
@@ -42,7 +42,7 @@ ENTRIES_PER_TRANSACTION = 200
 class NewEntry:
     """An entry that was found in a container."""
 
-    #: Place in the container, from 0.
+    #: Number of the entry in the order of the container, from 0.
     number: int
     #: Path in the container.
     path: str
@@ -56,7 +56,7 @@ class NewEntry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EntryPlace:
-    """Where a file that was made from an entry comes from."""
+    """The container and the path of an entry that became a file."""
 
     #: File name of the container.
     container_name: str
@@ -89,20 +89,22 @@ class ListedEntry:
     path: str
     #: Id of the file that was made from the entry; None if the entry could not be read.
     file: str | None
-    #: Status of the attached file; None if no file of the entry is attached.
+    #: Status of the attached file; None if the entry has no file, or its file is not attached.
     status: str | None
+    #: How reading or indexing the entry ended; None if this is not known yet.
     outcome: str | None
+    #: Why the entry could not be read or indexed, as far as this is known; "" if there is nothing to say.
     detail: str
 
 
 def is_unpacked(connection: Connection[Any], container: File, version: str) -> bool:
-    """Return True if the entries of the container are stored as this version of the code finds them."""
+    """Return True if all entries of the container are stored, and this version of the code unpacked them."""
     found = connection.execute(SQL["unpacked"], {**_key(container), "version": version}).fetchone()
     return found == (True,)
 
 
 def place_of(connection: Connection[Any], organisation: str, file: str) -> EntryPlace | None:
-    """Return where the file comes from; None if it was not made from an entry."""
+    """Return the container and the path of the file's entry; None if the file was not made from an entry."""
     with connection.cursor(row_factory=class_row(EntryPlace)) as cursor:
         return cursor.execute(SQL["place"], {"organisation": organisation, "file": file}).fetchone()
 
@@ -115,18 +117,19 @@ def add_entries(
     *,
     default_limits: StorageLimits,
 ) -> None:
-    """Store some entries of the container. Entries that exist already stay as they are. Call ``lock_entries``
-    first.
+    """Store some entries of the container. An entry that has a file already keeps this file. Call
+    ``lock_entries`` first.
 
     Args:
-        blobs: the blob store, which holds the bytes of the entries.
+        blobs: the blob store, which has the bytes of the entries.
         container: the container.
         entries: the entries; at most ``ENTRIES_PER_TRANSACTION``.
         default_limits: limits from the settings, for an organisation without limits of its own.
 
     Raises:
         Throttled: the organisation would exceed a storage limit.
-        Unavailable: the bytes of an entry were deleted together with another file; store them again.
+        Unavailable: the bytes of an entry are no longer stored, because another file with the same bytes was
+            deleted. Store the bytes again.
     """
     readable = {_entry_key(container, entry): entry for entry in entries if entry.blob is not None}
     values = {**_key(container), "keys": list(readable)}
@@ -145,7 +148,13 @@ def add_entries(
 
 
 def mark_unpacked(connection: Connection[Any], container: File, version: str, *, total: int) -> None:
-    """Record that all entries of the container are stored, and forget entries of an earlier version."""
+    """Record that all entries of the container are stored, and delete the rows of further entries, which an
+    earlier version found.
+
+    Args:
+        version: the version of the code that unpacked the container.
+        total: number of entries.
+    """
     values = {**_key(container), "version": version, "total": total}
     connection.execute(SQL["remove_rest"], values)
     connection.execute(SQL["mark_unpacked"], values)
@@ -161,13 +170,18 @@ def attach_entries(
     **options: Any,
 ) -> int:
     """Attach the next entries of an attached container, with the attributes and the chunking strategy of the
-    container. Entries that are indexed already by this version of the pipeline stay as they are. Returns the
-    number of entries that were attached; call again until it is 0.
+    container. An entry that this version of the pipeline has indexed already with the same attributes and
+    strategy stays as it is. Returns the number of attached entries; call again until the number is 0.
 
     Args:
-        pipeline_version: version with which the job of an entry would index it.
-        before: submission time of the container's job. Entries that a later job indexes stay as they are.
+        attached: the attached container.
+        pipeline_version: version of the pipeline with which the jobs of the entries would index.
+        before: submission time of the container's job. An entry with a newer job stays as it is.
         options: priority class, priority and attempts of the jobs, see ``attach_many``.
+
+    Raises:
+        Conflict: the store has expired.
+        NotFound, InvalidInput: see ``attach_many``.
     """
     values = {
         "organisation": store.organisation,
@@ -194,7 +208,7 @@ def attach_entries(
 def count_entries(
     connection: Connection[Any], organisation: str, store: str, containers: Iterable[str]
 ) -> dict[str, EntryCounts]:
-    """Return the counts of each of these files that is a container, by the id of the file."""
+    """Return the numbers of the entries by status, for each of these files that has entries, by its id."""
     values = {"organisation": organisation, "vector_store": store, "containers": list(containers)}
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(SQL["counts"], values).fetchall()
@@ -204,10 +218,10 @@ def count_entries(
 def list_entries(
     connection: Connection[Any], organisation: str, store: str, container: str, *, after: int, limit: int
 ) -> list[ListedEntry]:
-    """Return the next entries of the container, in order.
+    """Return the next entries of the container, in the order of the container.
 
     Args:
-        after: number of the entry before the page; -1 for the first page.
+        after: number of the entry before the first entry to return; -1 to begin with the first entry.
         limit: maximum number of entries.
     """
     values = {
@@ -232,7 +246,8 @@ def _add_files(
 
     Raises:
         Throttled: the organisation would exceed a storage limit.
-        Unavailable: the bytes of an entry were deleted together with another file.
+        Unavailable: the bytes of an entry are no longer stored, because another file with the same bytes was
+            deleted.
     """
     stored = {key: entry.blob for key, entry in new.items() if entry.blob is not None}
     size = sum(blob.bytes for blob in stored.values())

@@ -1,6 +1,6 @@
-"""Find the entries that leave a vector store, or are deleted, together with their container.
+"""Find the entries that are detached from a vector store, or deleted, together with their container.
 
-``store_files`` and ``files`` call these functions when they detach or delete a file.
+``store_files`` calls these functions when it detaches a file, and ``files`` when it deletes a file.
 
     lock_if_container(connection, "default", "file-1")
     unshared_entries(connection, "default", "file-1")
@@ -16,14 +16,14 @@ SQL = queries("cluster.documents.containers", "membership.sql")
 
 
 def lock_entries(connection: Connection[Any], organisation: str) -> None:
-    """Lock the entries of the organisation's containers until the transaction ends. Call this function before
-    any row of a file is locked, because another order could cause a deadlock.
+    """Take the lock on the entries of all containers of the organisation, until the transaction ends. Call
+    this function before any row of a file is locked, because another order could cause a deadlock.
     """
     connection.execute(SQL["lock"], {"organisation": organisation})
 
 
 def lock_if_container(connection: Connection[Any], organisation: str, file: str) -> bool:
-    """Call ``lock_entries`` if the file is a container. Returns True if it is."""
+    """Call ``lock_entries`` if the file is a container. Return True if the file is a container."""
     found = connection.execute(SQL["is_container"], {"organisation": organisation, "file": file}).fetchone()
     if found != (True,):
         return False
@@ -40,8 +40,8 @@ def unshared_entries(connection: Connection[Any], organisation: str, container: 
 def entries_left_in_store(
     connection: Connection[Any], organisation: str, store: str, container: str
 ) -> list[str]:
-    """Return the ids of the container's entries that are attached to the store, although no container with
-    these entries is attached. Call this function after the container was detached.
+    """Return the ids of those entries of the container that are attached to the store, although no container
+    with the entry is attached. Call this function after the container was detached.
     """
     values = {"organisation": organisation, "vector_store": store, "file": container}
     return [file for (file,) in connection.execute(SQL["left_in_store"], values).fetchall()]

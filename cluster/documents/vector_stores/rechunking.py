@@ -1,9 +1,10 @@
-"""Change a vector store, and queue the job that cuts its files again if their ``chunking_strategy`` changed.
+"""Change a vector store. If its ``chunking_strategy`` changes, queue the job that cuts its files again.
 
     change_store(connection, "acme", "vs_1", {"chunking_strategy": {"type": "headings"}})
 
-The job calls ``next_files`` and ``attach_again``. Files with a strategy of their own stay as they are. A bulk
-ingest cuts its documents again in its next run, because the cluster does not store their bytes.
+The job calls ``next_files`` and ``attach_again``. Files with a strategy of their own stay as they are. The
+job does not change documents of the bulk ingest, because the cluster does not store their bytes. The next run
+of the bulk ingest cuts these documents again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ SQL = queries("cluster.documents.vector_stores", "rechunking.sql")
 def change_store(
     connection: Connection[Any], organisation: str, id: str, changes: Mapping[str, Any]
 ) -> VectorStore:
-    """Change some fields of a store; see ``update_store``. A new chunking strategy queues a job.
+    """Change some fields of a store; see ``update_store``. If the chunking strategy changes, queue a job.
 
     Raises:
         NotFound: the organisation has no such store.
@@ -43,10 +44,11 @@ def next_files(
 ) -> list[Attachment]:
     """Return the next attached files that use the strategy of the store, in the order of their ids.
 
-    Entries of containers are left out, because their containers attach them again.
+    Entries of containers are left out, because the job of a container attaches its entries again. Expired
+    files are left out, too.
 
     Args:
-        after: only return files whose ids sort after this id.
+        after: only files whose ids sort after this id are returned; "" for the first call.
     """
     values = {"organisation": store.organisation, "vector_store": store.id, "after": after, "limit": limit}
     rows = connection.execute(SQL["next_files"], values).fetchall()
@@ -61,12 +63,16 @@ def attach_again(
     batch: str,
     **options: Any,
 ) -> None:
-    """Give each of the files a new job, in the caller's transaction. Open jobs are replaced, because they may
-    have read the old strategy.
+    """Give each of the files a new job, in the caller's transaction. The new jobs replace open jobs of the
+    files, because an open job may have read the old strategy.
 
     Args:
         batch: id of the file batch that shows the progress.
         options: priority class, priority and attempts of the files' jobs, see ``attach_many``.
+
+    Raises:
+        Conflict: the store has expired.
+        NotFound, InvalidInput: see ``attach_many``.
     """
     if files:
         attach_many(connection, store, files, batch=batch, replace_open=True, **options)
