@@ -1,5 +1,5 @@
-"""Define what is known about the structure of a page: its headings, tables and code, and its own name; and
-where in this structure a chunk is.
+"""Define the structure of a page (its headings, tables, code and name), and the place of a chunk in the
+structure.
 
 Parsers fill the structure (``data_jobs/stages/formats/page_builder.py``), and chunkers read it, so that a
 chunk can name its heading, its sheet and its rows.
@@ -47,9 +47,9 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PageStructure:
-    """The structure of one page. A page of prose has none."""
+    """The structure of one page. The structure of a page of prose is empty."""
 
-    #: What people call this page, if that is not its number, such as the name of a sheet or of a slide.
+    #: Name of the page, such as the name of a sheet or of a slide; "" if people call the page by its number.
     label: str = ""
     #: The blocks in ascending order.
     blocks: tuple[Block, ...] = ()
@@ -61,18 +61,20 @@ PROSE = PageStructure()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChunkPlace:
-    """Where a chunk is in the structure of its document. Search hits show the place, and filters can test it.
+    """The place of a chunk in the structure of its document. Search hits show the place, and filters can test
+    its fields.
 
-    The fields are system attributes of the chunk. A field is "" if it says nothing about the chunk.
+    The fields are system attributes of the chunk. A field that does not apply to the chunk is "".
     """
 
-    #: The headings in force where the chunk begins, the highest first: "Guide > Install > Linux".
+    #: The headings of the chapter and the sections in which the chunk begins, from the highest level down:
+    #: "Guide > Install > Linux".
     heading: str = ""
     #: ``PageStructure.label`` of the chunk's page, such as the name of a sheet.
     label: str = ""
-    #: The cells of a sheet in the chunk: "A2:F9"; several tables: "A2:F9, A12:C14".
+    #: The cells of a sheet that the chunk contains, such as "A2:F9", or "A2:F9, A12:C14" for two tables.
     cells: str = ""
-    #: Numbers of the rows in the chunk, if the columns of the table have no names: "12-15" or "12".
+    #: Numbers of the rows that the chunk contains, such as "12-15" or "12", if the table is not in a sheet.
     rows: str = ""
 
     @classmethod
@@ -82,17 +84,22 @@ class ChunkPlace:
         return cls(**{name: value for name, value in values.items() if isinstance(value, str)})
 
     def shown(self, page: int | None) -> str:
-        """Return the place for people, such as "page 12", "Costs, A2:F9" or "page 3, rows 12-15"."""
+        """Return the place without its heading, in a form for people, such as "page 12", "Costs, A2:F9" or
+        "page 3, rows 12-15".
+
+        Args:
+            page: number of the chunk's page; None if the page has no number.
+        """
         where = self.label or ("" if page is None else f"page {page}")
         rows = self.cells or (f"rows {self.rows}" if self.rows else "")
         return ", ".join(filter(None, [where, rows]))
 
     def attributes(self) -> dict[str, str]:
-        """Return the fields that say something about the chunk."""
+        """Return the fields that are not empty, by their names."""
         return {name: value for name, value in asdict(self).items() if value}
 
 
-#: Names of the system attributes with the place of a chunk.
+#: Names of the system attributes that describe the place of a chunk.
 PLACE_NAMES = ("heading", "label", "cells", "rows")
 #: The place of a chunk of prose.
 NO_PLACE = ChunkPlace()

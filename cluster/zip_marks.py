@@ -3,9 +3,9 @@ e-books are all ZIP files.
 
     zip_type(data)     # "application/epub+zip"; "" for any other ZIP file
 
-``file_beginning`` calls this for each file that begins like a ZIP file. An e-book and an OpenDocument file
-name their type in an entry ``mimetype`` (EPUB OCF 3.3, section 4.3; OpenDocument 1.3, part 2, section 3.3).
-The formats of Office are recognised by the names of their entries (ECMA-376, part 2).
+``file_beginning`` calls ``zip_type`` for each file that begins like a ZIP file. An e-book and an OpenDocument
+file name their type in an entry ``mimetype`` (EPUB OCF 3.3, section 4.3; OpenDocument 1.3, part 2, section
+3.3). The formats of Office are recognised by the names of their entries (ECMA-376, part 2).
 
 The names are read from the directory at the end of the file. If only the beginning of a file is given, the
 names are read from the headers of the first entries. The bytes may be hostile, so all work has a limit.
@@ -32,7 +32,7 @@ MAX_COMMENT = 65_535
 STORED, DEFLATED = 0, 8
 #: Flag of an entry whose sizes follow after its bytes.
 SIZES_FOLLOW = 8
-#: A size that the header does not tell, because it needs 64 bits.
+#: Value of a size field if the size needs 64 bits. The extra field then has the size.
 IN_EXTRA_FIELD = 0xFFFFFFFF
 #: Maximum length of the record with the sizes, between the bytes of an entry and the next header.
 MAX_SIZES_RECORD = 24
@@ -54,7 +54,8 @@ WORD, EXCEL, POWERPOINT = (
 BINARY_EXCEL = "application/vnd.ms-excel.sheet.binary.macroenabled.12"
 EPUB = "application/epub+zip"
 TYPE_NAME, EPUB_NAME, CONTENT_TYPES_NAME = "mimetype", "meta-inf/container.xml", "[content_types].xml"
-#: The parts of each format of Office.
+#: Patterns for the entry names of each format of Office, with the media type of the format. The first pattern
+#: that matches an entry decides.
 OFFICE_PARTS = (
     (re.compile(r"word/.+\.(?:xml|rels)"), WORD),
     (re.compile(r"xl/workbook\.bin"), BINARY_EXCEL),
@@ -67,8 +68,8 @@ def zip_type(data: bytes) -> str:
     """Return the media type of the document that the ZIP file is; "" for any other ZIP file.
 
     Args:
-        data: the whole file or its beginning. For a beginning, the answer can be "" although the file is a
-            document, because the first entries do not tell its type.
+        data: the whole file or its beginning. For a beginning, the result can be "" although the file is a
+            document, because the names of the first entries are not enough to recognise the type.
     """
     entries = _directory(data)
     is_whole = entries is not None
@@ -84,7 +85,9 @@ def zip_type(data: bytes) -> str:
 
 
 def _directory(data: bytes) -> dict[str, int] | None:
-    """Return the position of each entry by its name, from the directory; None if the directory is missing."""
+    """Return the position of each entry by its name, as the directory says; None if ``data`` does not end
+    with a directory that has entries.
+    """
     end = data.rfind(END_MARK, max(0, len(data) - END_RECORD.size - MAX_COMMENT))
     if end < 0 or end + END_RECORD.size > len(data):
         return None
@@ -92,7 +95,7 @@ def _directory(data: bytes) -> dict[str, int] | None:
     if end + END_RECORD.size + comment != len(data):
         return None  # ``data`` is a beginning, and this record is the end of an archive inside this archive
     position, entries = end - size, dict[str, int]()
-    before = position - start  # bytes that precede the first entry
+    before = position - start  # number of bytes before the archive, which the positions do not count
     while len(entries) < MAX_ENTRIES and 0 <= position <= end - DIRECTORY_HEADER.size:
         mark, *_, name_length, extra, comment, _, _, _, place = DIRECTORY_HEADER.unpack_from(data, position)
         if mark != DIRECTORY_MARK:
@@ -104,7 +107,9 @@ def _directory(data: bytes) -> dict[str, int] | None:
 
 
 def _first_entries(data: bytes) -> Iterator[tuple[str, int]]:
-    """Yield the name and the position of each entry, until the end of an entry is unknown."""
+    """Yield the names and the positions of the entries from the start of the file, until the position of the
+    next entry is unknown.
+    """
     position: int | None = 0
     unpackable = MAX_UNPACKED
     while position is not None and data.startswith(LOCAL_MARK, position):
@@ -125,8 +130,8 @@ def _first_entries(data: bytes) -> Iterator[tuple[str, int]]:
 
 
 def _end_of_deflated(data: bytes, start: int, unpackable: int) -> tuple[int | None, int]:
-    """Return the position of the next header, or None if it is unknown; and how many bytes may still be
-    unpacked.
+    """Unpack an entry to find its end. Return the position of the next header, or None if this position is
+    unknown; and the number of bytes that may still be unpacked.
     """
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     try:

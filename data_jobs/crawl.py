@@ -36,7 +36,7 @@ from cluster.jobs.jobs import JobState
 from cluster.jobs.kinds.crawl_inputs import CrawlInput, DiscoverInput
 from cluster.settings import Settings
 
-#: Seconds between two looks at the crawl, and between two lines of progress.
+#: Seconds between two queries for the state of the crawl, and minimum seconds between two lines of progress.
 POLL_S, PROGRESS_INTERVAL_S = 0.5, 5.0
 #: Number of URLs that one query reads.
 URLS_AT_A_TIME = 1_000
@@ -83,11 +83,11 @@ def _crawl(settings: Settings, options: argparse.Namespace, console: Console) ->
 def _submitted(
     settings: Settings, pool: ConnectionPool, organisation: str, options: argparse.Namespace
 ) -> Crawl:
-    """Create the store if it does not exist, and submit the crawl.
+    """Submit the crawl and return it. If the crawl stores pages, create the store if it does not exist.
 
     Raises:
-        Permanent: an option is wrong.
-        ValueError: an option has a value that the crawl does not accept.
+        Permanent: the store, the URL, a pattern or the limit is not valid.
+        ValueError: another option has a value that the model of the crawl's input does not accept.
     """
     given: dict[str, Any] = {
         "url": options.url,
@@ -122,7 +122,7 @@ def _submitted(
 
 
 def _ended(pool: ConnectionPool, organisation: str, id: str, console: Console) -> Crawl:
-    """Show the progress of the crawl until it ends, and return the ended crawl."""
+    """Show the progress of the crawl until the crawl ends, and return the ended crawl."""
     shown, line = time.monotonic(), ""
     while True:
         with translated(), pool.connection() as connection:

@@ -59,7 +59,8 @@ def create_linked_file(
     *,
     default_limits: StorageLimits,
 ) -> File:
-    """Create the file for a URL, in the caller's transaction.
+    """Create and return the file for a URL, in the caller's transaction. If a file for the same URL was
+    created within ``files.SAME_WITHIN_S``, return that file.
 
     Args:
         url: a URL that the guarded transport permits (``AsyncOutboundClient.check``).

@@ -1,5 +1,5 @@
-"""Define the rows of the table of formats for pictures. Optical character recognition reads the pictures whose
-format has a parser.
+"""Define the rows of the table of formats for pictures. Optical character recognition reads the pictures
+whose format has a parser.
 """
 
 from collections.abc import Callable

@@ -39,7 +39,7 @@ class JobFigures:
 
 
 def job_figures(connection: Connection[Any]) -> JobFigures:
-    """Read the figures from the database. The connection must have access to the rows of all organisations."""
+    """Read the figures from the database. The connection must have access to all organisations' rows."""
     lately = {"within_s": LATELY_S}
     oldest = dict(connection.execute(SQL["oldest_of_all"]).fetchall())
     return JobFigures(

@@ -1,1 +1,1 @@
-"""Languages of texts and of documents. It needs no database and no Ray."""
+"""Functions that detect the languages of texts and documents. They need no database and no Ray."""

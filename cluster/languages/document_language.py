@@ -1,6 +1,6 @@
-"""Find the language of a document, and the language of each chunk of a document in several languages.
+"""Detect the language of a document and, if the document has several languages, the language of each chunk.
 
-The stage ``keywords`` calls this module for each document, before the document's keywords are extracted.
+The stage ``keywords`` calls this module for each document, before the stage extracts the keywords.
 
     found = document_language(["Die Pumpe fördert Wasser aus dem Brunnen in den Behälter ..."])
     found.code                                  # "de"
@@ -19,9 +19,10 @@ MULTIPLE = "mul"
 #: characters of the Universal Declaration of Human Rights in 45 languages had a wrong language; without a
 #: minimum, 4.2%. Names, numbers and tables rarely reach the minimum.
 MIN_CONFIDENCE = 0.9
-#: Number of pieces of a document whose language is detected. The pieces are spread evenly over the document.
+#: Maximum number of pieces of a document whose language is detected. The pieces are spread evenly over the
+#: document.
 PIECES = 8
-#: Length of a piece in characters. A longer piece has the same language in nearly all cases.
+#: Length of a piece in characters. With longer pieces, the detected language is nearly always the same.
 PIECE_CHARACTERS = 300
 #: A document has one language if at least this share of its pieces with a known language has this language.
 ONE_LANGUAGE_SHARE = 0.8
@@ -33,7 +34,7 @@ class DocumentLanguage:
 
     #: ISO 639 code; ``mul`` for several languages, and ``und`` if the language is not known.
     code: str
-    #: The languages of the document's pieces; empty if the language is not known.
+    #: The languages that were detected in the document's pieces; empty if no language is known.
     languages: Sequence[str] = ()
 
     def of_chunk(self, text: str) -> str:
@@ -76,7 +77,7 @@ def _sure(text: str) -> str:
 
 
 def _pieces(text: str) -> list[str]:
-    """Return the text in one piece or, if the text is long, evenly spread pieces of the text."""
+    """Return a short text as one piece, and pieces of a long text that are spread evenly over the text."""
     if len(text) <= 2 * PIECE_CHARACTERS:
         return [text]
     count = min(PIECES, len(text) // PIECE_CHARACTERS)

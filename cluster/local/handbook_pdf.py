@@ -1,4 +1,4 @@
-"""Writes a Markdown page as a PDF with PyMuPDF. ``handbook.build`` calls this if PyMuPDF is installed.
+"""Writes a Markdown page as a PDF with PyMuPDF. ``handbook.build`` calls this module if PyMuPDF is installed.
 
 write_pdf(Path("docs/security.md"), Path("/tmp/security.pdf"))
 """
@@ -49,10 +49,9 @@ def write_pdf(page: Path, target: Path) -> None:
 
 
 def _html(markdown: str) -> str:
-    """Return the page as HTML, with a paragraph for each row of a table.
+    """Return the page as HTML, with a paragraph in place of each row of a table.
 
-    Rows become paragraphs because PyMuPDF 1.28 loses table rows that do not fit a page, and the text after
-    these rows.
+    Otherwise PyMuPDF 1.28 would lose table rows that do not fit a page, and the text after these rows.
     """
     parser = MarkdownIt().enable("table")
     tokens = parser.parse(markdown)

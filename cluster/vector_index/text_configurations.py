@@ -16,7 +16,7 @@ from cluster.vector_index.attributes import HIDDEN
 
 #: Configuration of chunks whose language is not known.
 DEFAULT = "english"
-#: Configuration without stop words and stemmer.
+#: Configuration that has no stop words and no stemmer.
 SIMPLE = "simple"
 #: Name of the attribute with the ISO 639 code of a chunk's language.
 LANGUAGE = "language"
@@ -52,17 +52,19 @@ CONFIGURATIONS = {
     "ta": "tamil",
     "tr": "turkish",
     "yi": "yiddish",
-    # In scripts without spaces, a word is a pair of letters, which no stemmer changes. These texts often
-    # contain English terms.
+    # These languages are written without spaces, so a word is a pair of letters, which no stemmer changes.
+    # The configuration of English is used, because texts in these languages often contain English terms.
     **dict.fromkeys(["ja", "km", "lo", "my", "th", "zh"], DEFAULT),
-    # No language is known, or the text is no language, such as a program.
+    # The language is not known, the text has several languages, or the text is in no language, such as a
+    # program.
     **dict.fromkeys(["", "mul", "und", "zxx"], DEFAULT),
 }
-#: Names of configurations, which owners of given vectors may write in place of a code.
+#: Names of configurations. The attribute ``language`` of a given vector can have such a name in place of a
+#: code.
 NAMES = frozenset(CONFIGURATIONS.values())
 #: Maximum length of an ISO 639 code. A longer value of the attribute ``language`` is no code.
 LONGEST_CODE = 3
-#: Divides a code from a region: ``de-AT``, ``en_US``.
+#: Matches the character between a code and a region, as in ``de-AT`` and ``en_US``.
 REGION = re.compile("[-_]")
 
 

@@ -1,10 +1,10 @@
-"""Recognise the pages of one document that have no readable text, one page in each call of a parser.
+"""Recognise the pages of one document that ``Recognition`` has chosen, one page in each call of a parser.
 
     work = Recognition(ocr, pages, unread, media_type=kind, settings=settings)
     await recognise_pages(work, attempt, parsers, data, name="scan.pdf")
     work.pages, work.unread, work.with_facts(facts)
 
-Between two pages, other documents use the parser. The time limit of the stage begins again with each page.
+Between two pages, other documents can use the parser. The time limit of the stage begins again at each page.
 """
 
 from data_jobs.stages.parsing.recognition import Recognition
@@ -19,7 +19,7 @@ async def recognise_pages(
 
     Args:
         work: the pages of the document.
-        attempt: the attempt at the job, whose progress counts the pages that need no recognition as done.
+        attempt: the attempt at the job. Its progress counts the pages that need no recognition as done.
         parsers: the parsing processes of the worker.
         data: the file.
         name: the file name.

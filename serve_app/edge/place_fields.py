@@ -1,9 +1,9 @@
-"""Define the fields of answers that say, besides the page, where in its document a chunk is.
+"""Define the fields of answers that describe, in addition to the page, the place of a chunk in its document.
 
     class SearchResult(PlaceFields): ...
     SearchResult(**place_values(chunk.place), file_id=chunk.file, ...)
 
-``cluster.page_structure.ChunkPlace`` describes the values, which filters can test by the same names.
+``cluster.page_structure.ChunkPlace`` describes the values. Filters can test the values by the same names.
 """
 
 from dataclasses import asdict
@@ -27,5 +27,5 @@ class PlaceFields(ResponseModel):
 
 
 def place_values(place: ChunkPlace) -> dict[str, Any]:
-    """Return the values of the fields of ``PlaceFields``."""
+    """Return the values of the fields of ``PlaceFields``; None for a field that does not apply."""
     return {name: value or None for name, value in asdict(place).items()}

@@ -1,1 +1,1 @@
-"""Metrics of jobs, which replicas of the endpoint publish."""
+"""The metrics of jobs that the replicas of the endpoint publish."""

@@ -1,6 +1,7 @@
-"""Publish figures of all jobs as Ray metrics. ``serve_app.embedding.metrics`` calls this.
+"""Publish figures of all jobs as Ray metrics. ``serve_app.embedding.metrics`` calls this module.
 
-Every replica reads the same figures from the database, so a query takes the maximum of the replicas.
+Every replica reads the figures of the whole cluster from the database. So a query of the metrics must take
+the maximum of the replicas' values, not their sum.
 
     metrics = JobMetrics(partial(service.read_now, job_figures))
     metrics.publish()
@@ -50,9 +51,9 @@ class JobMetrics:
         )
 
     def publish(self) -> None:
-        """Pass the figures to Ray, and read new ones first if the last ones are older than ``PERIOD_S``.
+        """Pass the figures to Ray. If the last figures are ``PERIOD_S`` old or older, first read new figures.
 
-        The figures are passed in each call, because Ray forgets a value that nobody sets again.
+        Each call passes the figures, because Ray forgets a value that is not set again.
         """
         if time.monotonic() - self._read_at >= PERIOD_S and (read := self._read()) is not None:
             self._figures, self._read_at = read, time.monotonic()
@@ -67,7 +68,7 @@ class JobMetrics:
 
 
 class _Series:
-    """A gauge with labels. A combination of labels that has no value any more becomes 0."""
+    """A gauge with labels. If a combination of labels no longer has a value, its value becomes 0."""
 
     def __init__(self, name: str, description: str, labels: tuple[str, ...]) -> None:
         names: Any = labels  # Ray's annotation permits a single label
@@ -76,7 +77,7 @@ class _Series:
         self._known: set[tuple[str, ...]] = set()
 
     def set(self, values: Mapping[Labels, float]) -> None:
-        """Set the value of each combination of labels."""
+        """Set the given values, and set every other known combination of labels to 0."""
         for gone in self._known - set(values):
             self._gauge.set(0.0, dict(zip(self._labels, gone, strict=True)))
         for combination, value in values.items():

@@ -1,4 +1,4 @@
-"""How requests name a file to attach: by the id of an uploaded file, or by a URL that a job fetches.
+"""Define how requests name a file to attach: by the id of an uploaded file, or by a URL that a job fetches.
 
 The routes of attached files and of file batches use ``FileReference``.
 """
@@ -35,11 +35,11 @@ class FileReference(RequestModel):
         return self
 
     def file_in(self, connection: Connection[Any], service: Service, organisation: str) -> str:
-        """Return the id of the file. A file for the URL is created if there is none.
+        """Return the id of the file. If the request names a URL, create the file for the URL first.
 
         Raises:
-            Refused: the guarded transport does not permit the URL.
-            Throttled: the organisation would exceed a storage limit.
+            InvalidInput: the guarded transport does not permit the URL.
+            Throttled, Unavailable: see ``create_linked_file``.
         """
         if self.url is None:
             assert self.file_id is not None
@@ -53,7 +53,9 @@ class FileReference(RequestModel):
 
 
 def with_url(attributes: dict[str, Any] | None, url: str | None) -> dict[str, Any] | None:
-    """Return the attributes of a file. The URL of the file is one of them if they have room for it."""
+    """Add the attribute ``url`` to the attributes of a file. Return the attributes without a change if there
+    is no URL, if they have a ``url`` already, or if the URL does not fit into the limits of attributes.
+    """
     given = attributes or {}
     if (
         url is None

@@ -1,4 +1,4 @@
-"""The inputs of the kinds of jobs that read websites. The names of the options are those of Firecrawl's API,
+"""Define the inputs of the jobs that read websites. The names of most fields are those of Firecrawl's API,
 version 2.
 
     CrawlInput.model_validate({"url": "https://example.com/docs/", "vector_store_id": "vs_1", "limit": 500})
@@ -18,12 +18,12 @@ MAX_URL_CHARACTERS = 2_000
 MAX_PATTERNS, MAX_PATTERN_CHARACTERS = 50, 500
 #: Default of ``limit``, as at Firecrawl.
 DEFAULT_LIMIT = 10_000
-#: Names of attributes that the crawl itself gives to each page.
+#: Names of two of the attributes that the crawl gives to the file of each page.
 URL_ATTRIBUTE = "url"
 TITLE_ATTRIBUTE = "title"
-#: Maximum number of attributes that the caller gives. A file has 16 attributes, and the crawl adds its own.
+#: Maximum number of attributes that the caller gives. A file can have 16 attributes, and the crawl adds some.
 MAX_OWN_ATTRIBUTES = 10
-#: Fields whose names have no capital letters in the API of this project.
+#: Fields whose names are the same in requests as in Python. Firecrawl's API does not have these fields.
 SNAKE_CASE = frozenset({"vector_store_id", "chunking_strategy"})
 
 Pattern = Annotated[StorableText, Field(min_length=1, max_length=MAX_PATTERN_CHARACTERS)]

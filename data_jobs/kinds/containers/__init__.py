@@ -1,1 +1,3 @@
-"""What the job of an attached container does: unpack it, attach its entries, and wait for their jobs."""
+"""Steps of the job that indexes an attached container: unpack the container, attach its entries, and wait for
+the jobs of the entries.
+"""

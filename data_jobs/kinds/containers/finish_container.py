@@ -1,4 +1,4 @@
-"""End the job of a container that has no text of its own, when the jobs of its entries have ended."""
+"""End the job of a container that has no text of its own, after the jobs of its entries have ended."""
 
 from dataclasses import asdict
 from typing import Any
@@ -15,15 +15,22 @@ from data_jobs.kinds.containers.index_entries import UNPACK, Entries
 from data_jobs.worker.budget_hold import BudgetHold
 from data_jobs.worker.stage_errors import StageFailed
 
-#: Maximum number of entries that the error of a container without searchable entries looks at.
+#: If no entry of a container is searchable, the first reason is searched among this number of entries.
 ENTRIES_LOOKED_AT = 100
 
 
 async def finish_container(entries: Entries, counts: EntryCounts | None, hold: BudgetHold) -> None:
-    """Record that the container is completed. It is completed if at least one of its entries is searchable.
+    """End the job with success, and record that the container is completed.
+
+    Args:
+        entries: the entries of the container.
+        counts: the result of ``Entries.index``.
+        hold: the hold on the budget, which is released.
 
     Raises:
-        StageFailed: no entry of the container is searchable. The error names the first reason.
+        StageFailed: the container has no entries, or none of its entries is searchable. In the second case,
+            the error names the first known reason.
+        NotWanted: see ``Entries.hold``.
     """
     if counts is None:
         raise StageFailed(UNPACK, "holds no files", Outcome.EMPTY)
@@ -42,7 +49,7 @@ async def finish_container(entries: Entries, counts: EntryCounts | None, hold: B
             file.id,
             attempt.job.id,
             status=FileStatus.COMPLETED,
-            usage_bytes=0,  # the entries have the bytes
+            usage_bytes=0,  # the bytes are counted for the files of the entries
             failed_pages=[],
         )
         zeros = dict.fromkeys(("pages", "chunks", "embedded", "tokens", "tokens_embedded"), 0)

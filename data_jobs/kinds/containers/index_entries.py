@@ -1,12 +1,12 @@
 """Unpack an attached container, attach its entries, and wait until their jobs have ended.
 
-Called by the job ``index_file`` for archives and for e-mails with attachments.
+The job ``index_file`` calls this module for archives and for e-mails with attachments.
 
-    entries = Entries(resources, attempt, store, attached, file)
+    entries = Entries(resources=resources, attempt=attempt, store=store, attached=attached, file=file)
     counts = await entries.index(read, pipeline_version)     # None: the file has no entries
 
-The entries of a container are stored once and are found again by every later attempt. While their jobs run,
-this job gives its slot back, because a waiting job would hold a slot that they need.
+The entries of a container are stored once, and later attempts use the stored entries. While the jobs of the
+entries run, the container's job gives its slot back, because those jobs need the slot.
 """
 
 import tempfile
@@ -52,13 +52,13 @@ WAITS_FOR_ENTRIES, STORAGE_LIMIT = "waits_for_entries", "storage_limit"
 #: The job gives its slot back for ``PAUSE_SHARE`` of the time since its submission, but for at least
 #: ``MIN_PAUSE_S`` and at most ``MAX_PAUSE_S`` seconds.
 PAUSE_SHARE, MIN_PAUSE_S, MAX_PAUSE_S = 0.1, 1.0, 15.0
-#: Name of the stage that unpacks. Other outcomes of a container have the name of this stage, too.
+#: Name of the stage that unpacks. Errors about the entries as a whole name this stage, too.
 UNPACK = "unpack"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entries:
-    """The entries of one attached container, for one attempt at its job."""
+    """Unpacks, attaches and counts the entries of one attached container, in one attempt at its job."""
 
     resources: Resources
     attempt: JobAttempt
@@ -67,16 +67,19 @@ class Entries:
     file: File
 
     async def index(self, read: Callable[[], bytes], pipeline_version: str) -> EntryCounts | None:
-        """Store and attach the entries, and return their counts when all of their jobs have ended. Return
-        None for a container without entries.
+        """Store and attach the entries. If all of their jobs have ended, return the numbers of the entries by
+        status. Return None for a container without entries.
 
         Args:
             read: returns the bytes of the container.
-            pipeline_version: version with which the job of an entry would index it.
+            pipeline_version: version of the pipeline with which the jobs of the entries would index.
 
         Raises:
-            StageFailed: the container cannot be unpacked.
-            TryLater: entries are still being indexed, and the job gives its slot back.
+            StageFailed: the container cannot be unpacked, its entries exceed a storage limit of the
+                organisation, or a stage has used up its attempts.
+            TryLater: entries are still being indexed, or a stage has to wait long. The job gives its slot
+                back.
+            NotWanted: see ``hold``.
         """
         attempt = self.attempt
         version = unpacking_version(attempt.settings)
@@ -110,15 +113,16 @@ class Entries:
             except BadFrames as exc:
                 error = f"made its reader give an invalid result ({exc})"
                 raise StageFailed(UNPACK, error, Outcome.CORRUPT) from exc
-            except Throttled as exc:  # a storage limit: waiting for deletions could last for ever
+            except Throttled as exc:  # a storage limit; no retry, because files are perhaps never deleted
                 raise StageFailed(UNPACK, str(exc), STORAGE_LIMIT) from exc
 
     async def _store(self, into: BinaryIO, version: str, *, max_entry_bytes: int) -> None:
-        """Store the entries that the file holds, some at a time.
+        """Store the entries that the parsing process wrote into the file, at most ``ENTRIES_PER_TRANSACTION``
+        in each transaction.
 
         Raises:
             BadFrames: the file does not have the expected form.
-            StageFailed: the container could not be read.
+            StageFailed: the last frame of the file says that the container could not be read.
             Throttled: the organisation would exceed a storage limit.
         """
         attempt, number, some = self.attempt, 0, list[NewEntry]()
@@ -193,8 +197,8 @@ class Entries:
                 priority=job.priority,
                 attempts=self.attempt.settings.job_attempts,
             )
-        # Lock the job after the rows of the files. Attaching and detaching use the same order, so no deadlock
-        # occurs.
+        # Lock the job after the rows of the files, because attaching and detaching use the same order.
+        # Another order could cause a deadlock.
         attempts.hold(connection, job)
         return attached
 

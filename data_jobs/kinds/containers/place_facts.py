@@ -1,4 +1,4 @@
-"""The facts that say from which container a document comes, for searches with filters.
+"""Make the facts that name the container of a document and the path in it. Filters of searches can test them.
 
 place_facts(EntryPlace(container_name="mails.zip", path="2026/a.eml"))
 """
@@ -8,7 +8,9 @@ from cluster.records import MAX_FACT_LENGTH, Fact
 
 
 def place_facts(place: EntryPlace | None) -> dict[Fact, str | float | bool]:
-    """Return the container and the path of a document; no facts for a document that is no entry."""
+    """Return the facts for a place, with texts of at most ``MAX_FACT_LENGTH`` characters. Return no facts if
+    the place is None, because the document is no entry of a container.
+    """
     if place is None:
         return {}
     return {Fact.CONTAINER: place.container_name[:MAX_FACT_LENGTH], Fact.PATH: place.path[:MAX_FACT_LENGTH]}

@@ -1,1 +1,1 @@
-"""The jobs that read websites: ``crawl`` into a vector store, and ``discover`` for URLs only."""
+"""The jobs that read websites: ``crawl`` stores pages in a vector store, and ``discover`` only finds URLs."""

@@ -1,6 +1,6 @@
-"""Visits the pages of a crawl, several at the same time, until none waits or the crawl reaches its limit.
+"""Visits the pages of a crawl, several at the same time, until no page waits or the crawl reaches its limit.
 
-``crawl_site`` calls this in the stage ``fetch``.
+``crawl_site`` calls ``CrawlLoop.run`` in the stage ``fetch``.
 
     await CrawlLoop(attempt, crawl, visitor, recorder, held).run()
 """
@@ -21,13 +21,13 @@ from data_jobs.kinds.crawls.repeated_blocks import HeldPages, Released
 from data_jobs.kinds.crawls.visit import Visit, Visitor
 from data_jobs.worker.job_attempt import JobAttempt
 
-#: Default of ``maxConcurrency``: the number of simultaneous visits of one crawl.
+#: Default of ``maxConcurrency``, the maximum number of simultaneous visits of one crawl.
 DEFAULT_CONCURRENCY = 10
-#: Number of waiting pages that are read at once.
+#: Maximum number of waiting pages that one query reads.
 PAGES_AT_ONCE = 500
-#: Seconds after which a crawl gives its slot to other jobs, and continues in its next turn.
+#: Seconds after which a crawl gives its slot to other jobs. The crawl continues when it gets a slot again.
 TURN_S = 300.0
-#: Minimum seconds between two looks at the frontier.
+#: Minimum seconds for which the loop waits before it tries to begin visits again, if no visit ends before.
 LOOK_INTERVAL_S = 0.05
 
 
@@ -48,10 +48,12 @@ class CrawlLoop:
     _busy: dict[str, float] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Visit all pages.
+        """Visit the pages that wait, until no page waits or the crawl reaches its limit.
 
         Raises:
             TryLater: the crawl gives up its slot, and continues later.
+            NotWanted, StageFailed: see ``Recorder.record``.
+            Permanent: a pattern of the caller takes too long.
         """
         count = partial(count_pages, crawl=self.crawl)
         counts: FrontierCounts = await self.attempt.in_transaction(lambda connection: count(connection))
@@ -66,10 +68,11 @@ class CrawlLoop:
             await asyncio.gather(*self._visits, return_exceptions=True)
 
     async def _step(self, turn_ends: float) -> bool:
-        """Begin visits, and wait until one ends. Return False if no page is left.
+        """Begin visits, and wait until a visit ends or another page may be visited. If no visit runs, record
+        the pages that are held. Return False if nothing is left to do.
 
         Raises:
-            TryLater: see ``run``.
+            TryLater, NotWanted, StageFailed, Permanent: see ``run``.
         """
         turn_is_over = time.monotonic() > turn_ends
         wait_s = None if turn_is_over else await self._begin_visits()
@@ -97,8 +100,9 @@ class CrawlLoop:
         return True
 
     async def _begin_visits(self) -> float | None:
-        """Begin as many visits as the limits permit. Return the seconds until another page may be visited;
-        None if no other page waits.
+        """Begin as many visits as the limits permit. Of the remaining pages that may only be visited after a
+        wait, return the seconds of the shortest wait; None if there is no such page or the crawl is at its
+        limit.
         """
         asked = self.crawl.input
         if len(self._waiting) < PAGES_AT_ONCE // 2:
@@ -122,7 +126,7 @@ class CrawlLoop:
             if page_wait_s > 0:
                 wait_s = page_wait_s if wait_s is None else min(wait_s, page_wait_s)
             kept.append(page)
-        self._waiting = kept if wait_s is None else deque()  # look again, because waits become shorter
+        self._waiting = kept if wait_s is None else deque()  # the next call reads pages and waits again
         return wait_s if asked.limit > self._requested + len(self._visits) else None
 
     async def _look(self) -> list[WaitingPage]:
@@ -145,7 +149,9 @@ class CrawlLoop:
             await self._record_all([(visit, ())])
 
     def _is_new_text(self, visit: Visit) -> bool:
-        """Return True if blocks that the website repeats are left out of the page."""
+        """Return True if the page is HTML whose text the vector store gets. The blocks that its website
+        repeats are left out of this text.
+        """
         return (
             self.crawl.vector_store is not None
             and visit.web_page is not None

@@ -1,7 +1,7 @@
-"""The jobs that read a website: fill the frontier, read the sitemaps, visit the pages, end the crawl.
+"""Runs the jobs that read a website: fill the frontier, read the sitemaps, visit the pages, end the crawl.
 
-Everything that the job finds is in Postgres, so an attempt continues where the last one was killed. Only the
-pages that were under way are requested again.
+Everything that the job finds is stored in Postgres, so a new attempt continues the work of an attempt that
+was killed. Only pages that were requested and not yet recorded are requested again.
 """
 
 from collections.abc import Awaitable, Callable
@@ -32,7 +32,7 @@ from data_jobs.kinds.crawls.visit import Visitor
 from data_jobs.kinds.resources import Resources
 from data_jobs.worker.job_attempt import JobAttempt, NotWanted
 
-#: Number of URLs that a crawl keeps for each page that it may request, and at least.
+#: Maximum number of URLs that a crawl keeps for each page of its limit; and the minimum of this maximum.
 URLS_PER_PAGE, MIN_URLS = 10, 10_000
 
 
@@ -41,7 +41,7 @@ class CrawlSite:
     """Runs jobs of the kinds ``CRAWL`` and ``DISCOVER``; the worker calls an instance with each attempt."""
 
     resources: Resources
-    #: Sends the requests; None: a client with the worker's settings is made for the first job.
+    #: Sends the requests. If None, a client with the worker's settings is made for the first job.
     transport: AsyncOutboundClient | None = None
 
     async def __call__(self, attempt: JobAttempt) -> None:
@@ -75,7 +75,11 @@ class CrawlSite:
 
 
 async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
-    """Do the work. If a host may get its next request only later, give up the slot until then."""
+    """Do the work.
+
+    Raises:
+        TryLater: a host may get its next request only after a long wait, so the job gives up its slot.
+    """
     try:
         await work()
     except HostBusy as exc:
@@ -86,7 +90,7 @@ def _look_up(attempt: JobAttempt, connection: Connection[Any]) -> Crawl:
     """Return the crawl of the job.
 
     Raises:
-        NotWanted: the vector store was deleted.
+        NotWanted: the crawl or its vector store was deleted.
     """
     job = attempt.job
     try:

@@ -1,9 +1,9 @@
-"""Fetch the content of a file that stands for a URL, before the file is indexed. ``index_file`` calls this.
+"""Fetch the content of a file that names a URL. ``index_file`` calls this module before it indexes the file.
 
 data, file = await linked_content(resources, attempt, data, file)
 
-The request goes through the guarded transport. Rules of ``robots.txt`` are not asked for, because a person
-named this one URL; crawls obey them.
+The request goes through the guarded transport. ``robots.txt`` is not read, because a person named this one
+URL. Only crawls obey ``robots.txt``.
 """
 
 from dataclasses import replace
@@ -20,13 +20,13 @@ from data_jobs.stages.formats.web.stored_page import stored_page
 from data_jobs.worker.job_attempt import JobAttempt
 from data_jobs.worker.stage_errors import StageFailed
 
-#: Seconds within which the content must arrive whole, with all redirects.
+#: Seconds within which the whole content must arrive, with all redirects.
 FETCH_TIMEOUT_S = 60.0
-#: Media types whose main content is kept.
+#: Media types of web pages. Only the main content of a web page is kept.
 PAGES = frozenset({"text/html", "application/xhtml+xml"})
-#: Statuses after which another attempt may succeed, besides those from 500 on.
+#: Statuses after which another attempt may succeed, in addition to the statuses from 500 on.
 TRY_AGAIN = frozenset({408, 425, 429})
-#: Maximum seconds that a server can ask an attempt to wait.
+#: Maximum seconds until the next attempt, if the server asks for a wait with ``Retry-After``.
 MAX_RETRY_AFTER_S = 3_600.0
 STAGE = "fetch"
 
@@ -34,11 +34,15 @@ STAGE = "fetch"
 async def linked_content(
     resources: Resources, attempt: JobAttempt, data: bytes, file: File
 ) -> tuple[bytes, File]:
-    """Return the content of the file and the file, with the size of the content if it was fetched.
+    """Return the content and the file. If the file names a URL, the content is fetched from the URL, and the
+    returned file has the size of this content. Otherwise the content is ``data``.
+
+    Args:
+        data: the stored bytes of the file.
 
     Raises:
-        StageFailed: the URL gives no content.
-        TryLater: the server asks for a long pause.
+        StageFailed: no content could be fetched, or the page has no text.
+        TryLater: the next attempt must wait so long that the job gives up its slot.
     """
     if file.media_type != INTERNET_SHORTCUT:
         return data, file
@@ -88,7 +92,7 @@ def _require_success(answer: OutboundAnswer) -> None:
 
 
 def _declared(answer: OutboundAnswer) -> tuple[str, str | None]:
-    """Return the media type and the character set that the server declares."""
+    """Return the media type that the server declares, or "", and the declared character set, or None."""
     given, *parameters = answer.headers.get("content-type", "").split(";")
     named = (parameter.partition("=") for parameter in parameters)
     charsets = (value.strip().strip("\"'") for name, _, value in named if name.strip().lower() == "charset")

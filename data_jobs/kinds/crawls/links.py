@@ -1,4 +1,4 @@
-"""Decides which links of a page a crawl follows, and counts the others.
+"""Decides which links of a page a crawl follows, and counts the links that the crawl does not follow.
 
 links = LinkRules(crawl.input, start=crawl.url)
 found = await links.of_page(page, ["https://example.com/docs/a", "mailto:a@example.com"])
@@ -38,15 +38,19 @@ class LinkRules:
         self._ignored: Counter[str] = Counter()
 
     def move_start(self, url: str) -> None:
-        """Continue with another start, because the start redirects to it."""
+        """Replace the start by a URL to which the start redirects."""
         self.start, self._scope = url, CrawlScope(self._options, start=url)
 
     def includes(self, url: str) -> bool:
-        """Return True if the URL belongs to the crawl."""
+        """Return True if the crawl may visit the URL, apart from ``robots.txt``.
+
+        Raises:
+            Permanent: a pattern of the caller takes too long.
+        """
         return self._scope.includes(url) and not repeats_segments(url)
 
     async def of_page(self, page: WaitingPage, links: Sequence[str]) -> list[FoundUrl]:
-        """Return the links of a page that the crawl follows.
+        """Return the URLs to which the crawl follows the links of a page.
 
         Raises:
             Permanent: the patterns of the caller take too long.
@@ -61,7 +65,11 @@ class LinkRules:
         return [FoundUrl(url=url, depth=page.depth + 1, found_on=page.url) for url in urls]
 
     def accepted(self, links: Iterable[str], *, base: str) -> list[str]:
-        """Return the URLs of the links that belong to the crawl, without repetition.
+        """Return the URLs of the links that the crawl may follow, each URL once. Count the other links.
+
+        Args:
+            links: absolute or relative URLs.
+            base: URL of the page with the links; "" if all links are absolute.
 
         Raises:
             Permanent: the patterns of the caller take too long.

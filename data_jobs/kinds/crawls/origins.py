@@ -28,7 +28,8 @@ from cluster.outbound import RefusalReason, Refused, TooLarge
 from data_jobs.kinds.crawls.polite_client import TOO_MANY_REQUESTS, PoliteClient
 from data_jobs.worker.job_attempt import JobAttempt
 
-#: Maximum number of bytes of ``robots.txt`` that are received. Only the first part is read.
+#: Maximum number of bytes of a ``robots.txt`` that is received. Only the first ``MAX_ROBOTS_BYTES`` bytes of
+#: the file are read.
 MAX_RECEIVED_BYTES = 5_000_000
 #: Maximum number of requests for one ``robots.txt``, and seconds between two of them.
 ROBOTS_ATTEMPTS, ROBOTS_PAUSE_S = 3, 2.0
@@ -50,14 +51,19 @@ class Origins:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def rules_of(self, url: str) -> RobotRules:
-        """Return the rules of the origin of the URL."""
+        """Return the rules of the origin of the URL.
+
+        Raises:
+            HostBusy: the host may get the request for ``robots.txt`` only after a long wait.
+        """
         origin = origin_of(url)
         async with self._locks[origin]:
             if origin not in self._rules:
                 text = await self._stored(origin)
                 rules = RobotRules(text, agent=self._attempt.settings.crawl_user_agent)
                 self._rules[origin] = rules
-                # The delay also follows the request for ``robots.txt``, which was sent without a delay.
+                # The request for ``robots.txt`` was sent with ``crawl_delay_s=0.0``, because the rules were
+                # not known yet. So the host is held back here before its next request.
                 wait = partial(hold_back, host=host_of(url), wait_s=rules.crawl_delay_s)
                 if rules.crawl_delay_s:
                     await self._attempt.in_transaction(lambda connection: wait(connection))
@@ -78,8 +84,8 @@ class Origins:
         return text
 
     async def _fetched(self, origin: str) -> str:
-        """Return the rules as RFC 9309, section 2.3.1, says: an origin without a ``robots.txt`` permits
-        everything, and an origin that does not answer permits nothing.
+        """Fetch ``robots.txt``, and return the text of the rules. As RFC 9309, section 2.3.1, says, an origin
+        without a ``robots.txt`` permits everything, and an origin that does not answer permits nothing.
         """
         reason = ""
         for number in range(ROBOTS_ATTEMPTS):

@@ -1,4 +1,4 @@
-"""Sends the requests of a crawl: through the guarded transport, and not more often than a host may get them.
+"""Sends the requests of a crawl through the guarded transport, and limits the rate of requests to each host.
 
 client = PoliteClient(attempt, transport, delay_s=0.0)
 answer = await client.get("https://example.com/docs/", crawl_delay_s=5.0, max_bytes=5_000_000)
@@ -21,14 +21,15 @@ from data_jobs.worker.stage_errors import TryLater
 
 #: Statuses with which a server asks for fewer requests.
 TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE = 429, 503
-#: Seconds in which a host gets no request after such a status without ``Retry-After``; and at most.
+#: Seconds for which a host gets no request after such a status: without a valid ``Retry-After``, and at most.
 DEFAULT_RETRY_AFTER_S, MAX_RETRY_AFTER_S = 10.0, 86_400.0
-#: A crawl does not keep its slot for a wait that is longer than this number of seconds.
+#: Maximum seconds for which a crawl keeps its slot while it waits for a host.
 LONG_WAIT_S = 15.0
 #: Seconds by which a request may exceed its time limit before it no longer counts as a request to its host.
 LEASE_MARGIN_S = 10.0
-#: Error code and sentence of a crawl that gave up its slot until its next turn.
+#: Error code of a crawl that gave up its slot, and continues later.
 NEXT_TURN = "next_turn"
+#: Error of a crawl that gave up its slot because a page or a host has to wait.
 WAITS_FOR_HOST = "the website may get its next request later, or did not answer"
 
 
@@ -58,7 +59,7 @@ class PoliteClient:
         self._agent = user_agent(attempt.settings)
 
     def check(self, url: str) -> None:
-        """Check the text of the URL, without a request.
+        """Check whether the transport permits the text of the URL. No request is sent.
 
         Raises:
             Refused: the URL breaks a rule of the transport.
@@ -74,7 +75,7 @@ class PoliteClient:
         headers: Mapping[str, str] | None = None,
         follow_redirects: bool = False,
     ) -> OutboundAnswer:
-        """Wait until the host may get a request, and send it.
+        """Wait until the host may get a request, then send the request.
 
         Args:
             crawl_delay_s: ``Crawl-delay`` of the host.
@@ -135,7 +136,9 @@ def asks_for_less(answer: OutboundAnswer) -> bool:
 
 
 def retry_after_s(answer: OutboundAnswer) -> float:
-    """Return the seconds that the server asks to wait (RFC 9110, section 10.2.3)."""
+    """Return the seconds for which the server asks to wait (RFC 9110, section 10.2.3), but at most
+    ``MAX_RETRY_AFTER_S``. If the server names no valid time, return ``DEFAULT_RETRY_AFTER_S``.
+    """
     text = answer.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdecimal():
         wait_s = float(text)
@@ -150,6 +153,6 @@ def retry_after_s(answer: OutboundAnswer) -> float:
 
 
 def later(wait_s: float, because: str) -> TryLater:
-    """Return the error with which a crawl gives up its slot for so many seconds."""
+    """Return the error with which a crawl gives up its slot for ``wait_s`` seconds."""
     run_at = datetime.now(UTC) + timedelta(seconds=wait_s)
     return TryLater(run_at, because, NEXT_TURN, counts=False)

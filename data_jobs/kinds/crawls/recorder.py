@@ -1,9 +1,9 @@
 """Records what became of each page: its outcome, its links, and its content as a file of the vector store.
 
-Each page is one transaction, which also checks that this attempt at the crawl's job is still the current one.
-So after a crash, a page is recorded as a whole or is requested again.
+One transaction records the outcome and the content of a page, and checks that this attempt at the crawl's job
+is still the current attempt. So after a crash, a page either has both records or is requested again.
 
-    recorder = Recorder(resources, attempt, crawl, links)
+    recorder = Recorder(resources, attempt, crawl, links, max_urls)
     await recorder.record(visit, repeated=frozenset())
 """
 
@@ -47,9 +47,9 @@ from data_jobs.worker.stage_errors import StageFailed
 QUOTA_EXCEEDED = "quota_exceeded"
 #: Key of the crawl's state: the URL at which the crawl starts, after redirects.
 START = "start"
-#: Reason for which links are not followed, if the crawl has found as many URLs as it keeps.
+#: Reason for which links are not followed if the crawl has found ``Recorder.max_urls`` URLs.
 TOO_MANY_URLS = "too_many_urls"
-#: Name of the file of a page without a name in its URL.
+#: Name of the file of a page whose URL has no path.
 HOME = "index"
 
 
@@ -68,7 +68,7 @@ class Recorder:
     _renewed: bool = False
 
     async def record_links(self, visit: Visit) -> None:
-        """Record only the links of a page, whose content is recorded later."""
+        """Record only the links of a page. ``record`` records the outcome and the content later."""
         if visit.links:
             await self._in_transaction(partial(self._add_links, visit, self.links.take_ignored()))
 
@@ -90,7 +90,7 @@ class Recorder:
             await self.attempt.in_thread(partial(self._release, released))
 
     async def _content(self, visit: Visit, repeated: Collection[str]) -> PageContent:
-        """Store the content of the page in the blob store."""
+        """Store the content of the page in the blob store, and return the content's description."""
         answer, read, result = visit.answer, visit.web_page, visit.result
         assert answer is not None
         assert result is not None
@@ -117,13 +117,17 @@ class Recorder:
             return writer.commit()
 
     async def _in_transaction(self, write: Any) -> Any:
-        """Run the writes of a page. If this is the attempt's first page, permit further attempts, because
-        later attempts do not repeat this page.
+        """Run the writes of a page in one transaction. If this is the attempt's first page, permit further
+        attempts, because later attempts do not repeat this page.
+
+        Raises:
+            NotWanted, StageFailed: see ``record``.
         """
 
         def whole(connection: Connection[Any]) -> Any:
             written = write(connection)
-            # The job is locked after the rows of the file. Attaching and detaching use the same order.
+            # The job is locked after the rows of the file, because attaching and detaching use the same
+            # order. Another order could cause a deadlock.
             attempts.hold(connection, self.attempt.job)
             if not self._renewed:
                 renew_attempts(connection, self.attempt.job)
@@ -176,7 +180,9 @@ class Recorder:
     def _store(
         self, connection: Connection[Any], visit: Visit, content: PageContent
     ) -> tuple[PageResult, StoredPage | None]:
-        """Store the content of the page, unless the store has it already."""
+        """Store the content of the page, unless the vector store already has the same content. Return the
+        result with its outcome and its file, and the stored page; None if nothing was stored.
+        """
         crawl, page, known, result = self.crawl, visit.page, visit.known, visit.result
         assert result is not None
         equal = known is not None and known.content_sha256 == content.blob.sha256
@@ -214,7 +220,9 @@ class Recorder:
 
 
 def file_name(url: str, *, html: bool) -> str:
-    """Return the name of a page's file: the last segment of its path."""
+    """Return the name of the file for a page, which is the last segment of the URL's path; ``index`` if the
+    path is empty. The name of an HTML page ends in ``.html``.
+    """
     parts = urlsplit(url)
     last = shown_name(unquote(parts.path.rstrip("/").rpartition("/")[2])).replace("/", "_")
     if not html:

@@ -1,7 +1,7 @@
 """Finds the blocks of text that a website repeats on many pages, before the pages are stored.
 
-The first pages of a host are held back until enough of them are known. Then the repeated blocks are decided
-once for the vector store, so that later crawls leave out the same blocks.
+The first pages of a host are held back until there are enough pages to find the blocks that they repeat. The
+repeated blocks are saved for the vector store, so that later crawls leave out the same blocks.
 
     held = HeldPages(attempt, crawl)
     visits = await held.add(visit)            # the visits to record now, each with the blocks to leave out
@@ -24,9 +24,10 @@ from data_jobs.kinds.crawls.visit import Visit
 from data_jobs.stages.formats.web.stored_page import block_digests, repeated_blocks
 from data_jobs.worker.job_attempt import JobAttempt
 
-#: Number of pages of a host that decide which blocks it repeats.
+#: Number of pages of a host that are compared to find its repeated blocks.
 SAMPLE_PAGES = 40
-#: Maximum number of characters of held pages of a host. A host with larger pages decides with fewer of them.
+#: If the held pages of a host have more characters than this number, the host needs no further pages for the
+#: comparison.
 SAMPLE_CHARACTERS = 20_000_000
 
 Released = list[tuple[Visit, Collection[str]]]
@@ -34,7 +35,7 @@ Released = list[tuple[Visit, Collection[str]]]
 
 @dataclass
 class HeldPages:
-    """The pages of each host that wait until the repeated blocks of the host are decided."""
+    """Holds back the pages of each host until the repeated blocks of the host are known."""
 
     attempt: JobAttempt
     crawl: Crawl
@@ -49,8 +50,8 @@ class HeldPages:
         return not self._held
 
     async def add(self, visit: Visit) -> Released:
-        """Hold the page back, or return it if the repeated blocks of its host are decided. Return also the
-        pages that no longer need to be held.
+        """Hold the page back if the repeated blocks of its host are not known. Return the pages that can be
+        recorded now, each with the digests of the blocks to leave out.
         """
         host = host_of(visit.page.url)
         if host not in self._decided and host not in self._held:
@@ -67,7 +68,9 @@ class HeldPages:
         return await self._decide(host) if full else []
 
     async def release(self) -> Released:
-        """Decide with the pages that are held, and return them."""
+        """Find the repeated blocks of each host from the pages that are held, and return these pages with the
+        digests of the blocks to leave out.
+        """
         return [one for host in list(self._held) for one in await self._decide(host)]
 
     async def _decide(self, host: str) -> Released:

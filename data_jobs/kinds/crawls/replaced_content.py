@@ -1,4 +1,4 @@
-"""Notice that a crawl has replaced the content of a file while a job indexed the file.
+"""Check that no crawl has replaced the content of a file while a job indexed the file.
 
 require_same_content(connection, file)
 """
@@ -21,11 +21,11 @@ def require_same_content(connection: Connection[Any], file: File) -> None:
         file: the file as it was when the job read it.
 
     Raises:
-        TryLater: the file has other content now, so the job begins again.
+        TryLater: the file has other content now, so the job must begin again.
     """
     try:
         current = get_file(connection, file.organisation, file.id)
-    except NotFound:  # the file has expired, and is deleted soon
+    except NotFound:  # the file has expired or is deleted, so its content does not matter any more
         return
     if current.sha256 != file.sha256:
         because = "the content of the file was replaced while it was indexed"

@@ -1,6 +1,7 @@
-"""Fills the frontier of a crawl before its first page: the start, what earlier crawls found, and sitemaps.
+"""Fills the frontier of a crawl before the first page is requested. The first URLs are the start, the URLs
+that earlier crawls found, and the URLs of sitemaps.
 
-await Seeding(attempt, crawl, client, origins, links, recorder).seed()
+await Seeding(attempt, crawl, client, origins, links, max_urls).seed()
 """
 
 from collections import deque
@@ -32,11 +33,13 @@ from data_jobs.worker.job_attempt import JobAttempt
 
 log = structlog.get_logger(__name__)
 
-#: Maximum number of sitemaps that a crawl reads, and of indexes that lead to a sitemap.
+#: Maximum number of sitemaps that a crawl reads, and maximum number of indexes between ``robots.txt`` and a
+#: sitemap.
 MAX_SITEMAPS, MAX_SITEMAP_DEPTH = 100, 3
 #: Where a website has its sitemap, if ``robots.txt`` names none.
 USUAL_SITEMAP = "/sitemap.xml"
-#: Keys of the crawl's state: true if the step is done, and the id of the earlier crawl whose URLs are known.
+#: Keys of the crawl's state. The first two have the value true if the step is done. The third has the id of
+#: the earlier crawl whose URLs were added.
 SEEDED, SITEMAPS_READ, EARLIER = "seeded", "sitemaps_read", "earlier"
 
 
@@ -53,7 +56,9 @@ class Seeding:
     max_urls: int
 
     async def seed(self) -> None:
-        """Add the start, the URLs that the last crawl found, and the pages that the store holds."""
+        """Add the start, the URLs that the last crawl with the same options found, and the URLs of the pages
+        that the vector store has. If ``sitemap`` is ``only``, the start is not added.
+        """
         if self.crawl.state.get(SEEDED):
             return
         asked, known = self.crawl.input, await self._known()
@@ -73,7 +78,12 @@ class Seeding:
         await self._held(write)
 
     async def read_sitemaps(self) -> None:
-        """Add the URLs of the website's sitemaps."""
+        """Add the URLs of the website's sitemaps.
+
+        Raises:
+            HostBusy: a host may get its next request only after a long wait.
+            Permanent: a pattern of the caller takes too long.
+        """
         if self.crawl.input.sitemap == "skip" or self.crawl.state.get(SITEMAPS_READ):
             return
         rules = await self.origins.rules_of(self.crawl.url)
@@ -101,7 +111,12 @@ class Seeding:
         return [url for url in urls if self.links.includes(url)]
 
     async def _read(self, url: str) -> FoundInSitemap:
-        """Return the URLs of a sitemap; none if it cannot be read, because a crawl also follows links."""
+        """Return the URLs of a sitemap. A sitemap that cannot be read has no URLs. This does not end the
+        crawl, because most crawls also follow links.
+
+        Raises:
+            HostBusy: the host may get its next request only after a long wait.
+        """
         rules = await self.origins.rules_of(url)
         if not rules.permits(url):
             return FoundInSitemap()
@@ -133,7 +148,9 @@ class Seeding:
         await self._held(write)
 
     async def _held(self, write: Callable[[Connection[Any]], None]) -> None:
-        """Run the writes while this attempt is the current attempt at the crawl's job."""
+        """Run the writes in one transaction, which also checks that this attempt is still the current attempt
+        at the crawl's job.
+        """
 
         def whole(connection: Connection[Any]) -> None:
             attempts.hold(connection, self.attempt.job)

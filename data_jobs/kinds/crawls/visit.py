@@ -1,7 +1,8 @@
-"""Requests one page of a crawl, and finds out what became of it. Nothing is stored here.
+"""Requests one page of a crawl, and decides its outcome. The recorder stores the result, not this module.
 
-visit = await Visitor(resources, attempt, crawl, client, origins).visit(page)
-visit.result.outcome, visit.links, visit.body
+visitor = Visitor(resources, attempt, crawl, client, origins, links, conditional_after=None)
+visit = await visitor.visit(page)
+visit.result.outcome, visit.links, visit.answer
 """
 
 import hashlib
@@ -29,17 +30,18 @@ from data_jobs.kinds.resources import Resources
 from data_jobs.stages.formats.web.web_page import WebPage
 from data_jobs.worker.job_attempt import JobAttempt
 
-#: Maximum number of requests for a page: if the server asks for fewer requests; after other failures.
+#: Maximum number of requests for a page: if the server asks for fewer requests, and after other failures.
+#: After a timeout, the maximum is 2.
 THROTTLED_ATTEMPTS, FAILED_ATTEMPTS = 5, 3
 #: Seconds between two requests for a page after a failure; doubled after each further failure.
 RETRY_PAUSE_S = 5.0
 NOT_MODIFIED, SUCCESS = 304, range(200, 300)
 NOT_FOUND = frozenset({404, 410})
 SERVER_ERRORS = range(500, 600)
-#: Header that forbids to index what is no HTML, and its value.
+#: Header with which a server can forbid that its answer is indexed, and the value that forbids it.
 ROBOTS_HEADER, NOINDEX = "x-robots-tag", "noindex"
 FORBIDS_INDEX = "the page forbids that its text is indexed (noindex)"
-#: Outcomes of pages that count as not found, if the store has them from an earlier crawl.
+#: Outcomes with which a page counts as not found, if the vector store has the page from an earlier crawl.
 MISSED = frozenset(
     {
         *(PageOutcome.GONE, PageOutcome.REDIRECTED, PageOutcome.CANONICAL, PageOutcome.DUPLICATE),
@@ -50,23 +52,24 @@ MISSED = frozenset(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Visit:
-    """What became of a page."""
+    """The result of one attempt to visit a page."""
 
     page: WaitingPage
-    #: None if the page waits for another attempt.
+    #: What became of the page; None if the page waits for another attempt.
     result: PageResult | None
-    #: Of an attempt that failed: seconds until the next attempt, and a sentence about the failure.
+    #: Seconds until the next attempt, if this attempt failed.
     wait_s: float = 0.0
+    #: A sentence about the failure, if this attempt failed.
     failure: str = ""
-    #: Status of the failed attempt.
+    #: Status of the HTTP answer, if this attempt failed; None if there was no answer.
     status: int | None = None
-    #: What the store holds of the page.
+    #: The page as the vector store has it; None if the store does not have the page.
     known: SitePage | None = None
-    #: URLs that the page names.
+    #: URLs that the page names and that the crawl follows.
     links: Sequence[FoundUrl] = ()
-    #: The answer with the content of the page; None if there is no new content.
+    #: The answer with content to store; None if there is no content to store. For HTML, the body is empty.
     answer: OutboundAnswer | None = None
-    #: The page, if the content is HTML.
+    #: What the parsing process read from the page; None if the content is not HTML or was not read.
     web_page: WebPage | None = None
     #: True if ``robots.txt`` could not be read. The page then does not count as not found.
     robots_unreadable: bool = False
@@ -81,14 +84,15 @@ class Visitor:
     """Requests pages of a crawl.
 
     Args:
-        resources: the parsing processes.
+        resources: has the parsing processes.
         attempt: the attempt at the crawl's job.
         crawl: the crawl.
         client: sends the requests.
         origins: the rules of ``robots.txt``.
         links: decides which URLs belong to the crawl.
-        conditional_after: id of the crawl whose links are known; a page that this crawl asked for last is
-            not sent again if it has not changed. None: every page is sent.
+        conditional_after: id of the earlier crawl whose URLs this crawl has. If that crawl was the last crawl
+            that visited a page, the server sends the page again only if the page has changed. None: the
+            server sends every page.
     """
 
     def __init__(
@@ -105,14 +109,15 @@ class Visitor:
         self._parsers, self._attempt, self._crawl = resources.parsers, attempt, crawl
         self._client, self._origins = client, origins
         self._links, self._conditional_after = links, conditional_after
-        #: The first page with each content, by the SHA-256 of the content.
+        #: URL of the first page with each content, by the SHA-256 of the content.
         self._first_with: dict[str, str] = {}
 
     async def visit(self, page: WaitingPage) -> Visit:
-        """Request the page, if ``robots.txt`` permits it.
+        """Request the page if the crawl needs it, and if the transport and ``robots.txt`` permit its URL.
 
         Raises:
             HostBusy: the host may get the next request only after a long wait.
+            Permanent: a pattern of the caller takes too long.
         """
         visit = Visit(page=page, result=None, known=await self._known(page))
         if self._crawl.vector_store is None and self._is_only_listed(page.url):
@@ -151,8 +156,8 @@ class Visitor:
         return await self._attempt.in_transaction(lambda connection: find(connection))
 
     def _is_only_listed(self, url: str) -> bool:
-        """Return True if a crawl that only discovers URLs does not need the page, because the crawl follows
-        none of its links.
+        """Return True if a crawl that only discovers URLs does not request the page, because the crawl would
+        follow no link of the page.
         """
         return self._crawl.input.sitemap == "only" or is_document(url)
 
@@ -161,8 +166,8 @@ class Visitor:
         return settings.crawl_document_bytes if is_document(url) else settings.crawl_page_bytes
 
     def _conditions(self, known: SitePage | None) -> dict[str, str]:
-        """Return the headers with which the server sends the page only if it has changed (RFC 9110, section
-        13).
+        """Return the headers that ask the server to send the page only if the page has changed (RFC 9110,
+        section 13). Return no headers if the crawl needs the page in any case.
         """
         if known is None or not known.searchable or known.crawl != self._conditional_after:
             return {}
@@ -203,7 +208,7 @@ class Visitor:
         return await self._content(visit, answer)
 
     def _redirected(self, visit: Visit, answer: OutboundAnswer) -> Visit:
-        """Add the target as a page of its own, because its host and its rules may be others."""
+        """Add the target as a page of its own, because its host and the host's rules can be different."""
         page = visit.page
         target = page_url(answer.headers["location"], base=page.url)
         if target is None:
@@ -218,13 +223,14 @@ class Visitor:
             detail = f"the page redirects to {target}, which is not a part of the crawl"
             return replace(visit, result=_failed(PageOutcome.OUT_OF_SCOPE, detail, answer.status))
         result = _failed(PageOutcome.REDIRECTED, f"the page redirects to {target}", answer.status)
-        # The target of the start is the start, so that several redirects in a row move the start.
+        # The target of the start gets ``found_on=None``, as the start has, so that a further redirect moves
+        # the start again.
         origin = None if page.found_on is None else page.url
         found = FoundUrl(url=target, depth=page.depth, hops=page.hops + 1, found_on=origin)
         return replace(visit, result=result, links=[found])
 
     async def _content(self, visit: Visit, answer: OutboundAnswer) -> Visit:
-        """Read the content. HTML is read in a process with limits."""
+        """Read the content, and decide the outcome. A parsing process with limits reads HTML."""
         page, body = visit.page, answer.body
         format = format_of_answer(answer, page.url)
         seen = PageResult(
@@ -253,7 +259,7 @@ class Visitor:
         return replace(visit, result=seen)
 
     async def _twin(self, page: WaitingPage, sha256: str) -> str | None:
-        """Return the URL of another page with the same bytes; None if this page is the first one."""
+        """Return the URL of another page with the same bytes; None if there is no such page before this one."""
 
         def find(connection: Connection[Any]) -> str | None:
             other = None
@@ -286,7 +292,9 @@ class Visitor:
         return replace(visit, result=replace(seen, outcome=outcome, detail=detail), answer=None)
 
     async def _canonical(self, visit: Visit, canonical: str) -> Visit:
-        """Add the canonical URL as a page of its own, unless that page names another canonical URL."""
+        """Add the canonical URL as a page of its own, and do not store this page. If the crawl may not visit
+        the canonical URL, or the page there names another canonical URL, store this page instead.
+        """
         assert visit.result is not None
         assert visit.answer is not None
         page = visit.page
@@ -324,7 +332,9 @@ def _again(
     wait_s: float | None = None,
     status: int | None = None,
 ) -> Visit:
-    """Return a visit that is repeated later; after ``most`` requests, a visit with the outcome."""
+    """Return a visit that is repeated later. If this was request number ``most`` for the page, return a visit
+    with the outcome.
+    """
     failures = visit.page.attempts + 1
     if failures >= most:
         return replace(visit, result=_failed(outcome, detail, status))

@@ -1,7 +1,8 @@
 """Cut the files of a vector store into chunks again, after the store's ``chunking_strategy`` changed.
 
-Each file gets a job of its own, and searches find the old chunks of a file until its job ends. This job does
-not wait for the jobs of the files, because a waiting job would hold a slot that those jobs need.
+Each file gets a job of its own, and searches find the old chunks of a file until the file's job ends. The job
+of the store does not wait for the jobs of the files, because a waiting job would hold a slot that those jobs
+need.
 """
 
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class RechunkStore:
             priority=job.priority,
             attempts=attempt.settings.job_attempts,
         )
-        attempts.hold(connection, job)  # after the rows of the files, in the same order as attaching
+        attempts.hold(connection, job)  # locked after the rows of the files, as when files are attached
         return [file.file for file in files]
 
     def _finish(self, attempt: JobAttempt, done: int, connection: Connection[Any]) -> None:

@@ -1,1 +1,1 @@
-"""/v1/crawls: read websites into vector stores, and find their URLs."""
+"""Routes of /v1/crawls, which read websites into vector stores, and find the URLs of websites."""

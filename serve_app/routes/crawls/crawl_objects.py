@@ -1,4 +1,4 @@
-"""The models of the answers of /v1/crawls: a crawl, and the pages that it has found."""
+"""Define the models of the answers of /v1/crawls: a crawl, and the pages that a crawl has found."""
 
 from typing import Any, Literal, Self
 

@@ -1,4 +1,4 @@
-"""The requests of /v1/crawls. Their fields are those of the inputs of the jobs ``crawl`` and ``discover``."""
+"""Define the requests of /v1/crawls. They have the fields of the jobs' inputs, and those of ``OF_THE_JOB``."""
 
 from typing import Annotated, TypeVar
 
@@ -15,7 +15,7 @@ from serve_app.routes.vector_store_fields import (
 )
 
 CrawlModel = TypeVar("CrawlModel", bound=CrawlOptions)
-#: The fields of the job itself, which are not part of its input.
+#: Fields of requests that are not part of the job's input.
 OF_THE_JOB = frozenset({"priority_class", "priority", "vector_store"})
 
 
@@ -38,7 +38,7 @@ class CrawlScopeRequest(CrawlOptions, RequestModel):
 
         Args:
             kind: the model of the input.
-            more: fields of the input that differ from those of the request.
+            more: fields of the input that the request does not have, or that replace fields of the request.
         """
         given = self.model_dump(exclude=set(OF_THE_JOB), exclude_none=True)
         return kind.model_validate({**given, **more})

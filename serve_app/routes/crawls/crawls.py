@@ -1,4 +1,4 @@
-"""/v1/crawls: read a website into a vector store or find its URLs, follow the crawl, cancel it, run it again.
+"""Routes of /v1/crawls: read a website into a vector store or find its URLs; show, cancel or retry a crawl.
 
 OpenAI's API has no crawls. The options have the names of Firecrawl's API, version 2. A schedule of the kind
 ``crawl`` (``POST /v1/schedules``) reads a website again and again.
@@ -150,11 +150,11 @@ async def retry(crawl_id: str, organisation: Organisation, once: Once) -> Respon
 
 
 def _permitted(connection: Connection[Any], organisation: str, crawl_id: str) -> Crawl:
-    """Return the crawl.
+    """Return the crawl if the caller may see it.
 
     Raises:
         NotFound: the organisation has no such crawl.
-        NotPermitted: the caller's key is limited to other stores.
+        NotPermitted: the caller's key is limited to other vector stores than the crawl's store.
     """
     crawl = crawls.get_crawl(connection, organisation, crawl_id)
     if crawl.vector_store is not None:
