@@ -2,8 +2,8 @@
 
 ``Compare`` reserves, because it knows the new chunks of a document. ``Write`` returns the reservation in the
 transaction that writes the usage of the document. The command renews the reservations while it runs
-(``data_jobs.bulk.budget_renewal``). If the organisation has no budget that refuses work, a process asks the
-database once a second, whatever the number of documents.
+(``data_jobs.bulk.budget_renewal``). If the organisation has no budget that refuses work, each process only
+asks the database for such budgets, at most once a second, whatever the number of documents.
 
     budget = DocumentBudget(settings, store, job="job_1")
     budget.reserve(row)                                    # raises BudgetExceeded
@@ -27,18 +27,21 @@ from data_jobs.stages.document_row import DocumentRow, unpack
 
 #: Seconds for which a process remembers that an organisation has a budget that refuses work, or has none.
 KNOWN_FOR_S = 1.0
-#: For each organisation, True if it has such a budget, and the time (``time.monotonic``) of the answer.
+#: For each organisation, True if the organisation has a budget that refuses work, and the time
+#: (``time.monotonic``) at which the database said so.
 _KNOWN: dict[str, tuple[bool, float]] = {}
 
 
 class DocumentBudget:
-    """Reserves for the documents of one run."""
+    """Reserves tokens, pages and chunks in the organisation's budgets for the documents of one run."""
 
     def __init__(self, settings: Settings, store: VectorStore, *, job: str) -> None:
         self.settings, self.store, self.job = settings, store, job
 
     def reserve(self, row: DocumentRow) -> None:
-        """Reserve the tokens of the new chunks, the pages and the chunks of the document.
+        """Reserve the tokens of the new chunks and of the chunker, the pages and the chunks of the document.
+
+        If the organisation has no budget that refuses work, do nothing.
 
         Raises:
             BudgetExceeded: a budget does not cover the document.
@@ -67,7 +70,7 @@ class DocumentBudget:
             raise refused[work.id]
 
     def release(self, connection: Any, row: DocumentRow) -> None:
-        """Return the reservation of the document, in the caller's transaction."""
+        """Return the reservation of the document to the budgets, in the caller's transaction."""
         if self._needed():
             release(connection, self.store.organisation, [self._id(row)])
 

@@ -49,8 +49,9 @@ class Chunk:
     """Divides the pages of ``page_texts`` and ``structures`` into ``chunks``, each with its place. Both
     columns stay in the row for the keywords.
 
-    If the model does not know a part of the text, records this in ``facts``, ``outcome`` and ``detail``. If
-    the chunker needs vectors, adds their tokens to ``chunker_tokens``.
+    If the model does not know a part of the text, records the number of unknown tokens in ``facts``. If this
+    part is large, also changes ``outcome`` and ``detail``. If the chunker needs vectors, adds the number of
+    tokens that the model reads for these vectors to ``chunker_tokens``.
 
     Args:
         settings: the settings of the job.
@@ -83,12 +84,15 @@ class Chunk:
         return self.finish(row, prepared, vectors)
 
     def prepare(self, row: DocumentRow) -> PreparedChunks:
-        """Return the chunks of the document, which may depend on vectors of its parts."""
+        """Return what ``finish`` needs to make the chunks; this may be vectors of parts of the document."""
         chunker = _open_chunker(self.settings, self.fingerprint, self.strategy)
         return chunker.prepared(row["document"], pages_of(row))
 
     def finish(self, row: DocumentRow, prepared: PreparedChunks, vectors: NDArray[np.float32]) -> DocumentRow:
-        """Return the row with its chunks; ``vectors`` are those of ``prepared.inputs``."""
+        """Return the row with its chunks, or with the outcome ``empty`` if the document has no chunks.
+
+        ``vectors`` are the vectors of ``prepared.inputs``.
+        """
         special = process_resources.special_tokens(self.settings, self.fingerprint)
         tokens = sum(len(ids) + special for ids in prepared.inputs)
         row = {**row, "chunker_tokens": row["chunker_tokens"] + tokens}
@@ -122,7 +126,9 @@ class Chunk:
 
 
 def _with_unknown_text(row: DocumentRow, chunked: ChunkedDocument, model: str) -> DocumentRow:
-    """Return the row. If the model does not know a part of the text, record this in the row."""
+    """Return the row, with the number of unknown tokens if there are any, and with the outcome
+    ``partial_text`` if a large part of the text is unknown.
+    """
     if chunked.unknown_tokens:
         row = {
             **row,

@@ -2,9 +2,9 @@
 
 A document stays one row from its first byte to its transaction, so the document is written whole or not at
 all, even if Ray loses or repeats a block of rows. Every table has the same typed columns (``ROWS``), even if
-values are missing. The column ``structures`` has the structures of the pages as JSON, because most pages have
-none. The column ``chunks`` is an Arrow table (``CHUNKS``) in IPC form, so Ray Data never splits
-the chunks of a document.
+values are missing. The column ``structures`` has the structure of each page as JSON, not as typed columns,
+because most pages have no structure. The column ``chunks`` is an Arrow table (``CHUNKS``) in IPC form, so Ray
+Data never splits the chunks of a document.
 """
 
 import json
@@ -93,7 +93,8 @@ class DocumentRow(TypedDict):
     chunks: bytes
     #: Number of tokens that the model read for the chunker, special tokens included.
     chunker_tokens: int
-    #: (new chunks, dim) float32, row-major, in the order of the chunks not yet stored.
+    #: Vectors of the chunks whose vectors are not stored yet, in the order of these chunks: (number of these
+    #: chunks, dim) float32, row-major.
     vectors: bytes
 
 
@@ -190,7 +191,7 @@ def page_columns(pages: Sequence[Page]) -> PageColumns:
 
 
 def with_chunk_column(row: DocumentRow, chunks: pa.Table, name: str, values: Sequence[object]) -> DocumentRow:
-    """Return the row with these chunks. ``values``, one per chunk, replaces their column ``name``."""
+    """Return the row with these chunks, whose column ``name`` is ``values``, one value per chunk."""
     position = CHUNKS.get_field_index(name)
     return {
         **row,

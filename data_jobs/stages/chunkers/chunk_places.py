@@ -22,7 +22,8 @@ HEADING_CHARACTERS = 120
 CUT = "…"
 LINE_END = re.compile("\n")
 
-#: The headings in force at a character of a document, the highest first, each with its level.
+#: The headings in force at a character of a document, which are the headings of the sections that contain the
+#: character: the highest heading first, each with its level.
 Path = tuple[tuple[int, str], ...]
 
 
@@ -57,9 +58,9 @@ class PagePlaces:
         self._label = page.structure.label
         self._tables = [_TableRows(page.text, one) for one in _blocks(page, BlockKind.TABLE)]
         self._table_ends = [table.block.end for table in self._tables]
-        #: The characters at which a path begins, in ascending order, and these paths.
+        #: The offsets at which a path begins, in ascending order, and the path of each offset as a string.
         self._offsets, self._paths = [0], [_written(path)]
-        #: For each of the paths, the headings, and the end of the heading with which the path begins.
+        #: For each of these paths, its headings, and the offset at which its lowest heading ends.
         self._headings: list[tuple[Path, int]] = [(path, 0)]
         for heading in _blocks(page, BlockKind.HEADING):
             above = (one for one in path if one[0] < heading.level)
@@ -87,7 +88,7 @@ class PagePlaces:
         )
 
     def heading_at(self, start: int) -> str:
-        """Return the headings in force at this character."""
+        """Return the headings in force at this character as one string."""
         return self._paths[bisect_right(self._offsets, start) - 1]
 
     def above(self, start: int) -> Path:
@@ -106,8 +107,8 @@ class _TableRows:
         )
 
     def rows(self, start: int, end: int) -> tuple[int, int]:
-        """Return the numbers of the first and the last row between two characters. The table has text between
-        them. The header counts as the row before the body.
+        """Return the numbers of the first and the last row between two characters. The table must have text
+        between these characters. The header counts as the row before the body.
         """
         return self._row(max(start, self.block.start)), self._row(min(end, self.block.end) - 1)
 

@@ -1,7 +1,8 @@
 """The contract of a chunker, which divides pages into chunks.
 
 The chunks of a document hold every token of the document. No chunk has more than ``max_tokens`` tokens. Each
-chunk is an exact slice of one page, perhaps behind a context, and its id is made from its content.
+chunk is an exact slice of one page; a context may come before the slice. The id of a chunk is made from the
+content of the chunk.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,10 +38,10 @@ class ChunkedDocument:
 class PreparedChunks:
     """A document whose chunks depend on the vectors of its parts, or on no vectors."""
 
-    #: The model's ids of n parts of the document, special tokens not included; empty if the chunker needs no
+    #: The token ids of n parts of the document, special tokens not included; empty if the chunker needs no
     #: vectors.
     inputs: list[NDArray[np.int32]]
-    #: Makes the chunks from the vectors of the parts, (n, dim) float32.
+    #: Makes the chunks from the vectors of the parts; the vectors are an array (n, dim) of float32.
     finish: Callable[[NDArray[np.float32]], ChunkedDocument]
 
 
@@ -57,7 +58,7 @@ class Chunker(Protocol):
 
 
 class OpenChunker(Protocol):
-    """Makes a chunker."""
+    """A function or a class that makes a chunker."""
 
     def __call__(
         self,
@@ -74,5 +75,6 @@ class OpenChunker(Protocol):
             fingerprint_id: id of the model's fingerprint; the ids of the chunks depend on this id.
             max_tokens: maximum number of tokens of a chunk, without special tokens; None means the limit of
                 the model.
-            overlap_tokens: number of tokens that neighbouring chunks share; only ``fixed`` uses it.
+            overlap_tokens: number of tokens that neighbouring chunks share; only the chunker ``fixed`` uses
+                this number.
         """

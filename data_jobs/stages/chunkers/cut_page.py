@@ -28,10 +28,10 @@ CutPlaces = tuple[NDArray[np.int64], NDArray[np.uint64]]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Text that a chunk needs to be understood; see ``PageChunk.context``."""
+    """Text that a reader needs to understand a chunk; see ``PageChunk.context``."""
 
     text: str = ""
-    #: The model's ids for the text and the line end after it.
+    #: The token ids of the text and of the line end after the text.
     ids: tuple[int, ...] = ()
 
 
@@ -40,7 +40,7 @@ NO_CONTEXT = Context()
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One chunk of a page, by the numbers of its tokens: from ``first`` to before ``last``."""
+    """One chunk of a page: the tokens with the numbers from ``first`` to ``last - 1``."""
 
     first: int
     last: int
@@ -56,9 +56,9 @@ class CutPage:
         self.places = TokenPlaces.of(page.text, tokens)
         #: Number of tokens that chunks have to hold. A page without visible characters has no chunk.
         self.total: int = len(tokens.ids) if self.places.characters else 0
-        #: The contexts of chunks of this page, by their texts, so that each is tokenised once.
+        #: The contexts of chunks of this page, by their texts, so that each text is tokenised once.
         self.contexts: dict[str, Context] = {}
-        #: The headings of the page, if the chunker uses them.
+        #: The places of the headings of the page; None if the chunker does not use headings.
         self.headings: PagePlaces | None = None
         self._block_ends = [block.end for block in page.structure.blocks]
 
@@ -138,9 +138,10 @@ class CutPage:
         return starts, mixed[starts]
 
     def last_place(self, first: int, least: int, most: int) -> int:
-        """Return the last place from ``least`` to ``most`` at which a chunk may end that begins at ``first``.
+        """Return the place at which a chunk that begins at ``first`` ends: the last place up to ``most``.
 
-        A whole sentence is best, then a whole row or line, then a whole word.
+        The place is the end of a sentence, but not before ``least``. If there is no such end, the place is
+        the end of a row or a line, or else of a table header, of a word, or of a letter.
         """
         return (
             last_of(least, most, self.sentences[0])

@@ -2,9 +2,9 @@
 
     FixedChunker(tokeniser, fingerprint.id, max_tokens=200, overlap_tokens=50).chunk(document, pages)
 
-It serves OpenAI's ``static`` strategy with an overlap. A chunk ends at the last word that fits. A table is
-cut between rows and code between lines, if they fit. So these chunks may be shorter, and they share whole
-rows and lines.
+This chunker serves OpenAI's ``static`` strategy with an overlap. A chunk ends at the last word that fits. A
+table is cut between rows, and code is cut between lines, if at least one row or line fits. So chunks of
+tables and of code may be shorter, and neighbouring chunks share whole rows and lines.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,9 @@ from data_jobs.stages.chunkers.page_chunker import PageChunker
 
 
 class FixedChunker(PageChunker):
-    """Divides documents into chunks of ``max_tokens`` tokens. Neighbours share ``overlap_tokens`` tokens."""
+    """Divides documents into chunks of about ``max_tokens`` tokens, and never more. Neighbouring chunks share
+    about ``overlap_tokens`` tokens.
+    """
 
     def cuts(self, page: CutPage) -> Iterator[Cut]:
         """See ``PageChunker.cuts``."""
@@ -31,7 +33,7 @@ class FixedChunker(PageChunker):
             first, reached = self._start(page, first, last), last
 
     def _end(self, page: CutPage, first: int, most: int) -> int:
-        """Return the last place at which a chunk may end that has at most the tokens before ``most``."""
+        """Return the last place up to ``most`` at which a chunk that begins at ``first`` may end."""
         if most >= page.total:
             return page.total
         words, _ = page.words
@@ -41,7 +43,7 @@ class FixedChunker(PageChunker):
         return last
 
     def _start(self, page: CutPage, first: int, last: int) -> int:
-        """Return the first token of the chunk after ``first`` to before ``last``."""
+        """Return the first token of the next chunk, after a chunk of the tokens ``first`` to ``last - 1``."""
         if not self.overlap or last >= page.total:
             return last
         target = max(first + 1, last - self.overlap)

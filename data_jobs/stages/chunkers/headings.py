@@ -1,9 +1,10 @@
-"""The heading chunker begins a chunk at each heading, and puts the headings above it before each chunk.
+"""The heading chunker begins a chunk at each heading. The headings above a chunk come before its text.
 
     HeadingChunker(tokeniser, fingerprint.id).chunk(document, pages).chunks[7].context   # "Guide > Install"
 
 A heading without text of its own stays with the next lower heading. A section that is longer than a chunk is
-packed as by the content-defined chunker. A page without headings gives the same chunks as that chunker.
+divided as the content-defined chunker divides a page. A page without headings gives the same chunks as with
+the content-defined chunker.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,8 +35,8 @@ class HeadingChunker(PageChunker):
             yield from self.packed(page, first, total)
 
     def context_at(self, page: CutPage, first: int) -> Context:
-        """Return the headings above the token, and the header of its table. If both are too long, prefer the
-        header, because the row needs it more.
+        """Return the headings above the token, and the header of its table. If both together are too long,
+        leave out the highest headings first, because a row needs the header of its table more.
         """
         header = page.header_at(first)
         path = page.headings.above(int(page.places.begin[first])) if page.headings else ()

@@ -100,7 +100,7 @@ class PageChunker:
         return [CutPage(page, found) for page, found in zip(pages, tokens, strict=True)]
 
     def packed(self, page: CutPage, first: int, total: int) -> Iterator[Cut]:
-        """Yield cuts that pack whole sentences, rows and lines between these tokens of the page.
+        """Yield cuts that pack whole sentences, rows and lines of the tokens ``first`` to ``total - 1``.
 
         Of the places from ``least`` to ``most`` tokens, the place with the highest priority begins the next
         chunk.
@@ -116,8 +116,8 @@ class PageChunker:
                 # A row or a line that does not fit begins the next chunk.
                 or last_of(first + 1, most, page.lines)
                 or last_of(first + 1, most, page.bodies)
-                # A table or a listing without structure has no sentences. So cut before a word or, if a
-                # single word fills the window, before any letter.
+                # A table or a listing without structure has no sentences. So cut before a word or, if one
+                # word fills the whole chunk, before any letter.
                 or best(first + self.least, most, page.words)
                 or best(first + 1, most, page.words)
                 or page.letter(first, most)
@@ -134,13 +134,13 @@ class PageChunker:
         )
 
     def context_at(self, page: CutPage, first: int) -> Context:
-        """Return the context of a chunk with this first token. In the body of a table, this is the header of
-        the table.
+        """Return the context of a chunk with this first token. In the body of a table, the context is the
+        header of the table.
         """
         return self.context_of(page, page.header_at(first))
 
     def context_of(self, page: CutPage, text: str) -> Context:
-        """Return the text as a context; no context if the text is too long."""
+        """Return the text as a context; ``NO_CONTEXT`` if the text is empty or too long."""
         if text not in page.contexts:
             page.contexts[text] = self._context(text)
         return page.contexts[text]

@@ -1,4 +1,4 @@
-"""The semantic chunker begins a chunk between neighbouring groups of sentences that are unlike.
+"""The semantic chunker cuts between neighbouring groups of sentences that differ in meaning.
 
     prepared = SemanticChunker(tokeniser, fingerprint.id).prepared(document, pages)
     vectors = engine.embed_ids(prepared.inputs)         # one vector for each group of sentences
@@ -23,20 +23,20 @@ from data_jobs.stages.chunkers.page_chunker import PageChunker
 #: Minimum number of tokens of a group, as a share of the token limit. A shorter group says too little about
 #: its subject, and a longer group leaves few places to cut.
 GROUP_SHARE = 1 / 8
-#: A place is a change of subject if its distance is this number of standard deviations above the mean of the
-#: document. A chunk ends there, although it could be longer.
+#: The subject changes at a place if the distance there is at least this number of standard deviations above
+#: the mean distance of the document. The rest of a page that fits into one chunk is cut only at such a place.
 CHANGE_DEVIATIONS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Groups:
-    """The groups of sentences of a page. A page that fits into one chunk has none."""
+    """The groups of sentences of a page. A page that fits into one chunk has no groups."""
 
     page: CutPage
     #: The first token of each group, in ascending order.
     starts: NDArray[np.int64]
-    #: Distance of each group from the group before it: 0 for equal directions, 2 for opposite ones. The first
-    #: group has 0.
+    #: Distance of the vector of each group from the vector of the group before: 0 for equal directions, 2 for
+    #: opposite directions. The first group has 0.
     distances: NDArray[np.float32]
 
 

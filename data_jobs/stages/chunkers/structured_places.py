@@ -18,8 +18,8 @@ from cluster.records import Page
 from data_jobs.stages.chunkers.sentences import boundaries, paragraphs
 from data_jobs.stages.chunkers.token_places import TokenPlaces
 
-#: The highest bit of a priority. A cut before a paragraph has it; on a page with blocks, a cut before a
-#: heading has it, and a cut before a paragraph has the next bit.
+#: Number of the highest bit of a priority. On a page without blocks, a cut before a paragraph has this bit.
+#: On a page with blocks, a cut before a heading has this bit, and a cut before a paragraph has the next bit.
 HIGHEST_BIT = 63
 VISIBLE = re.compile(r"\S")
 
@@ -30,8 +30,8 @@ def sentence_places(
     """Return the tokens that begin a sentence or a part of a block.
 
     Returns:
-        The numbers of the tokens; for each, the priority of a cut before it; and True if it begins a table, a
-        row of a table, or a line of code.
+        The numbers of the tokens; for each token, the priority of a cut before the token; and for each token,
+        True if the token begins a table, a row of a table, or a line of code.
     """
     text, blocks = page.text, page.structure.blocks
     breaks = paragraphs(text)
@@ -63,8 +63,10 @@ def sentence_places(
 
 
 def _with_blocks(text: str, starts: Sequence[int], blocks: Sequence[Block], lines: set[int]) -> list[int]:
-    """Return the starts of sentences outside the blocks, of headings, and of ``lines``, without those that
-    follow a heading.
+    """Return the starts of the sentences outside the blocks, of the blocks, and of ``lines``.
+
+    The start directly after a heading is left out, unless a heading of the same or a higher level begins
+    there.
     """
     found = set(starts)
     for block in blocks:
@@ -84,7 +86,7 @@ def _with_blocks(text: str, starts: Sequence[int], blocks: Sequence[Block], line
 
 
 def _line_starts(text: str, block: Block) -> Iterator[int]:
-    """Yield the characters at which the block may be cut: its start, and the starts of its rows or lines."""
+    """Yield the start of a table or of code, and the starts of its rows or lines; nothing for a heading."""
     if block.kind is BlockKind.HEADING:
         return
     yield block.start
@@ -96,13 +98,13 @@ def _line_starts(text: str, block: Block) -> Iterator[int]:
 
 
 def _begins_part_of_code(text: str, start: int) -> bool:
-    """Return True if a line without indentation begins after a blank line, such as a function."""
+    """Return True if a line without indentation, such as the first of a function, follows a blank line."""
     return text[start - 2 : start] == "\n\n" and not text[start].isspace()
 
 
 def _priority(sentence: str, *, begins_paragraph: bool) -> int:
     """Return a priority made from the words of the sentence. A sentence that begins a paragraph has a higher
-    priority than each other sentence. White space does not count, because a new layout changes white space.
+    priority than any other sentence. White space does not count, because a new layout changes white space.
     """
     words = " ".join(sentence.split()).encode("utf-8", "replace")
     return (

@@ -13,7 +13,7 @@ from data_jobs.stages.chunkers.page_chunker import PageChunker
 
 
 class WholePageChunker(PageChunker):
-    """Divides documents into pages, and pages only where the model's limit demands it."""
+    """Makes one chunk of each page. Divides only the pages that are longer than the model's limit."""
 
     def cuts(self, page: CutPage) -> Iterator[Cut]:
         """See ``PageChunker.cuts``."""

@@ -1,9 +1,9 @@
 """The contract between the parse process and the reader of a container's entries.
 
 A reader is a module with one function, ``entries(data, name, budget) -> Iterator[FoundEntry]``, which
-``cluster.formats`` names. It runs in a child process with limits on memory and time, like a parser. It writes
-nothing to the disk: the path of an entry is only a name. It raises ``Unreadable`` if the container cannot be
-read, and ``OverLimit`` if the container is over a limit.
+``cluster.formats`` names. The reader runs in a child process with limits on memory and time, like a parser.
+The reader writes nothing to the disk, because the path of an entry is only a name. The reader raises
+``Unreadable`` if the container cannot be read, and ``OverLimit`` if the container is over a limit.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,8 @@ from data_jobs.stages.formats.contract import Unreadable
 
 #: Number of bytes that are read from an entry in one step.
 READ_BYTES = 1024 * 1024
-#: A container may always hold this many bytes, however small it is. Small files often compress well.
+#: The limit on the ratio never refuses a container whose entries have at most this many bytes together,
+#: because small files often compress well.
 MIN_UNPACKED_BYTES = 16 * 1024 * 1024
 
 
@@ -40,13 +41,13 @@ class EntryLimits:
     entry_bytes: int
     #: Maximum ratio of the bytes of all entries to the bytes of the container.
     ratio: int
-    #: Maximum number of containers that lie inside each other, the outermost one included.
+    #: Maximum number of containers inside each other, the outermost container included.
     depth: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundEntry:
-    """One entry as a reader finds it, with its bytes or with the reason why these cannot be read."""
+    """One entry as a reader finds it, with its bytes or with the reason why the bytes cannot be read."""
 
     #: Path as the container writes it.
     path: str
@@ -57,7 +58,7 @@ class FoundEntry:
 
 
 class EntryBudget:
-    """Counts what the entries of one container take, and refuses the container that is over a limit.
+    """Counts the entries of one container and their bytes, and refuses a container that is over a limit.
 
     Args:
         limits: the limits.
@@ -90,7 +91,7 @@ class EntryBudget:
             raise OverLimit(f"has more than {self.limits.entries:,} entries (CLUSTER_MAX_CONTAINER_ENTRIES)")
 
     def take(self, size: int) -> None:
-        """Count bytes that were read.
+        """Count bytes that were read from entries.
 
         Raises:
             OverLimit: the entries have too many bytes.

@@ -5,7 +5,7 @@ field, and nothing is unpickled.
 
     write_entry(file, UnpackedEntry(path="a.txt", media_type="text/plain", data=b"..."))
     write_end(file, Outcome.OK, "")
-    for entry in read_entries(file, max_entry_bytes=1024): ...       # the last one has no path
+    for entry in read_entries(file, max_entry_bytes=1024): ...       # the last entry has no path
 """
 
 import json
@@ -19,7 +19,7 @@ from cluster.records import Outcome
 from cluster.vector_index.filters import is_text
 from data_jobs.stages.containers.entry_paths import LONGEST_PATH
 
-#: Number of bytes of a header's length.
+#: Number of bytes in which the length of a header is written.
 LENGTH_BYTES = 4
 MAX_HEADER_BYTES = 32 * 1024
 MAX_DETAIL_CHARACTERS = 1_000
@@ -69,7 +69,7 @@ def write_end(file: BinaryIO, outcome: Outcome, detail: str) -> None:
 
 
 def read_entries(file: BinaryIO, *, max_entry_bytes: int) -> Iterator[UnpackedEntry]:
-    """Yield the entries of the file from its beginning, and at last the frame of ``write_end``.
+    """Yield the entries of the file from its beginning, and then the frame that ``write_end`` wrote.
 
     Raises:
         BadFrames: the file does not have the expected form.

@@ -34,16 +34,15 @@ def entry_path(path: str) -> str | None:
 
 
 def is_hidden(path: str) -> bool:
-    """Return True for entries that a listing of a folder leaves out, too: names that begin with a full stop,
-    and the resource forks of macOS.
+    """Return True if a part of the path begins with a full stop, or is the folder of resource forks of macOS.
+
+    A listing of a folder leaves out such entries, too.
     """
     return any(part.startswith(".") or part == RESOURCE_FORKS for part in path.split("/"))
 
 
 def distinct(path: str, taken: set[str]) -> str:
-    """Return the path. If the container has had this path before, add a number to it. Add the result to
-    ``taken``.
-    """
+    """Return the path, with a number if ``taken`` has this path already. Add the result to ``taken``."""
     found, number = path, 1
     while found in taken:
         number += 1

@@ -7,7 +7,7 @@ from data_jobs.stages.formats.mail.mail_parts import read_mail
 
 
 def entries(data: bytes, _: str, budget: EntryBudget) -> Iterator[FoundEntry]:
-    """Read the attachments in their order.
+    """Yield the attachments in their order.
 
     Raises:
         Unreadable: the e-mail has too many parts inside each other.

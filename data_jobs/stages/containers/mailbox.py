@@ -13,9 +13,9 @@ from hashlib import sha256
 from data_jobs.stages.containers.contract import EntryBudget, FoundEntry
 from data_jobs.stages.formats.mail.mail_headers import header, sent_at
 
-#: The line before each e-mail, which follows a blank line or begins the file.
+#: The line before each e-mail. This line begins the file or follows a blank line.
 SEPARATOR = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\r\n]*\r?\n")
-#: A line of an e-mail that looked like a separator, and that a program has therefore quoted.
+#: A line of an e-mail that looked like a separator, so that a program put ``>`` before the line.
 QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
 HEADERS_END = re.compile(rb"\r?\n\r?\n")
 #: Number of characters of the subject, and of hexadecimal digits of the digest, in the name of an e-mail.
@@ -24,7 +24,7 @@ NOT_IN_A_NAME = re.compile(r'[/\\:*?"<>|]+')
 
 
 def entries(data: bytes, _: str, budget: EntryBudget) -> Iterator[FoundEntry]:
-    """Read the e-mails in their order.
+    """Yield the e-mails in their order.
 
     Raises:
         OverLimit: the mailbox is over a limit.
@@ -33,7 +33,7 @@ def entries(data: bytes, _: str, budget: EntryBudget) -> Iterator[FoundEntry]:
     budget.require(len(places))
     ends = [*(place[0] for place in places[1:]), len(data)]
     for (_separator, start), end in zip(places, ends, strict=True):
-        # The blank lines before the next separator belong to the mailbox.
+        # The blank lines before the next separator belong to the mailbox, so they are not part of the e-mail.
         message = QUOTED.sub(rb"\1", data[start:end]).rstrip(b"\r\n") + b"\n"
         budget.take(len(message))
         path = _name(message)

@@ -1,7 +1,7 @@
 """Read the entries of a TAR archive, compressed or not, and of a single compressed file.
 
-The bytes are decompressed as a stream, and every decompressed byte counts, also the bytes of entries that are
-left out.
+The bytes are decompressed as a stream. Every decompressed byte counts against the limit, even the bytes of
+entries that are left out.
 """
 
 import bz2
@@ -25,9 +25,9 @@ OPENERS: Mapping[bytes, Callable[..., Any]] = {
 }
 #: Errors with which the libraries report damaged bytes.
 DAMAGED = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
-#: Suffixes of compressed files, without which the name is the name of the file inside.
+#: Suffixes of compressed files. Without the suffix, the name of a compressed file names the file inside.
 SUFFIXES = (".gz", ".bz2", ".xz")
-#: Path of the entry that stands for the part of an archive that cannot be read.
+#: Path of the entry that reports that the rest of an archive cannot be read.
 REST = "rest of the archive"
 
 
@@ -50,10 +50,10 @@ class _Counted(RawIOBase):
 
 
 def entries(data: bytes, name: str, budget: EntryBudget) -> Iterator[FoundEntry]:
-    """Read the entries in their order. Directories are left out.
+    """Yield the entries in their order. Directories are left out.
 
     Raises:
-        Unreadable: the first bytes are damaged.
+        Unreadable: the first bytes cannot be decompressed.
         OverLimit: the archive is over a limit.
     """
     compressed: BinaryIO = BytesIO(data)

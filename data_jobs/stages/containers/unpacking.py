@@ -2,8 +2,8 @@
 
     unpack(data, name="mails.zip", limits=limits, write=print)
 
-An entry whose format nobody reads, a link, an encrypted or a damaged entry is written without its bytes, with
-the reason. Hidden entries are left out.
+An entry in a format without a parser, a link, an encrypted or a damaged entry is written without its bytes,
+with the reason. Hidden entries are left out.
 """
 
 from collections.abc import Callable

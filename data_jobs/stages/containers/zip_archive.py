@@ -17,7 +17,7 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, OSError, ValueEr
 
 
 def entries(data: bytes, _: str, budget: EntryBudget) -> Iterator[FoundEntry]:
-    """Read the entries in the order of the archive's directory. Directories are left out.
+    """Yield the entries in the order of the archive's directory. Directories are left out.
 
     Raises:
         Unreadable: the directory of the archive is damaged.
@@ -52,8 +52,8 @@ def _entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: EntryBudget)
 
 
 def _path(info: zipfile.ZipInfo) -> str:
-    """Return the path of an entry. Some programs write UTF-8 without the flag that announces it, and the
-    library then reads the path as code page 437.
+    """Return the path of an entry. Some programs write UTF-8 without the flag that announces UTF-8. The
+    library then reads the path as code page 437, so try UTF-8 first.
     """
     if info.flag_bits & UTF_8_FLAG:
         return info.orig_filename

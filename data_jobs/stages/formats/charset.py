@@ -70,14 +70,14 @@ LABELS = {
 #: Escape sequences, each with the character set that it selects. Text in these sets has ASCII bytes only.
 ESCAPES = ((b"\x1b$)C", "iso2022_kr"), (b"\x1b$", "iso2022_jp_ext"), (b"\x1b(J", "iso2022_jp_ext"))
 #: Names in a declaration that are ignored. A declaration that is readable as ASCII is not in UTF-16, UTF-32
-#: or EBCDIC (``cp037`` and the others), whatever name it has. UTF-8 was tried before the declaration. The
+#: or EBCDIC (the names in the last line), whatever set it names. UTF-8 was tried before the declaration. The
 #: other names are UTF-7 and codecs of Python that are not character sets.
 NOT_DECLARED = re.compile(
     r"utf-(?:7|8|16|32)|idna|punycode|unicode|undefined|mbcs|oem|cp65001"
     r"|cp037|cp500|cp1026|cp1140|cp273|cp424|cp875"
 )
-#: Sets that real texts use. The detector also knows other sets, and would wrongly find these sets in short
-#: texts.
+#: Sets that real texts use. The detector also knows other sets, and would wrongly find those other sets in
+#: short texts.
 CANDIDATES = tuple(
     "ascii utf-8 gb18030 hz big5hkscs euc_jis_2004 cp932 shift_jis_2004 iso2022_jp_2 euc_kr cp949 "
     "johab iso2022_kr cp874 tis-620 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 "
@@ -97,7 +97,8 @@ WESTERN = re.compile(
     "(?![^\0]*[^\0-\x7f]{3})[\x00-\x7f áéíóúàèìòùâêîôûäëïöüñçãõåæøœßÿÁÉÍÓÚÀÈÌÒÙÂÊÎÔÛÄËÏÖÜÑÇÃÕÅÆØŒ"
     "“”‘’‚„–—…•·«»€£¥©®™°±²³µ¼½¾×§¡¿ªº\xa0]*"
 )
-#: A set is accepted if, of this many non-ASCII bytes, at most one is not valid in the set.
+#: A set is accepted if at most one of this many non-ASCII bytes is not valid in the set. One such byte is
+#: accepted in a text of any length.
 ONE_BAD_IN = 50
 #: UTF-8 is accepted if there are at least this many valid non-ASCII characters for each bad byte, because
 #: text of other sets rarely looks like UTF-8.
@@ -249,7 +250,7 @@ def _likeliest(sample: bytes) -> tuple[str | None, float]:
 def _sample(data: bytes) -> bytes:
     """Return the first lines that are not ASCII.
 
-    The search for bytes of line ends is safe, because only UTF-16 and UTF-32 use such bytes for a part of
+    The search for the byte of a line end is safe, because only UTF-16 and UTF-32 use this byte as a part of
     another character.
     """
     lines, size, place = [], 0, 0

@@ -2,8 +2,8 @@
 
 A parser is a module with one function, ``parse(data: bytes, options: ParseOptions) -> ParserOutput``. The
 parser runs in a child process with limits on memory and time. The child process reads one document and ends.
-The parser raises ``Unreadable`` if the document has no text to give, and ``MemoryError`` if it needs more
-memory than the limit.
+The parser raises ``Unreadable`` if no text can be read from the document, and ``MemoryError`` if the parser
+needs more memory than the limit.
 """
 
 from collections.abc import Callable

@@ -41,7 +41,7 @@ TABLE = "table"
 #: Elements that are blocks of the structure.
 HEADINGS, CODE = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"}), frozenset({"pre", "listing"})
 KEPT = HEADINGS | CODE
-#: Maximum number of characters of a cell. A table with a longer cell arranges parts of the page.
+#: Maximum number of characters of a cell of data. A table with a longer cell arranges parts of the page.
 MOST_CELL_CHARACTERS = 1_000
 PREFORMATTED = frozenset({"listing", "plaintext", "pre", "textarea", "xmp"})
 MARKED = BLOCKS | SPACED | PREFORMATTED | {LINE_BREAK, PICTURE, RAISED}
@@ -101,7 +101,10 @@ def read_page(markup: str, *, hiding: bool = True) -> HtmlPage:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """The parts of a ``_TreeWalker`` that are a block of the structure; ``block`` is relative to the text."""
+    """A range of parts of a ``_TreeWalker`` that is a block of the structure.
+
+    The offsets of ``block`` count from the beginning of the text of these parts.
+    """
 
     first: int
     end: int
@@ -158,7 +161,7 @@ class _TreeWalker:
     hidden: int = 0
 
     def walk(self, root: LexborNode, style: _Style = _Style()) -> None:
-        """Collect the text under ``root``; ``style`` is that of the elements around ``root``."""
+        """Collect the text under ``root``; ``style`` is the style of the elements around ``root``."""
         node: LexborNode | None = root
         # The open elements, each with the style of its parent, the separator to write at its end, and the
         # number of its first part.
@@ -207,7 +210,7 @@ class _TreeWalker:
         return style, separator
 
     def _keep(self, tag: str | None, first: int) -> None:
-        """Keep the parts from ``first`` on as a block of the structure, if the element is one."""
+        """If the element is a heading or code, keep the parts from ``first`` on as a block."""
         if tag in KEPT and len(self.parts) > first:
             kind = BlockKind.CODE if tag in CODE else BlockKind.HEADING
             level = int(tag[1]) if kind is BlockKind.HEADING else 0
@@ -249,7 +252,7 @@ class _TreeWalker:
             child = child.next
 
     def cell(self, around: Sequence[LexborNode], cell: LexborNode, style: _Style) -> SpannedCell:
-        """Read a cell of a table in one line; ``around`` are its row and its section."""
+        """Return the text of a cell in one line; ``around`` are the section and the row of the cell."""
         if self.styled:
             for node in around:
                 style, _ = _apply_attributes(node.attributes, style, "")
