@@ -16,7 +16,7 @@ SECTIONS = frozenset({"thead", "tbody", "tfoot"})
 CELLS = frozenset({"td", "th"})
 #: A table with fewer rows or columns has no columns to compare.
 LEAST_ROWS, LEAST_COLUMNS = 2, 2
-#: Maximum number of columns, because each row gets as many cells as the longest row.
+#: Maximum number of columns of a table. Each row gets as many cells as the longest row, so a limit is needed.
 MOST_COLUMNS = 64
 #: Maximum number of characters of a cell that is repeated in the rows that it spans.
 REPEATED_CHARACTERS = 100
@@ -43,7 +43,7 @@ class SpannedCell:
 
 
 def rows_of(table: LexborNode) -> list[HtmlRow] | None:
-    """Return the rows of a table; None if the table arranges parts of the page."""
+    """Return the rows of a table; None if it arranges parts of the page, or has too few rows."""
     if table.attributes.get("role") in {"presentation", "none"}:
         return None
     if any(node.tag in LAYOUT for node in table.traverse() if node.mem_id != table.mem_id):
@@ -61,7 +61,8 @@ def spans(cell: LexborNode) -> tuple[int, int]:
 def grid(rows: Sequence[Sequence[SpannedCell]]) -> list[list[str]] | None:
     """Return the texts of the cells by row and column; None if there are too few or too many columns.
 
-    A short text is repeated in each row that its cell spans. Columns after the first of a cell are empty.
+    A short text is repeated in each row that its cell spans. If a cell spans several columns, only the first
+    of these columns has the text.
     """
     found: list[list[str]] = []
     #: For each column, the number of further rows that a cell above spans, and the text to repeat.

@@ -54,7 +54,7 @@ def join_lines(pages: Sequence[Sequence[str]]) -> list[str]:
 
 
 def page_text(paragraphs: Sequence[str]) -> str:
-    """Return the text of a page with these paragraphs; empty ones are left out."""
+    """Return the text of a page with these paragraphs; empty paragraphs are left out."""
     return BLANK_LINE.join(filter(None, paragraphs))
 
 
@@ -73,7 +73,7 @@ def _join(paragraph: str, words: DocumentWords) -> str:
     if len(lines) < 2 or not (
         HYPHENATED.search(paragraph) or (not paragraph.isascii() and UNSPACED.search(paragraph))
     ):
-        return _without_soft_hyphens(" ".join(lines))  # nearly all paragraphs need only this
+        return _without_soft_hyphens(" ".join(lines))  # as in nearly all paragraphs
     parts = [lines[0]]
     for before, line in pairwise(lines):
         if before[-1] in HYPHENS and before[-2:-1].isalnum() and line[0].isalnum():

@@ -38,7 +38,7 @@ def sent_at(message: Message) -> str:
 
 
 def decoded_bytes(data: bytes, charset: str | None) -> str:
-    """Decode bytes with the declared character set. If this set is unknown or wrong, detect another."""
+    """Decode bytes with the declared character set. If this set is unknown or wrong, detect the set."""
     if charset:
         try:
             return data.decode(charset)

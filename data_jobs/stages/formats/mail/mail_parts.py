@@ -18,14 +18,15 @@ from data_jobs.stages.formats.contract import Unreadable
 from data_jobs.stages.formats.html import read_page
 from data_jobs.stages.formats.mail.mail_headers import decoded_bytes, header
 
-#: Alternatives of a body, the preferred one first. A plain text has fewer repetitions and pictures.
+#: Alternatives of a body. Plain text is preferred, because it has fewer repetitions and pictures.
 TEXT, HTML = "text/plain", "text/html"
-#: Maximum number of parts that lie inside each other.
+#: Maximum number of parts inside each other.
 MAX_NESTING = 50
 #: Media types of encrypted e-mails.
 ENCRYPTED = frozenset({"multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"})
 MESSAGE = "message/rfc822"
-#: Line before the signature in a text (RFC 3676, 4.3), which ends in a space but is not continued.
+#: Line before the signature in a text (RFC 3676, 4.3). This line ends in a space, but the next line does not
+#: continue it.
 SIGNATURE = "-- "
 
 
@@ -52,7 +53,7 @@ def read_mail(data: bytes) -> Mail:
     """Read an e-mail.
 
     Raises:
-        Unreadable: too many parts lie inside each other.
+        Unreadable: too many parts are inside each other.
     """
     try:
         message = BytesParser(policy=policy.compat32).parsebytes(data)
@@ -82,7 +83,7 @@ def _add(mail: Mail, part: Message, *, depth: int) -> None:
 
 
 def _add_alternative(mail: Mail, part: Message, *, depth: int) -> None:
-    """Add the first alternative with a text, plain text before HTML. Attachments of all alternatives count,
+    """Add the first alternative with a text, plain text before HTML. Add the attachments of all alternatives,
     because some programs put attachments into an alternative.
     """
     found = []
@@ -102,7 +103,7 @@ def _add_leaf(mail: Mail, part: Message, kind: str) -> None:
     if kind in {TEXT, HTML} and disposition != "attachment" and not name:
         mail.texts.append(_text(part, kind))
         return
-    # A picture inside the text belongs to the layout of the e-mail, for example a logo in the signature.
+    # A picture inside the text, such as a logo in the signature, is part of the layout and no attachment.
     if kind.startswith("image/") and disposition != "attachment" and part.get("Content-ID"):
         return
     data = _payload(part)
@@ -128,7 +129,7 @@ def _inner(part: Message) -> list[Message]:
 
 
 def _name(part: Message) -> str:
-    """Return the file name of the part in any of the encodings that programs use; "" if it has none."""
+    """Return the file name of the part in any of the encodings that programs use; "" without a name."""
     try:
         name = part.get_filename()
     except (ValueError, LookupError, TypeError):

@@ -34,12 +34,14 @@ WHITE = 255
 
 
 def parse(data: bytes, options: ParseOptions) -> ParserOutput:
-    """Parse a picture. Without ``options.ocr``, the pages have no text and are reported as pictures.
+    """Parse a picture. Without ``options.ocr``, the pages of a part are reported as pictures without text.
 
     Raises:
-        Unreadable: the picture is damaged, or has too many frames or pixels.
+        Unreadable: the picture is damaged, has too many frames or pixels, or cannot be recognised; or
+            all pages were asked for without recognition.
+        MemoryError: the recognition ran out of memory.
     """
-    Image.MAX_IMAGE_PIXELS = None  # ``_gray`` checks the number of pixels
+    Image.MAX_IMAGE_PIXELS = None  # Pillow has no limit, because ``_gray`` checks the number of pixels
     warnings.simplefilter("ignore")
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as picture:
@@ -70,7 +72,9 @@ def _read(picture: Image.Image, options: ParseOptions) -> ParserOutput:
 
 
 def _gray(picture: Image.Image) -> GrayPicture:
-    """Return the picture upright and in shades of gray. Transparent parts become white."""
+    """Return the picture upright, in shades of gray and with at most ``MAX_PIXELS`` pixels. Transparent parts
+    become white.
+    """
     pixels = picture.width * picture.height
     if pixels > MAX_UNPACKED_PIXELS:
         raise Unreadable(
@@ -93,6 +97,6 @@ def _gray(picture: Image.Image) -> GrayPicture:
 
 
 def _dpi(picture: Image.Image) -> int:
-    """Return the resolution that the file states; 0 if it states none, or a mistake."""
+    """Return the resolution that the file states; 0 if the file states no possible resolution."""
     stated = picture.info.get("dpi", (0, 0))[0]
     return int(stated) if MIN_DPI <= stated <= MAX_DPI else 0

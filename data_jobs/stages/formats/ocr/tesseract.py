@@ -2,8 +2,8 @@
 
     recognise(GrayPicture(width=2480, height=3508, pixels=pixels, dpi=300), OcrRequest(...))
 
-The program inherits the limits of the parsing process, and the kernel ends it with the parsing process. It
-writes one line for each word, with the word's place, paragraph and confidence:
+The program inherits the limits of the parsing process. When the parsing process ends, the kernel ends the
+program, too. The program writes one line for each word, with the word's place, paragraph and confidence:
 https://tesseract-ocr.github.io/tessdoc/Command-Line-Usage.html#tsv-output
 """
 
@@ -26,7 +26,7 @@ DPI = 300
 #: drawn at a lower resolution.
 MAX_PIXELS = 40_000_000
 #: Columns of Tesseract's lines: the level, three numbers of the paragraph, the number of the line, the
-#: confidence in percent, and the word.
+#: confidence in percent, and the word; then the number of all columns.
 LEVEL, PARAGRAPH, LINE, CONFIDENCE, TEXT, COLUMNS = 0, slice(1, 4), 4, 10, 11, 12
 WORD_LEVEL = "5"
 PR_SET_PDEATHSIG = 1
@@ -52,7 +52,8 @@ def resolution_for(width: float, height: float) -> int:
 
 
 def recognise(picture: GrayPicture, request: OcrRequest, *, page_count: int) -> ParserOutput:
-    """Return the recognised text as one page, with the facts ``ocr_pages`` and ``ocr_confidence``.
+    """Return the recognised text as one page, with the fact ``ocr_pages`` and, if there are words, the fact
+    ``ocr_confidence``.
 
     Args:
         picture: the picture of the page.

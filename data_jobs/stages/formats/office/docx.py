@@ -1,7 +1,7 @@
 """Parse a Word document (.docx, .docm) into one page. Macros are never read.
 
-A Word document has no fixed pages: each program that shows the document divides it anew. The structure of the
-page names headings and tables instead.
+A Word document has no fixed pages, because each program that shows the document divides it into pages itself.
+The structure of the one page names headings and tables instead.
 """
 
 from collections.abc import Iterator, Mapping
@@ -65,14 +65,14 @@ def parse(data: bytes, _: ParseOptions) -> ParserOutput:
 
 
 def _optional(package: Package, parts: Mapping[str, Relationship], kind: str) -> Element | None:
-    """Return the root of the part of this kind; None if there is no such part, or if it is damaged."""
+    """Return the root of the part of this kind; None if the part is missing or cannot be unpacked."""
     part = next(parts_of(parts, kind), "")
     data = package.read_if_whole(part)
     return read_tree(data) if data else None
 
 
 def _notes(package: Package, parts: Mapping[str, Relationship]) -> Iterator[tuple[tuple[str, str], Element]]:
-    """Yield each footnote and endnote by the kind of its part and its id, without separators."""
+    """Yield each footnote and endnote by the kind of its part and its id, without separator lines."""
     for kind, tag in NOTES.items():
         root = _optional(package, parts, kind)
         for note in () if root is None else root.findall(tag):

@@ -1,4 +1,4 @@
-"""Read the text of charts and diagrams, which lie in parts of their own.
+"""Read the text of charts and diagrams, which are separate parts of the document.
 
 text_of_drawing(package, relationships, "rId7")      # "Sales by region\nNorth: 120\nSouth: 90"
 """
@@ -48,7 +48,7 @@ def _lines_of_chart(root: Element) -> Iterator[str]:
 
 
 def _points(parent: Element | None) -> Iterator[str]:
-    """Yield the values of points, as the document caches them."""
+    """Yield the values of the points of a chart that the document stores, at most ``MAX_POINTS``."""
     if parent is None:
         return
     for count, point in enumerate(parent.iter("c:v")):

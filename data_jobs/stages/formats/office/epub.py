@@ -1,4 +1,4 @@
-"""Parse an e-book (EPUB 2 and 3) into one page for each file of its reading order, which are its chapters.
+"""Parse an e-book (EPUB 2 and 3) into one page for each chapter, which is a file of the reading order.
 
 The chapters are XHTML, and the parser of HTML reads them. Nothing is fetched, and no script runs.
 """
@@ -23,7 +23,7 @@ from data_jobs.stages.formats.page_builder import in_one_line
 CONTAINER, ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
 #: Media types of chapters.
 CHAPTERS = frozenset({"application/xhtml+xml", "text/html", "text/x-oeb1-document"})
-#: An empty element of XHTML, which HTML would leave open, and the elements that HTML leaves empty as well.
+#: An empty element of XHTML, which HTML would leave open; and the names of elements that HTML also closes.
 EMPTY_ELEMENT = re.compile(rb"""<([a-zA-Z][\w:.-]*)((?:[^<>"']|"[^"]*"|'[^']*')*)/>""")
 VOID = frozenset(b"area base br col embed hr img input link meta param source track wbr".split())
 #: Maximum length of the name of a page.
@@ -44,7 +44,7 @@ def parse(data: bytes, options: ParseOptions) -> ParserOutput:
         for item in spine
         if item is not None and item.get("media-type") in CHAPTERS
     )
-    chapters = list(dict.fromkeys(paths))  # a book may name a chapter only once
+    chapters = list(dict.fromkeys(paths))  # read a chapter once, even if the book names the chapter twice
     if not chapters:
         raise Unreadable(Outcome.CORRUPT, "is damaged: it names no chapters")
     refuse_too_many(len(chapters), "chapters", options)
@@ -79,8 +79,8 @@ def parse(data: bytes, options: ParseOptions) -> ParserOutput:
 
 
 def _as_html(markup: bytes) -> bytes:
-    """Return XHTML with an end tag for each empty element. HTML would take all that follows an empty
-    ``<title/>`` or ``<script/>`` for its content.
+    """Return XHTML with an end tag for each empty element. Without the end tag of an
+    empty ``<title/>`` or ``<script/>``, HTML reads all the following text as the content of this element.
     """
 
     def closed(found: re.Match[bytes]) -> bytes:

@@ -12,7 +12,7 @@ ROMAN = tuple(
         strict=True,
     )
 )
-#: Larger numbers are written in digits.
+#: The largest numbers in Roman numerals and in letters. Larger numbers are written in digits.
 LARGEST_ROMAN, LARGEST_IN_LETTERS = 3999, 26 * 10
 
 

@@ -10,7 +10,7 @@ from data_jobs.stages.formats.office.open_document.story import OdfStory
 from data_jobs.stages.formats.office.refusals import refuse_pictures_only, refuse_too_many
 from data_jobs.stages.formats.page_builder import PageBuilder
 
-#: Classes of placeholders that are a title; that repeat on each slide.
+#: Classes of placeholders: the title of a slide, and the texts that repeat on each slide.
 TITLE, REPEATED = "title", frozenset({"page-number", "date-time", "header"})
 TITLE_LEVEL = 2
 
@@ -46,9 +46,10 @@ def parse(data: bytes, options: ParseOptions) -> ParserOutput:
 
 
 def _write(page: PageBuilder, story: OdfStory, slide: Element) -> None:
-    """Write a slide, its title first, then its notes."""
+    """Write a slide: the title first, then the other shapes, then the notes."""
     shapes = [shape for shape in slide if shape.tag.startswith("draw:")]
-    shapes.sort(key=lambda shape: shape.get("presentation:class") != TITLE)  # a stable sort
+    # The other shapes keep their order.
+    shapes.sort(key=lambda shape: shape.get("presentation:class") != TITLE)
     for shape in shapes:
         kind = shape.get("presentation:class", "")
         if kind == TITLE:

@@ -1,6 +1,7 @@
 """Parse an OpenDocument spreadsheet (.ods) into one page for each sheet. Macros are never read.
 
-The file holds the text of each cell as the program showed it, so formulas and formats need no work here.
+The file holds the text of each cell as the program showed it, so this module computes no formulas and applies
+no formats.
 """
 
 from collections.abc import Mapping
@@ -84,8 +85,9 @@ class _ContentReader:
     #: Text of the current paragraph; None outside paragraphs.
     _parts: list[str] | None = None
     _lines: list[str] = field(default_factory=list)
-    #: Number of open elements that are comments, and that are shapes.
+    #: Number of comments around the current place.
     _comments: int = 0
+    #: Number of shapes around the current place.
     _shapes: int = 0
     _added: int = 0
 

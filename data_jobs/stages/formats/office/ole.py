@@ -1,7 +1,7 @@
 """Say why a file of an old program cannot be read, and what to do. The files are OLE compound files.
 
 Office 97 to 2003 wrote such files, Outlook writes messages in them, and Office puts documents with a password
-into them. The names in the directory of the file tell which it is (MS-CFB, section 2.6).
+into them. The names in the directory of the file show what the file is (MS-CFB, section 2.6).
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import NoReturn
 from cluster.records import Outcome
 from data_jobs.stages.formats.contract import ParseOptions, Unreadable
 
-#: The name of an entry, and what a file with such an entry is.
+#: The name of an entry in the directory, and what a file with this entry is.
 KINDS: Mapping[str, tuple[Outcome, str]] = {
     "EncryptedPackage": (
         Outcome.ENCRYPTED,

@@ -1,11 +1,11 @@
-"""Open the ZIP archive that an office document or an e-book is, within limits on what it unpacks to.
+"""Read the parts of an office document or an e-book, which is a ZIP archive, within limits on their bytes.
 
     package = Package(data)
     package.read("word/document.xml")       # the bytes of a part
     package.names                           # frozenset({"[Content_Types].xml", "word/document.xml", ...})
 
-The limits are checked before the archive is opened and before a part is unpacked, so a ZIP bomb costs
-nothing. No part is written to disk.
+The limits are checked before the archive is opened and before a part is unpacked, so a ZIP bomb is
+never unpacked. No part is written to disk.
 """
 
 import zlib
@@ -81,7 +81,7 @@ class Package:
             ) from exc
 
     def read_if_whole(self, name: str) -> bytes:
-        """Return the bytes of a part that the document can do without; b"" if the part is missing or damaged.
+        """Return the bytes of a part that the document does not need; b"" if the part cannot be read.
 
         Raises:
             Unreadable: the part is over a limit.
@@ -114,5 +114,5 @@ def _shown(name: str) -> str:
 
 
 def _lower(name: str) -> str:
-    """Return the name of a part in one notation, because some programs write it in another."""
+    """Return the name of a part in lower case and with ``/``, because programs write names differently."""
     return name.replace("\\", "/").lower()

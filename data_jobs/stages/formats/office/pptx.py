@@ -1,7 +1,7 @@
 """Parse a PowerPoint presentation (.pptx, .pptm, .ppsx) into one page for each slide. Macros are never read.
 
-The page of a slide has the title, the text boxes and tables in the order of the slide's outline, which screen
-readers follow too, then the notes of the speaker.
+The page of a slide has the title, then the text boxes and tables in the order of the file, which screen
+readers follow, too, and then the notes of the speaker.
 """
 
 from xml.etree.ElementTree import Element
@@ -70,7 +70,7 @@ def _write(page: PageBuilder, package: Package, part: str, slide: Element, foote
         package: the presentation.
         part: name of the part of the slide.
         slide: the root of this part.
-        footers: the footers of earlier slides; each is written once for the whole presentation.
+        footers: the footers of earlier slides; each footer is written once for the whole presentation.
     """
     related = relationships_of(package, part)
     SlideWriter(page=page, package=package, relationships=related, footers=footers).write(slide)

@@ -49,7 +49,7 @@ def main_part(package: Package) -> str:
     """Return the name of the part that holds the document.
 
     Raises:
-        Unreadable: the package does not say which part this is.
+        Unreadable: the package names no such part, or lacks the part.
     """
     for relationship in relationships_of(package, "").values():
         if relationship.kind == "officeDocument" and relationship.part in package:

@@ -1,7 +1,7 @@
 """Parse a workbook of Excel (.xlsx, .xlsm) into one page for each sheet. Macros are never read.
 
-The page of a sheet is named after the sheet, and its tables know their cells. Formulas are not computed: the
-file holds the result that Excel computed last.
+The page of a sheet is named after the sheet, and the structure gives the cells of each table. Formulas are
+not computed, because the file holds the results that Excel computed last.
 """
 
 from collections.abc import Mapping, Sequence

@@ -24,7 +24,7 @@ class XmlHandler(Protocol):
         """Receive the end of an element."""
 
     def text(self, text: str) -> None:
-        """Receive text, in as many pieces as the parser likes."""
+        """Receive text. The parser may pass one text in several pieces."""
 
 
 def read_stream(data: bytes, handler: XmlHandler) -> None:

@@ -4,7 +4,7 @@
     root.tag, root[0].tag       # "w:document", "w:body"
 
 A document type definition is refused, so no entity is ever declared, expanded or fetched. The parser is
-Python's own expat. It builds no tree deeper than ``MAX_DEPTH``, so code may walk a tree by recursion.
+Python's own expat. The parser builds no tree deeper than ``MAX_DEPTH``, so code may walk a tree by recursion.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 from cluster.records import Outcome
 from data_jobs.stages.formats.contract import Unreadable
 
-#: Maximum depth of elements. Word nests some ten levels for a paragraph in a cell, and as many again for a
+#: Maximum depth of elements. Word nests about ten levels for a paragraph in a cell, and about ten more for a
 #: text box in the paragraph.
 MAX_DEPTH = 200
 #: The declaration of an entity.
@@ -69,7 +69,8 @@ def read_tree(data: bytes, *, with_doctype: bool = False) -> Element:
             definition is not read, and the part must not declare entities.
 
     Raises:
-        Unreadable: the part is not well-formed, has a document type definition, or nests too deeply.
+        Unreadable: the part is not well-formed, has a document type definition that is not accepted, declares
+            entities, or nests too deeply.
     """
     if with_doctype and ENTITY in data.replace(b"\0", b""):  # UTF-16 has a NUL between two letters
         raise Unreadable(Outcome.CORRUPT, "declares entities in its XML, which no e-book needs")
@@ -138,7 +139,7 @@ class _ShortNames(TreeBuilder):
         return super().end(tag)
 
     def doctype(self, *_: str | None) -> None:
-        """Refuse a document type definition."""
+        """Refuse a document type definition, unless ``with_doctype`` is True."""
         if not self._with_doctype:
             raise Unreadable(
                 Outcome.CORRUPT, "has a document type definition in its XML, which no office program writes"

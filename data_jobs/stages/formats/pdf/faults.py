@@ -88,7 +88,7 @@ def unknown_share(text: str) -> float:
 
 
 def without_garbage(lines: Sequence[str]) -> str:
-    """Return the lines whose characters are known, as one text. Each line keeps its end."""
+    """Return as one text the lines with few unknown characters, without these characters (U+FFFD)."""
     return "".join(line for line in lines if unknown_share(line) < GARBAGE_SHARE).replace(UNKNOWN, "")
 
 

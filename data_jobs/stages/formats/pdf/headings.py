@@ -1,10 +1,11 @@
-"""Find the headings of a PDF, which does not mark them: by its outline, or by the sizes of its letters.
+"""Find the headings of a PDF by its outline or by the sizes of its letters, because a PDF marks no headings.
 
-    structures([ReadPage(paragraphs=["1\\nScope", "This ..."], sizes=[14.3, 10.0])], texts, outline=[])
+    pages = [ReadPage(paragraphs=["1\\nScope", "This ..."], sizes=[14.3, 10.0])]
+    structures(pages, joined, first=0, outline=[], labels=[])
     # [PageStructure(blocks=(Block(kind=BlockKind.HEADING, start=0, end=7, level=2),))]
 
-The level depends on the paragraph and on the size of most letters only, not on the other headings. So a
-document has the same headings whether it is read at once or in parts.
+The level depends only on the paragraph and on the usual size of letters, not on the other headings. So a
+document has the same headings whether it is read as a whole or in parts.
 """
 
 import re
@@ -18,9 +19,10 @@ from data_jobs.stages.formats.line_ends import BLANK_LINE
 #: Levels of headings, and the least ratio of their letters to most letters of the text. LaTeX's ``\\section``
 #: has 1.3 to 1.6, its ``\\subsection`` 1.2 to 1.3; browsers show ``h1`` to ``h3`` at 2, 1.5 and 1.17.
 LEVELS = ((1, 1.65), (2, 1.28), (3, 1.12))
-#: Share of the letters that prose has at least.
+#: Prose has at least this share of the letters.
 MANY_LETTERS = 0.2
-#: The outline counts if at least this share of its entries are titles on the pages. Otherwise sizes count.
+#: The outline counts if at least this share of its entries are titles on the pages. Otherwise the sizes
+#: of letters count.
 FOUND_SHARE = 0.5
 #: Maximum number of characters and lines of a heading. A number and its title can be two lines.
 MAX_CHARACTERS, MAX_LINES = 120, 3

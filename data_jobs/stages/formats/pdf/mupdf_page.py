@@ -43,6 +43,7 @@ def read_page(page: pymupdf.Page, *, form: bool) -> ReadPage:
     """Return the paragraphs of a page, and the reason why text could not be read.
 
     Args:
+        page: the page.
         form: True if the document has form fields. The text of a field may be longer than the visible part.
     """
     flags = FLAGS & ~pymupdf.TEXT_MEDIABOX_CLIP if form else FLAGS

@@ -18,9 +18,9 @@ from data_jobs.stages.formats.office.xml_tree import first, read_tree
 CONTENT, STYLES, MANIFEST = "content.xml", "styles.xml", "META-INF/manifest.xml"
 #: An entry of the manifest has this element if the part is encrypted.
 ENCRYPTED = b"encryption-data"
-#: Maximum number of styles on which a style is based, directly or not. Real documents have some five.
+#: Maximum number of styles on which a style is based, directly or not. Real documents have about five.
 MAX_BASES = 50
-#: The highest level of lists.
+#: Number of levels of a list.
 LEVELS = 10
 
 
@@ -28,7 +28,7 @@ LEVELS = 10
 class ListLevel:
     """Says how one level of a list is numbered."""
 
-    #: "1", "a", "A", "i", "I"; "" for a list without numbers.
+    #: Format of the numbers: "1", "a", "A", "i", "I"; "" for a list without numbers.
     format: str
     prefix: str
     suffix: str
@@ -79,7 +79,7 @@ def refuse_encrypted(package: Package) -> None:
     """Refuse a document whose parts are encrypted.
 
     Raises:
-        Unreadable: the outcome is ``encrypted``.
+        Unreadable: a part is encrypted; the outcome is ``encrypted``.
     """
     if ENCRYPTED in package.read_if_whole(MANIFEST):
         raise Unreadable(
@@ -116,7 +116,9 @@ class OdfStyles:
         ]
 
     def has(self, family: str, style: str, attribute: str, value: str) -> bool:
-        """Return True if a style, or a style on which it is based, has a property with this value."""
+        """Return True if this property of a style has this value. A style without the property has the value
+        of the style on which it is based.
+        """
         for element in self._with_bases(family, style):
             for properties in element:
                 if (found := properties.get(attribute)) is not None:

@@ -23,7 +23,7 @@ class Counter:
         """Count one item, and return its label.
 
         Args:
-            level_of: returns how a level is numbered, from 0.
+            level_of: returns how a level is numbered; levels count from 0.
             level: level of the item.
             start: the number of this item, if the item names one.
         """

@@ -15,9 +15,9 @@ SILENT = frozenset(
     "office:annotation text:tracked-changes text:ruby-text text:note-citation text:number "
     "text:hidden-text office:event-listeners draw:glue-point office:binary-data".split()
 )
-#: Text boxes and tables, and the text of other shapes.
+#: Elements that are returned beside the text: text boxes, tables, and the blocks of text in other shapes.
 BOXES = frozenset("draw:text-box table:table text:p text:h text:list".split())
-#: Maximum number of spaces that one element stands for.
+#: Maximum number of spaces that one element represents.
 MAX_SPACES = 100
 
 
@@ -28,7 +28,7 @@ class OdfLine:
     text: str = ""
     #: The bodies of notes to which the text refers, each with its mark.
     notes: list[tuple[str, Element]] = field(default_factory=list)
-    #: Text boxes and tables inside the paragraph.
+    #: Text boxes, tables, and blocks of text in other shapes, inside the paragraph.
     boxes: list[Element] = field(default_factory=list)
 
 

@@ -1,4 +1,4 @@
-"""Read the paragraphs of a shape of a slide as lines of text, list items with their marks.
+"""Read the paragraphs of a shape of a slide as lines of text; list items have their marks.
 
 lines_of(shape, bulleted=True)     # ["- Herons", "  - Grey heron", "1. Bitterns"]
 """
@@ -24,7 +24,7 @@ def lines_of(shape: Element, *, bulleted: bool) -> list[str]:
     Args:
         shape: a shape or a cell.
         bulleted: True if paragraphs are list items unless they say otherwise, as in the body of a slide. A
-            body with one paragraph of the first level is prose.
+            body with only one paragraph is prose.
     """
     paragraphs = [(paragraph, text) for paragraph in shape.iter("a:p") if (text := _text(paragraph)).strip()]
     bulleted = bulleted and len(paragraphs) > 1
@@ -46,7 +46,7 @@ def flat_text(cell: Element) -> str:
 
 
 def _label(properties: Element | None, counts: dict[int, int], level: int, *, bulleted: bool) -> str:
-    """Return the mark of a paragraph, and count it if its list is numbered."""
+    """Return the mark of a paragraph, and count the paragraph if its list is numbered."""
     numbered = None if properties is None else properties.find("a:buAutoNum")
     if numbered is not None:
         start = min(max(1, number(numbered.get("startAt", "1"), 1)), LARGEST_START)

@@ -16,14 +16,15 @@ from data_jobs.stages.formats.office.word.styles import OFF
 from data_jobs.stages.formats.office.xml_tree import first
 from data_jobs.stages.formats.page_builder import PageBuilder
 
-#: Types of placeholders: the title of the first slide, other titles, numbers and dates, text, notes.
+#: Types of placeholders: the title of a cover, all titles, and the texts that repeat (number, date, header).
 COVER_TITLE, TITLES, COUNTERS = (
     "ctrTitle",
     frozenset({"ctrTitle", "title"}),
     frozenset({"sldNum", "dt", "hdr"}),
 )
+#: Types of placeholders: the footer, and the text of a slide or of its notes.
 FOOTER, BODIES = "ftr", frozenset({"body", "obj"})
-#: Levels of headings: a cover stands above the slides.
+#: Levels of headings: the title of a cover is higher than the titles of the slides.
 COVER_LEVEL, TITLE_LEVEL = 1, 2
 NO_PLACEHOLDER = "-"
 #: Elements that only group shapes.
@@ -49,12 +50,12 @@ class SlideWriter:
     def write(self, slide: Element) -> None:
         """Write the shapes of a slide, the title first."""
         shapes = list(_shapes(slide))
-        shapes.sort(key=lambda shape: _placeholder(shape) not in TITLES)  # a stable sort
+        shapes.sort(key=lambda shape: _placeholder(shape) not in TITLES)  # the other shapes keep their order
         for shape in shapes:
             self._write_shape(shape)
 
     def write_notes(self, notes: Element) -> None:
-        """Write the notes of the speaker: the text that is not a picture, a number or a date."""
+        """Write the notes of the speaker, without the picture, number and date on the page of notes."""
         for shape in _shapes(notes):
             if _placeholder(shape) in BODIES:
                 self.page.paragraph("\n".join(lines_of(shape, bulleted=False)))
@@ -118,7 +119,7 @@ def _description(shape: Element) -> str:
 
 
 def _cells(row: Element) -> list[str]:
-    """Return the cells of a row. A cell that continues another is empty."""
+    """Return the cells of a row. A cell that continues another cell is empty."""
     continued: Iterable[str] = ("hMerge", "vMerge")
     return [
         "" if any(cell.get(name, "0") not in OFF for name in continued) else flat_text(cell)

@@ -28,7 +28,8 @@ BODY, NOWHERE, NOTE, EDGE, FONTS, STYLES, LABEL = (
     "styles",
     "label",
 )
-#: A group of this word holds a text twice: for old programs, and in a group of the second word in Unicode.
+#: A group that begins with the first word holds a text twice: for old programs, and then in Unicode, in a
+#: group that begins with the second word.
 BOTH_FORMS, UNICODE_FORM = "upr", "ud"
 #: The destinations of groups by the control word with which they begin.
 DESTINATIONS = {
@@ -50,7 +51,7 @@ class _Group:
     to: str = BODY
     #: Number of the font; None means the default font.
     font: int | None = None
-    #: Number of characters after a Unicode character that stand for it in old programs.
+    #: Number of characters after a Unicode character that old programs show instead of this character.
     replaced: int = 1
     is_hidden: bool = False
     is_deleted: bool = False
@@ -65,7 +66,7 @@ class Reader:
     writer: Writer
     #: Number of hidden characters so far.
     hidden: int = 0
-    #: False if the file ends before its outermost group.
+    #: False if the file ends before the end of its outermost group.
     is_whole: bool = False
     _group: _Group = field(default_factory=_Group)
     _above: list[_Group] = field(default_factory=list)
@@ -73,11 +74,11 @@ class Reader:
     _fonts: dict[int, str] = field(default_factory=dict)
     _default_font: int = 0
     _default_charset: str = "cp1252"
-    #: Bytes that are not decoded yet; a character may need several of them.
+    #: Bytes that are not decoded yet; a character may need several bytes.
     _bytes: bytearray = field(default_factory=bytearray)
     #: Number of replacing characters that are still to be left out.
     _to_leave_out: int = 0
-    #: Number and name of the style that is being defined.
+    #: Number, outline level and name of the style that is being defined.
     _style: int = 0
     _style_level: int | None = None
     _style_name: str = ""
@@ -163,7 +164,7 @@ class Reader:
             self._bytes += data
 
     def _flush(self) -> None:
-        """Decode the bytes so far."""
+        """Decode the collected bytes, and add their text."""
         if self._bytes:
             data, charset = bytes(self._bytes), self._charset()
             self._bytes.clear()
@@ -199,7 +200,7 @@ class Reader:
             )
 
     def set_font(self, number: int | None) -> None:
-        """Choose a font, or begin its definition in the table of fonts."""
+        """Choose a font or, in the table of fonts, begin the definition of a font."""
         self._group = replace(self._group, font=number)
 
     def set_charset(self, number: int | None) -> None:
@@ -209,7 +210,7 @@ class Reader:
             self._fonts[self._group.font] = charset
 
     def set_code_page(self, number: int | None) -> None:
-        """Set the character set of fonts that name none."""
+        """Set the character set of fonts that name no set. Leave out an unknown code page."""
         try:
             "".encode(f"cp{number}")
         except LookupError:
@@ -217,11 +218,11 @@ class Reader:
         self._default_charset = f"cp{number}"
 
     def set_macintosh(self, _: int | None) -> None:
-        """Set the character set of the Macintosh for fonts that name none."""
+        """Set the character set of the Macintosh for fonts that name no set."""
         self._default_charset = "mac_roman"
 
     def set_default_font(self, number: int | None) -> None:
-        """Set the font of text that names none."""
+        """Set the font of text that names no font."""
         self._default_font = number or 0
 
     def set_plain(self, _: int | None) -> None:
@@ -233,15 +234,15 @@ class Reader:
         self._group = replace(self._group, is_hidden=number != 0)
 
     def set_deleted(self, number: int | None) -> None:
-        """Mark the following characters as deleted, or end that."""
+        """Begin or end characters that are deleted."""
         self._group = replace(self._group, is_deleted=number != 0)
 
     def set_replaced(self, number: int | None) -> None:
-        """Set the number of characters that follow each Unicode character in its place."""
+        """Set how many characters after a Unicode character old programs show instead of it."""
         self._group = replace(self._group, replaced=min(max(0, number or 0), 100))
 
     def set_style(self, number: int | None) -> None:
-        """Choose the style of a paragraph, or begin its definition."""
+        """Choose the style of a paragraph, or begin the definition of a style."""
         if self._group.to == STYLES:
             self._style = number or 0
         elif self._group.to == BODY:
@@ -256,7 +257,7 @@ class Reader:
             self.writer.level = level
 
 
-#: What control words change about the text that follows.
+#: The control words that change how the following text is read, and the method for each word.
 PROPERTIES: dict[str, Callable[[Reader, int | None], None]] = {
     "f": Reader.set_font,
     "fcharset": Reader.set_charset,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 TOKEN = re.compile(
     rb"\\([a-zA-Z]{1,32})(-?\d{1,10})? ?|\\'([0-9a-fA-F]{2})|\\(.)|([{}])|([^\\{}]+)|\\", re.DOTALL
 )
-#: A control word that bytes follow which are no tokens; its number is the number of the bytes.
+#: A control word before bytes that are not tokens. The number of the word is the number of these bytes.
 BINARY = "bin"
 
 #: The character sets of fonts (RTF specification, "Font Table"), as Python names them.

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from data_jobs.stages.formats.office.list_labels import BULLET
 from data_jobs.stages.formats.page_builder import PageBuilder
 
-#: Names of the styles of headings without an outline level, and of program text.
+#: Names of the styles of headings without an outline level.
 HEADING = re.compile(r"heading (\d)|title", re.IGNORECASE)
+#: Names of the styles of program text.
 CODE = re.compile(r"\b(?:code|source|preformatted|verbatim|listing)\b", re.IGNORECASE)
 #: Bullets of symbol fonts, as characters.
 BULLETS = frozenset("\u00b7\u2022o\u00a7\u00d8\u2013-*\u25aa\u25cf\u25e6\uf0b7")
@@ -25,8 +26,9 @@ class Writer:
     """Collects text, and writes each paragraph and each table when it ends."""
 
     page: PageBuilder
-    #: The style and the outline level of the current paragraph; the level is None if only the style says it.
+    #: Number of the style of the current paragraph.
     style: int = 0
+    #: Outline level of the current paragraph; None if its style decides.
     level: int | None = None
     #: Headers and footers, each once.
     edges: list[str] = field(default_factory=list)
@@ -42,8 +44,9 @@ class Writer:
     _is_in_table: bool = False
     _cells: list[str] = field(default_factory=list)
     _rows: list[list[str]] = field(default_factory=list)
-    #: List items or lines of code that are not written yet.
+    #: Kind of ``_lines``: ``LIST`` or ``CODE_LINES``; "" if there are no lines.
     _kind: str = ""
+    #: List items or lines of code that are not written yet.
     _lines: list[str] = field(default_factory=list)
 
     def add(self, text: str, *, to_label: bool = False, to_note: bool = False, to_edge: bool = False) -> None:
@@ -52,7 +55,7 @@ class Writer:
         parts.append(text)
 
     def control(self, word: str, number: int | None) -> None:
-        """Obey a control word that divides the text."""
+        """Process a control word that divides the text."""
         if word == "pard":
             self._is_in_table, self.style, self.level = False, 0, None
         elif word == "intbl":

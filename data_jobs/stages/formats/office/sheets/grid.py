@@ -1,4 +1,4 @@
-"""Write the cells of one sheet into a page: a table for each group of rows, with its exact cells.
+"""Write the cells of one sheet into a page: a table for each group of rows, with the place of the table.
 
     grid = Grid()
     grid.put(3, 1, "City", is_text=True)
@@ -47,7 +47,7 @@ class Grid:
             self._rows.setdefault(row, {})[column] = Cell(text=text, is_text=is_text)
 
     def merge(self, row: int, first_column: int, last_column: int) -> None:
-        """Merge cells of which ``row`` is the first row. Only the first of them holds a value."""
+        """Merge cells of which ``row`` is the first row. Only the first of these cells holds a value."""
         self._merged.setdefault(row, set()).add((first_column, last_column))
 
     def write(self, page: PageBuilder) -> None:

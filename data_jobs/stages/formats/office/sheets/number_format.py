@@ -32,7 +32,7 @@ CHECKS: Mapping[str, Callable[[float, float], bool]] = {
 }
 #: Maximum length of a format, maximum number of decimals, and significant digits of a number in ``GENERAL``.
 MAX_FORMAT, MAX_DECIMALS, GENERAL_DIGITS = 255, 30, 11
-#: Denominators of a fraction with one and with more places.
+#: Largest denominators of a fraction if the format has one place for the denominator, or more places.
 ONE_PLACE, TWO_PLACES = 9, 99
 
 
@@ -88,7 +88,7 @@ def _sections(code: str) -> list[str]:
 
 
 def _show_digits(value: float, section: str) -> str:
-    """Return the number in a section without dates."""
+    """Return the number as a section without dates shows it."""
     pieces = _pieces(section)
     kinds = [kind for kind, _ in pieces]
     if "exponent" in kinds:
@@ -102,7 +102,7 @@ def _show_digits(value: float, section: str) -> str:
     point = next((index for index, piece in enumerate(pieces) if piece == ("mark", ".")), len(pieces))
     whole_places = [index for index in places if index < point]
     commas = [index for index, piece in enumerate(pieces) if piece == ("mark", ",")]
-    # Commas between places group digits by thousands. Commas behind the last place divide by a thousand.
+    # Commas between places group digits by thousands. Each comma after the last place divides by 1,000.
     ends = (point if whole_places else 0, len(pieces))
     starts = (whole_places[-1] if whole_places else 0, places[-1])
     scale = sum(any(start < index < end for start, end in zip(starts, ends, strict=True)) for index in commas)

@@ -20,7 +20,7 @@ SHARED, TEXTS, BOOLEAN = "s", frozenset({"str", "inlineStr"}), "b"
 
 @dataclass(kw_only=True, slots=True)
 class SheetReader:
-    """Receives the part of one sheet, as an ``XmlHandler``."""
+    """Receives the XML of one sheet, as an ``XmlHandler``."""
 
     grid: Grid
     #: The texts that cells share.
@@ -37,7 +37,7 @@ class SheetReader:
     _style: int = 0
     _has_formula: bool = False
     _phonetic: int = 0
-    #: The value of the current cell; None outside a value.
+    #: The pieces of the value of the current cell.
     _parts: list[str] = field(default_factory=list)
     _is_value: bool = False
 

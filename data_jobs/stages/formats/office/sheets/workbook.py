@@ -13,8 +13,8 @@ from data_jobs.stages.formats.office.sheets.number_format import GENERAL
 from data_jobs.stages.formats.office.word.styles import number
 from data_jobs.stages.formats.office.xml_tree import children
 
-#: Number formats with an id and without a code in the file (ECMA-376 part 1, section 18.8.30). Those of dates
-#: depend on the language of Excel; they are shown in the notation of ISO 8601.
+#: Number formats with an id and without a code in the file (ECMA-376 part 1, section 18.8.30). If a format of
+#: dates depends on the language of Excel, the notation of ISO 8601 replaces the format.
 BUILT_IN: Mapping[int, str] = {
     1: "0",
     2: "0.00",
@@ -53,7 +53,7 @@ ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
 def unescape(text: str) -> str:
-    """Return the text with the characters that Excel writes as "_x000D_"."""
+    """Return the text. Characters replace the escapes that Excel writes for them, such as "_x000D_"."""
     return ESCAPED.sub(lambda found: chr(int(found[1], 16)), text) if "_x" in text else text
 
 
@@ -69,7 +69,7 @@ def cell_formats(styles: Element | None) -> list[str]:
 
 @dataclass(kw_only=True, slots=True)
 class SharedStrings:
-    """Receives the part of texts that cells share, as an ``XmlHandler``."""
+    """Receives the XML of the texts that cells share, as an ``XmlHandler``."""
 
     #: The texts by their index.
     texts: list[str] = field(default_factory=list)
@@ -78,7 +78,7 @@ class SharedStrings:
     _phonetic: int = 0
 
     def start(self, name: str, _: Mapping[str, str]) -> None:
-        """Receive the start of an element. The pronunciation of a text is not part of it."""
+        """Receive the start of an element. The pronunciation of a text is left out."""
         if name == "si":
             self._parts = []
         elif name == "rPh":

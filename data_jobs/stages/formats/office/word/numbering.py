@@ -1,4 +1,4 @@
-"""Compute the numbers of headings and list items of a Word document, which its text does not contain.
+"""Compute the numbers of headings and list items of a Word document, which are not in its text.
 
 numbering = Numbering(read_tree(package.read("word/numbering.xml")))
 numbering.next_label("3", 0)        # "1."
@@ -115,7 +115,7 @@ def _levels(parent: Element) -> dict[int, _Level]:
 
 
 def _shown(count: int, format: str) -> str:
-    """Return a number as the list shows it. Formats of single languages are shown in decimal digits."""
+    """Return a number as the list shows it. Formats for only one language become decimal digits."""
     if format in {"upperRoman", "lowerRoman"}:
         roman = in_roman(count)
         return roman if format == "upperRoman" else roman.lower()

@@ -1,11 +1,11 @@
 """Read the text of one paragraph of a Word document as a reader sees it.
 
-    reader = WordParagraphReader()
+    reader = WordParagraphReader(mark_of=mark_of)
     line = reader.read(paragraph)
-    line.text, line.notes       # "Herons stand still.[1]", [("w:footnotes", "2")]
+    line.text, line.notes       # "Herons stand still.[1]", [("footnotes", "2")]
 
-Deleted and moved-away text, instructions of fields and comments are left out. Text boxes and pictures inside
-the paragraph are returned beside the text.
+Deleted and moved-away text, instructions of fields and comments are left out. Text boxes, charts and
+diagrams inside the paragraph are returned beside the text.
 """
 
 from collections.abc import Callable
@@ -28,9 +28,9 @@ SYMBOLS = {
     "w:cr": "\n",
     "w:noBreakHyphen": "\N{NON-BREAKING HYPHEN}",
 }
-#: Parts of notes by the element that refers to a note.
+#: Kinds of the parts with notes, by the element that refers to a note.
 NOTES = {"w:footnoteReference": "footnotes", "w:endnoteReference": "endnotes"}
-#: Symbol fonts put their characters here, and nothing says which characters they are.
+#: Symbol fonts use these code points, and the document does not say which characters the code points mean.
 PRIVATE_USE = range(0xE000, 0xF900)
 TEXT, BOX, PICTURE = "w:t", "w:txbxContent", "wp:docPr"
 #: Elements of text: of a run, of a formula, of a drawing.
@@ -55,7 +55,7 @@ class WordParagraphReader:
     """Reads the paragraphs of one document in their order.
 
     Args:
-        mark_of: returns the mark that stands in the text for a note, such as "[1]".
+        mark_of: returns the mark of a note in the text, such as "[1]".
     """
 
     mark_of: Callable[[str, str], str]

@@ -1,6 +1,6 @@
 """Write the paragraphs, lists and tables of a Word document into a page, in reading order.
 
-story = WordStory(page, styles=styles, numbering=numbering, notes=notes, drawing=drawing_text)
+story = WordStory(page=page, styles=styles, numbering=numbering, notes=notes, drawing=drawing_text)
 story.write(body)
 story.end()
 """
@@ -45,9 +45,11 @@ class WordStory:
     imported: int = 0
     _reader: WordParagraphReader = field(init=False)
     _marks: dict[tuple[str, str], str] = field(default_factory=dict)
-    #: The list items or the lines of code that are not written yet.
+    #: Kind of ``_lines``: ``LIST`` or ``CODE``; "" if there are no lines.
     _kind: str = ""
+    #: The list items or the lines of code that are not written yet.
     _lines: list[str] = field(default_factory=list)
+    #: Paragraphs whose text boxes, drawings and notes are not written yet.
     _waiting: list[WordLine] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -203,7 +205,7 @@ def _rows(table: Element) -> Iterator[Element]:
 
 
 def _cells(row: Element) -> Iterator[tuple[Element, int, bool]]:
-    """Yield each cell of a row, the number of its columns, and whether it continues the cell above."""
+    """Yield each cell of a row, the number of its columns, and True if it continues the cell above."""
     for child in row:
         if child.tag == "w:tc":
             properties = child.find("w:tcPr")
@@ -218,7 +220,7 @@ def _cells(row: Element) -> Iterator[tuple[Element, int, bool]]:
 
 
 def _has_header(table: Element) -> bool:
-    """Return True unless the look of the table says that its first row is like the others."""
+    """Return True unless the look of the table says that its first row is like the other rows."""
     properties = table.find("w:tblPr")
     look = None if properties is None else properties.find("w:tblLook")
     first = next(_rows(table), None)

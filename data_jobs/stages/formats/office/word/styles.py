@@ -52,7 +52,7 @@ class WordStyles:
                     self.default = style.get("w:styleId", "")
 
     def of(self, style_id: str) -> ParagraphStyle:
-        """Return what the style says. The styles on which the style is based say the rest."""
+        """Return what the style says. The styles on which the style is based say what it leaves open."""
         if style_id not in self._known:
             self._known[style_id] = self._read(style_id)
         return self._known[style_id]
@@ -86,7 +86,7 @@ class WordStyles:
 
 
 def outline_level(properties: Element) -> int | None:
-    """Return the level of a heading, from 1, by its outline level; 0 for body text; None if it has none."""
+    """Return the heading level, from 1, of an outline level; 0 for body text; None without outline level."""
     written = value_of(properties, "w:outlineLvl")
     if not written:
         return None
@@ -107,5 +107,5 @@ def is_on(element: Element | None, tag: str) -> bool:
 
 
 def number(written: str, default: int = 0) -> int:
-    """Return a small number; ``default`` if the attribute holds no such number."""
+    """Return the value of an attribute as a number; ``default`` if it is no number of at most 9 digits."""
     return int(written) if written.isascii() and written.isdigit() and len(written) < 10 else default
