@@ -70,12 +70,12 @@ class DocumentRow(TypedDict):
     source: str
     #: See ``SourceFile.stamp``.
     stamp: str
-    #: Hash of the bytes at the last settled attempt with this pipeline version; "" if there was no
-    #: settled attempt.
+    #: Hash of the bytes at the last attempt with this pipeline version, if this attempt need not be repeated;
+    #: otherwise "".
     known_hash: str
     content_hash: str
-    #: True if the bytes are the same as in the last settled attempt. Later stages do not change an unchanged
-    #: row.
+    #: True if the bytes are the same as at the attempt of ``known_hash``. Later stages do not change an
+    #: unchanged row.
     unchanged: bool
     outcome: str
     detail: str

@@ -43,7 +43,7 @@ STOP_WORDS = {
     },
     "cs": "cz",
 }
-#: Maximum number of extractors in memory, each for other languages.
+#: Maximum number of extractors in memory, each for a different set of languages.
 MAX_EXTRACTORS = 16
 #: Matches letters of scripts without spaces between words.
 WITHOUT_SPACES = re.compile(f"[{SPACELESS}]+")
@@ -111,7 +111,7 @@ class KeywordExtractor:
         )
 
     def extract(self, pages: Sequence[Page]) -> list[str]:
-        """Return at most ``per_document`` keywords in lower case, best first. If YAKE fails, return none."""
+        """Return at most ``per_document`` keywords in lower case, best first; no keywords if YAKE fails."""
         if not self._per_document:
             return []
         text = sample("\n".join(page.text for page in pages))

@@ -1,5 +1,5 @@
-"""Run a stage on each row of a table. Settled rows pass unchanged. An exception fails only the row that
-caused the exception.
+"""Run a stage on each row of a table. Rows that need no more work (see ``settled``) pass unchanged. An
+exception fails only the row that caused the exception.
 
 Ray Data has no errors per row: an exception in a stage loses or repeats the whole block of rows. So the
 pipeline wraps each stage, and turns an exception into the outcome of the row. Only ``Retryable`` ends the
@@ -70,7 +70,7 @@ def map_rows(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Ta
                 return stage(row)
         except Retryable:  # the stage has waited already, so end the run; the next run continues here
             raise
-        except BudgetExceeded as exc:  # the log has the first refusal of the budget
+        except BudgetExceeded as exc:  # not logged, because the first refusal of the budget is in the log
             return failed(row, Outcome.FAILED, str(exc))
         except Exception as exc:  # only this row fails: log the error, and make it the outcome
             log.exception("stage_failed", document=row["document"], source=row["source"])
@@ -88,8 +88,8 @@ def map_rows(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Ta
 def map_rows_to_many(
     stage: ManyStage, settings: Settings, **fields: str
 ) -> Callable[[pa.Table], Iterator[pa.Table]]:
-    """Return a function that applies the stage to each row of a table, and yields each row that the stage
-    makes as a table. A block with the rows of a large archive never has to fit into memory.
+    """Return a function that applies the stage to each row of a table, and yields a table for each row
+    that the stage makes. So the rows of a large archive never have to fit into memory together.
 
     Args:
         stage: called with each row that has not failed.
@@ -108,7 +108,7 @@ def map_rows_to_many(
         try:
             with about(document=row["document"]):
                 yield from stage(row)
-        except Retryable:  # see map_rows
+        except Retryable:  # for the same reason as in map_rows
             raise
         except Exception as exc:  # only this row fails: log the error, and make it the outcome
             log.exception("stage_failed", document=row["document"], source=row["source"])

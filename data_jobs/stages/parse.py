@@ -30,12 +30,12 @@ class Parse:
         self.settings = settings
 
     def _recognised(self, data: bytes, name: str) -> ParsedDocument:
-        """Parse the document, and recognise the pages that need it."""
+        """Parse the document, and recognise the text of the pages that need recognition."""
         parser, ocr = parser_of_process(self.settings), Ocr.of(self.settings)
         parsed = whole = parser.parse(data, name=name)
         if not may_be_recognised(whole, ocr):
             return whole
-        if not parsed.outcome.searchable:  # ask for the pages, which a document without text does not have
+        if not parsed.outcome.searchable:  # ask for the pages, because the result without text has none
             parsed = parser.parse(data, name=name, part=(0, self.settings.max_document_pages))
             if not parsed.outcome.searchable:
                 return whole

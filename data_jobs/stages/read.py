@@ -1,4 +1,4 @@
-"""Read the bytes of a document, and compare the hash of the bytes with the hash of the last settled attempt.
+"""Read the bytes of a document, and compare the hash of the bytes with the hash of the last attempt.
 
 This is the first stage of ingest.
 """
@@ -17,8 +17,8 @@ from data_jobs.stages.map_rows import failed
 class Read:
     """Reads ``source``; needs ``known_hash``.
 
-    Fills ``content``, ``content_hash``, ``size`` and ``unchanged``. An unchanged row has no content, except a
-    container, because its entries may need work (``Unpack``).
+    Fills ``content``, ``content_hash``, ``size`` and ``unchanged``. An unchanged row has no content, except
+    the row of a container, because the entries may need work (``Unpack``).
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -19,7 +19,8 @@ LANGUAGES = frozenset({"zh", "ja"})
 HAN = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 KATAKANA = "\u30a1-\u30fa\u30fc-\u30fe"
 RUN = {"zh": re.compile(f"[{HAN}]+"), "ja": re.compile(f"[{HAN}]+|[{KATAKANA}]+")}
-#: Length of a keyword in letters. A longer Japanese run is one keyword.
+#: Least and greatest length of a keyword in letters. A Japanese keyword is a whole run of letters, so it may
+#: be longer.
 SHORTEST, LONGEST = 2, 4
 #: A sequence that occurs nearly always inside one longer sequence is only a part of this longer sequence.
 PART_SHARE = 0.75
@@ -29,8 +30,10 @@ def spaceless_keywords(text: str, language: str, *, stop_words: Collection[str],
     """Return at most ``most`` sequences that occur at least twice, the most important first.
 
     Args:
+        text: the text.
         language: a member of ``LANGUAGES``.
         stop_words: words that are not part of a keyword.
+        most: maximum number of keywords.
     """
     stops = sorted((word for word in stop_words if RUN["zh"].fullmatch(word)), key=len, reverse=True)
     if stops:

@@ -21,12 +21,12 @@ from data_jobs.stages.parse import parser_of_process
 
 
 class Unpack:
-    """Unpacks ``content``; rows of other documents pass unchanged.
+    """Unpacks ``content``; rows of documents that are no containers pass unchanged.
 
     Fills the columns that ``Read`` fills, and ``facts``, in the row of each entry. The source of an entry is
     ``mails.zip!/2026/a.eml``. An e-mail keeps its own row, before the rows of its attachments. The row of an
-    archive stays only if the archive cannot be unpacked. It is never recorded as settled, so every run
-    unpacks the archive again and compares the hashes of its entries.
+    archive stays only if the archive cannot be unpacked. The success of an archive is not recorded, so
+    every run unpacks the archive again and compares the hashes of its entries.
 
     Args:
         settings: the settings of the run.

@@ -238,7 +238,7 @@ class DocumentWriter:
         return {**result(row["source"], row["document"], outcome, row["detail"]), "pages": row["pages"]}
 
     def _record_usage(self, connection: Connection[Any], row: DocumentRow, done: DocumentWork) -> None:
-        """Record what this job did for the document. A repeated call does not record it again."""
+        """Record what this job did for the document. A repeated call does not record the usage again."""
         work = (
             f"{self._store.id}/{row['document']}/{row['content_hash']}/{self._pipeline_version}/{self._job}"
         )

@@ -4,8 +4,8 @@
 
 ``parser.Parser`` starts this process with one end of a socket pair. A request is JSON with two open files:
 the document's bytes, and an empty file for the result. The bytes may be hostile. Therefore only the child
-reads the bytes, and the result is JSON and never a pickle. The answer is a line of JSON that says how the
-child ended.
+reads the bytes, and the result is JSON or, for a container, the frames of ``entry_frames``, but never a
+pickle. The answer is a line of JSON that says how the child ended.
 """
 
 import ctypes
@@ -86,7 +86,7 @@ def main(connection: socket.socket, pdf_parser: str) -> None:
 @cache
 def parsers(pdf_parser: str) -> dict[str, ParseFunction]:
     """Return the parser of each readable media type, and the refuser of other media types. The first call
-    imports all of them, so no child has to import a parser.
+    imports all parsers and refusers, so no child has to import a parser.
     """
     found = {row.media_type: row.parser for row in readable(pdf_parser)}
     found |= {row.media_type: row.refuser for row in FORMATS if row.refuser}
@@ -96,7 +96,7 @@ def parsers(pdf_parser: str) -> dict[str, ParseFunction]:
 def parse(data: bytes, *, name: str, max_characters: int, options: ParseOptions) -> dict[str, Any]:
     """Parse a document, and return the content as JSON values.
 
-    The keys are outcome, detail, media_type, pages, page_count, facts and unread.
+    The keys are outcome, detail, media_type, pages, structure, page_count, facts and unread.
 
     Args:
         data: the file.
@@ -194,7 +194,7 @@ def _in_child(
 def _watch(child: int, alive: int, connection: socket.socket, timeout_s: float) -> tuple[bool, int]:
     """Wait until the child ends, the caller disconnects or the time is over.
 
-    Return whether the child ended, and the largest address space that the child had, in bytes.
+    Return True if the child ended, and the largest address space that the child had, in bytes.
     """
     deadline, largest, pause_s = time.monotonic() + timeout_s, 0, FIRST_CHECK_S
     while True:

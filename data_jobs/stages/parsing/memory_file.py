@@ -1,4 +1,4 @@
-"""Pass the bytes of a document to the parsing process, in a file that has no name and lies in memory.
+"""Pass the bytes of a document to the parsing process, in a file in memory that has no name.
 
 with MemoryFile(b"%PDF-1.7 ...") as document:
     socket.send_fds(connection, [request], [document.fileno()])
@@ -23,7 +23,7 @@ class MemoryFile:
         return self._fd
 
     def read(self) -> bytes:
-        """Return the bytes of the file, but not more than a result may have."""
+        """Return the bytes of the file, but at most ``MAX_RESULT_BYTES``."""
         os.lseek(self._fd, 0, os.SEEK_SET)
         with os.fdopen(os.dup(self._fd), "rb") as file:
             return file.read(MAX_RESULT_BYTES)

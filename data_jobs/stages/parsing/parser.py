@@ -43,9 +43,9 @@ ANSWER_GRACE_S = 10.0
 def version_of(formats: Iterable[Format]) -> str:
     """Return the version of the parsers of these formats.
 
-    The version changes if a format is added, because documents of the new format were refused before. It also
-    changes if the version of a parser or of a library of a parser changes, because the same bytes may then
-    give other pages.
+    The version changes if a format is added, because documents of the new format were refused before. The
+    version also changes if the version of a parser or of a library of a parser changes, because the same
+    bytes may then give other pages.
     """
     versions = ["3"]  # change this number only if all documents must be parsed again
     for row in formats:
@@ -137,8 +137,8 @@ class Parser:
         an exception.
 
         Args:
-            data: the body of the answer, after decompression.
-            url: URL that answered.
+            data: the body of the HTTP response, after decompression.
+            url: URL that gave this response.
             charset: character set that the header ``Content-Type`` names.
             cancelled: see ``parse``.
 
@@ -173,7 +173,7 @@ class Parser:
             cancelled: see ``parse``.
 
         Returns:
-            The outcome and the reason if the child wrote no valid end of the file; None if it did.
+            The outcome and the reason if the child wrote no result; None if the child wrote a result.
 
         Raises:
             Unavailable: the parsing process cannot be started.
@@ -230,7 +230,7 @@ class Parser:
     def _run(
         self, request: dict[str, Any], files: tuple[int, int], cancelled: threading.Event | None
     ) -> tuple[Outcome, str] | None:
-        """Send the request, and return why the child wrote no result; None if the child wrote a result."""
+        """Send the request, at most twice. Return why the child wrote no result; None if it wrote one."""
         cancelled = cancelled or threading.Event()
         answer = self._ask(request, files, cancelled) or self._ask(request, files, cancelled)
         if answer is None:

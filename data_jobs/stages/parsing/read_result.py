@@ -1,4 +1,4 @@
-"""Check the result that the parsing process wrote for a document. ``parser`` calls this.
+"""Check the result that the parsing process wrote for a document. ``parser`` calls this module.
 
 read_result(file, data, "report.pdf", first=0)      # ParsedDocument
 """

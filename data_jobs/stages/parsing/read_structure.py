@@ -1,4 +1,4 @@
-"""Check the structure of a page that the parsing process wrote. ``parser`` calls this for each page."""
+"""Check the structure of a page that the parsing process wrote."""
 
 from itertools import pairwise
 from typing import Any
@@ -11,13 +11,14 @@ MAX_LABEL, MAX_COLUMNS = 256, 16
 
 
 def read_structure(written: Any, *, length: int) -> PageStructure:
-    """Return the structure of a page; ``written`` is ``dataclasses.asdict`` of it, or None for prose.
+    """Return the structure of a page; ``written`` is ``asdict`` of the structure, or None for prose.
 
     Args:
         length: number of characters of the page's text.
 
     Raises:
-        ValueError, TypeError, KeyError: the structure is invalid, because the child parsed hostile bytes.
+        ValueError, TypeError, KeyError: the structure is invalid, perhaps because the child parsed hostile
+            bytes.
     """
     if written is None:
         return PROSE

@@ -1,4 +1,4 @@
-"""Check what the parsing process read from a fetched web page. ``parser`` calls this."""
+"""Check what the parsing process read from a fetched web page. ``parser`` calls this module."""
 
 import json
 

@@ -22,7 +22,7 @@ from data_jobs.stages.formats.pdf.faults import GARBAGE, PICTURE
 from data_jobs.stages.parsing.tesseract_program import installed
 from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread
 
-#: The reasons that recognition can remove.
+#: The reasons for unread pages that recognition can remove.
 RECOGNISABLE = frozenset({PICTURE, GARBAGE})
 
 
@@ -36,7 +36,7 @@ def may_be_recognised(parsed: ParsedDocument, ocr: Ocr) -> bool:
 
 
 class Recognition:
-    """The recognition of one document.
+    """Prepares the recognition of the pages of one document, and collects the results.
 
     Args:
         ocr: the options.
@@ -73,7 +73,7 @@ class Recognition:
         return {"part": (number - 1, number), "timeout_s": self._limit_s, "ocr": self._request}
 
     def take(self, number: int, parsed: ParsedDocument) -> None:
-        """Take the result of the call for this page."""
+        """Keep the result of the call for this page: the recognised page, or why the page is unread."""
         if not parsed.outcome.searchable:
             self.unread[number] = self._why_unread(parsed)
             return
@@ -86,8 +86,9 @@ class Recognition:
             self._confidences.append((confidence, len(parsed.pages[0].text)))
 
     def with_facts(self, before: Facts) -> Facts:
-        """Return the facts of the document: those of its parser, the pages that are unread now, the number of
-        recognised pages, and their mean confidence, weighted by the length of their text.
+        """Return the facts of the document: the facts of its parser, the pages that are unread now, the
+        number of recognised pages, and the mean confidence of these pages, weighted by the length of their
+        text.
         """
         facts: dict[Fact, str | float | bool] = dict(before)
         facts.pop(Fact.UNREAD_PAGES, None)
@@ -100,7 +101,7 @@ class Recognition:
         return with_unread(facts, self.unread)
 
     def result(self, parsed: ParsedDocument) -> ParsedDocument:
-        """Return the document with the recognised pages in place of its own."""
+        """Return the document with the recognised pages in place of the parsed pages."""
         outcome = Outcome.PARTIAL_TEXT if self.unread else Outcome.OK
         detail = unread_sentence(self.unread, parsed.page_count)
         why = None if any(page.text.strip() for page in self.pages) else self.why_no_text()
@@ -118,7 +119,7 @@ class Recognition:
     def why_no_text(self) -> tuple[Outcome, str] | None:
         """Return the outcome and the detail of a document without text.
 
-        None means that the parser knows the reason, because recognition has no part in it.
+        None means that recognition was not needed or not possible, so the reason of the parser holds.
         """
         if not self.waiting and not self._why_not:
             return None
@@ -136,13 +137,13 @@ class Recognition:
 
 
 def _is_wanted(ocr: Ocr, reason: str) -> bool:
-    """Return True if a page is recognised that is unread for this reason; "" for a page that was read."""
+    """Return True if recognition should read a page with this reason; a page that was read has ""."""
     return ocr.mode == "force" or reason in RECOGNISABLE
 
 
 def _request(ocr: Ocr) -> tuple[OcrRequest | None, str]:
     """Return the request for the parsing process, or None and the reason why pages cannot be recognised. The
-    reason is empty if recognition is switched off, or if only text in ``auto`` mode has no Tesseract.
+    reason is empty if recognition is switched off, or if Tesseract is missing and the mode is not ``force``.
     """
     if ocr.mode == "off":
         return None, ""

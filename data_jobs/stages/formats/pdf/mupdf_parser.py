@@ -21,7 +21,7 @@ from data_jobs.stages.formats.pdf.mupdf_structure import content_outside_pages, 
 from data_jobs.stages.parsing.out_of_memory import is_out_of_memory
 
 #: Maximum number of bytes of drawing commands on a page. A page of text has kilobytes, and a very dense map
-#: has some megabytes. A page with more bytes is an attack.
+#: has some megabytes. A page with more bytes counts as an attack.
 MAX_CONTENT_BYTES = 64 * 1024 * 1024
 #: Maximum number of bytes that are inflated in one step to count the bytes.
 INFLATE_BYTES = 1 << 20
@@ -79,7 +79,7 @@ def _read(document: pymupdf.Document, options: ParseOptions) -> ParserOutput:
 
 
 def _outline(document: pymupdf.Document) -> list[OutlineEntry]:
-    """Return the outline; empty if the document has none, or a damaged one, which costs no text."""
+    """Return the outline; empty without an outline or if it is damaged, because no text depends on it."""
     try:
         return [
             OutlineEntry(level=level, title=title, page=page - 1)

@@ -1,4 +1,4 @@
-"""Check a PDF before its pages are read: is it complete and unlocked, and do its pages show its content?"""
+"""Check before the pages of a PDF are read: is the file complete and unlocked, do its pages show it all?"""
 
 import re
 
@@ -43,9 +43,9 @@ def _owner_has_no_password(document: pymupdf.Document) -> bool:
     """Return True if the owner password is empty, and then leave the document unlocked. Other programs open
     such a document without a password.
 
-    MuPDF, like Acrobat, refuses an empty owner password. But before MuPDF refuses the password, it derives
-    the key from the password (from revision 5 of the PDF encryption on). The key is right if it makes the
-    drawing commands readable.
+    MuPDF, like Acrobat, refuses an empty owner password. But before MuPDF refuses the password, MuPDF
+    derives the key from the password (from revision 5 of the PDF encryption on). The key is right if it makes
+    the drawing commands readable.
     """
     document.is_encrypted = False
     try:

@@ -1,4 +1,4 @@
-"""Read one page of a PDF with PDFium: the paragraphs in reading order, or the reason why it has no text."""
+"""Read one page of a PDF with PDFium: the paragraphs in reading order, or why the page has no text."""
 
 import ctypes
 from typing import Any
@@ -42,6 +42,7 @@ def read_page(page: PdfPage, *, form: bool) -> ReadPage:
     """Return the paragraphs of a page, and the reason why text could not be read.
 
     Args:
+        page: the page.
         form: True if the document has form fields. The text of a field may be longer than the visible part.
     """
     textpage = page.get_textpage()

@@ -1,7 +1,7 @@
 """Parse a PDF with PDFium into one text per page, for operators who do not accept the licence of PyMuPDF.
 
-``CLUSTER_PDF_PARSER=pdfium`` chooses this parser. The text follows the same rules as that of
-``mupdf_parser``; the handbook lists the differences (docs/how-a-document-travels.md).
+``CLUSTER_PDF_PARSER=pdfium`` chooses this parser. The text follows the same rules as the
+text of ``mupdf_parser``; the handbook lists the differences (docs/how-a-document-travels.md).
 """
 
 import re
@@ -49,6 +49,7 @@ def parse(data: bytes, options: ParseOptions) -> ParserOutput:
 
     Raises:
         Unreadable: the document has no text, or is damaged, protected or too large.
+        MemoryError: the recognition ran out of memory.
     """
     check_end(data)
     try:
@@ -73,7 +74,7 @@ def _read(document: PdfDocument, data: bytes, options: ParseOptions) -> ParserOu
         return recognise(picture_of(document[first]), options.ocr, page_count=count)
     form = document.get_formtype() != pdfium.FORMTYPE_NONE
     if form:
-        document.init_forms()  # this gives fields without an appearance one
+        document.init_forms()  # give an appearance to the fields that have none
     pages = [_page(document, number, form=form) for number in range(first, min(last, count))]
     unread |= {number: page.reason for number, page in enumerate(pages, start=first + 1) if page.reason}
     joined = joined_paragraphs([page.paragraphs for page in pages])
@@ -105,7 +106,7 @@ def _outside_pages(document: PdfDocument, data: bytes) -> dict[int, str]:
     """
     if COLLECTION.search(data) and (files := document.count_attachments()):
         return portfolio(files)
-    found = len(PAGE.findall(data)) if data.count(REVISION) == 1 else 0  # old revisions have old pages
+    found = len(PAGE.findall(data)) if data.count(REVISION) == 1 else 0  # older revisions have pages, too
     if found > len(document):
         return {NO_PAGE: f"holds {found:,} pages, but its page tree says {len(document):,}, which were read"}
     return {}

@@ -1,8 +1,8 @@
 """Divide the text of a page, as PDFium reads it, into lines and paragraphs by the positions of the letters.
 
 PDFium gives the letters in the order in which they are drawn, with spaces between words and with line ends.
-It writes two columns that are drawn row by row as one line; such a line is divided at the gap. Lines belong
-to one paragraph if the distance between them is small, as in MuPDF.
+If two columns are drawn row by row, PDFium writes one line, which is divided at the gap. Lines belong to one
+paragraph if the distance between them is small, as in MuPDF.
 
     paragraphs_of(document[0].get_textpage(), clip=None)[0].block[4]    # "Nobody is permit-\\nted to stop\\n"
 """
@@ -28,7 +28,7 @@ SPACE_SHARE, GAP_SHARE, PARAGRAPH_SHARE = 0.15, 0.8, 1.4
 #: PDFium writes this character in place of a hyphen at a line end and of the line end after it.
 LINE_END_HYPHEN = "\ufffe"
 LINE = re.compile(f"[^\r\n{LINE_END_HYPHEN}]+{LINE_END_HYPHEN}?")
-#: To find pages whose fonts do not name their letters, one of this number of letters is checked first.
+#: To find pages whose fonts do not name their letters, only one letter in this many is checked at first.
 SAMPLE = 8
 #: Number of lines of a paragraph whose font sizes are examined.
 LINES_EXAMINED = 3
@@ -106,7 +106,7 @@ def _paragraph(pieces: list[_Piece], number: int) -> Paragraph:
 
 
 def _begins_paragraph(before: _Piece, piece: _Piece) -> bool:
-    """Return True if a piece is far from the piece before, or is below and begins to the right of its end."""
+    """Return True if a piece is far from the piece before, or is below and begins to the right of it."""
     x, y = piece.origin[0] - before.origin[0], piece.origin[1] - before.origin[1]
     distance = abs(x * before.direction[1] - y * before.direction[0])
     if distance > PARAGRAPH_SHARE * piece.size:
@@ -196,7 +196,7 @@ def _letter(code: int) -> str:
 
 
 def _boxes(textpage: PdfTextPage, start: int, end: int) -> list[Box]:
-    """Return the box of each letter. A box is as high as the font and as wide as the letter moves the pen."""
+    """Return the box of each letter, as high as the font and as wide as the step to the next letter."""
     raw, box, found = textpage.raw, pdfium.FS_RECTF(), []
     for place in range(start, end):
         pdfium.FPDFText_GetLooseCharBox(raw, place, box)

@@ -16,7 +16,8 @@ from data_jobs.stages.formats.records.delimiter import declared_delimiter, find_
 from data_jobs.stages.formats.records.header import has_header
 from data_jobs.stages.formats.text import clean
 
-#: Maximum length of a field, in characters. Memory is limited elsewhere, so there is no limit here.
+#: Maximum length of a field, in characters: the largest that the library accepts, because the parsing process
+#: limits the memory.
 MAX_FIELD = 2**31 - 1
 
 #: A line that no file has, because ``clean`` replaces its first character. It is read after the last line, to

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from itertools import islice
 
-#: Delimiters in the order of preference among equally good ones.
+#: Delimiters in the order of preference among equally good delimiters.
 DELIMITERS = ",;\t|"
 #: Maximum number of characters, and of records, that are examined.
 EXAMINED_CHARACTERS, EXAMINED_RECORDS = 64 * 1024, 200
@@ -41,7 +41,7 @@ def find_delimiter(text: str, *, preferred: str) -> str:
     scores = {
         delimiter: _score(sample, delimiter, wins=delimiter == preferred == "\t") for delimiter in order
     }
-    return max(order, key=lambda delimiter: scores[delimiter])  # the first of equal ones
+    return max(order, key=lambda delimiter: scores[delimiter])  # the first of equal delimiters
 
 
 def _score(sample: str, delimiter: str, *, wins: bool) -> tuple[float, bool, int]:

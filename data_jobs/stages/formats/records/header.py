@@ -9,7 +9,7 @@ Most tables have a header, so only a first row that looks like the rows below it
 import re
 from collections.abc import Sequence
 
-#: Number of rows below the first that are compared with it.
+#: Number of rows below the first row that are compared with the first row.
 COMPARED_ROWS = 100
 #: Maximum length of the name of a column, and of a value, in characters.
 MAX_NAME = 128

@@ -18,7 +18,7 @@ from data_jobs.stages.formats.text import clean
 class JsonLines:
     """The lines of a file that are not blank."""
 
-    #: Number of each line, from 1, and its value, or its text if it is not valid JSON.
+    #: Number of each line, from 1, and the value of the line; the text of a line that is not valid JSON.
     values: Sequence[tuple[int, Value]]
     #: What is wrong with the first line that is not valid JSON; "" if all lines are valid.
     faulty: str

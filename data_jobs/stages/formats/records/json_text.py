@@ -25,8 +25,10 @@ from data_jobs.stages.formats.text import clean
 
 
 def parse(data: bytes, _: ParseOptions) -> ParserOutput:
-    """Parse a JSON file into one page. A file that is not valid JSON is read as plain text, and a fact says
-    what is wrong.
+    """Parse a JSON file into one page.
+
+    If each line of the file is a JSON value, the file is read as JSON lines. Any other file that is not valid
+    JSON is read as plain text, and a fact says what is wrong.
     """
     decoded = decode(data)
     page, facts = PageBuilder(), dict[Fact, Any](decoded.facts)

@@ -1,4 +1,5 @@
-"""Read JSON into simple values, and write the values as text. ``json_text`` and ``json_lines`` call this.
+"""Read JSON into simple values, and write the values as text. ``json_text`` and ``json_lines`` call this
+module.
 
 page = PageBuilder()
 add_value(page, load('{"name": "pump", "size": {"mm": 40}}'))
@@ -58,7 +59,7 @@ def add_value(page: PageBuilder, value: Value, *, name: str = "", level: int = 1
         page.paragraph("\n".join(_lines(value, name)))
         return
     small = [part for part in parts if not _is_section(part[1])]
-    if isinstance(value, list):  # the items of an array stay in order, so all of them get headings
+    if isinstance(value, list):  # to keep their order, all inner objects and arrays get headings
         small = [part for part in small if not isinstance(part[1], list | tuple)]
     page.paragraph("\n".join(line for part, child in small for line in _lines(child, part)))
     for part, child in parts:

@@ -9,8 +9,8 @@ becomes
     name: Heron
     note: Stands still.
 
-Nothing is fetched, and no entity can grow: external entities are left out, and an internal entity is replaced
-only if its value is plain text, and only as often as the size of the file allows.
+Nothing is fetched, because external entities are left out. An internal entity is replaced only if its value
+is plain text, and only as often as the size of the file allows, so that the text cannot grow without limit.
 """
 
 import re
@@ -25,9 +25,9 @@ from data_jobs.stages.formats.page_builder import PageBuilder
 from data_jobs.stages.formats.records.xml_tree import XmlReader
 from data_jobs.stages.formats.text import clean
 
-#: The XML declaration, whose encoding does not hold for the decoded text.
+#: The XML declaration. It is removed, because its encoding is not the encoding of the decoded text.
 DECLARATION = re.compile(r"\s*<\?xml\b[^>]*\?>")
-#: An entity. XML itself knows five of them; ``html5`` has the names that authors use without a declaration.
+#: An entity. XML itself defines five entities. ``html5`` has names that authors use without a declaration.
 ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]*);")
 OWN_ENTITIES = frozenset({"amp", "lt", "gt", "quot", "apos"})
 DECLARED_ENTITY = re.compile(r"<!ENTITY\s+(\S+)")

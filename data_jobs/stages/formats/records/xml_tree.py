@@ -1,4 +1,4 @@
-"""Read XML element by element, and add its text to a page. ``xml_text`` calls this.
+"""Read XML element by element, and add its text to a page. ``xml_text`` calls this module.
 
     page = PageBuilder()
     XmlReader(page, max_expanded=100).read("<bird><name>Heron</name></bird>")
@@ -24,12 +24,12 @@ PROSE = frozenset("p para simpara paragraph ab s seg l line li entry td th text 
 PREFORMATTED = frozenset("programlisting screen literallayout codeblock code pre verbatim".split())
 #: Attributes that say how to read the XML.
 TECHNICAL = re.compile("xmlns|xml:|xsi:")
-#: HTML that is the text of an element, as in feeds.
+#: Tags that show that the text of an element is HTML, as in feeds.
 MARKUP = re.compile(r"</[a-z][a-z0-9]*>|<br\s*/?>|<p>", re.IGNORECASE)
 #: Maximum length of the value of an entity, in characters.
 MAX_ENTITY = 1024
-#: Maximum number of elements inside each other. The text of deeper elements belongs to the deepest one that
-#: counts.
+#: Maximum number of elements inside each other. The text of deeper elements is added to the element at this
+#: depth around them.
 MAX_DEPTH = 200
 #: Maximum length of a heading, in characters. A longer title is a paragraph.
 MAX_HEADING = 300
@@ -55,7 +55,7 @@ class OpenElement:
 
 
 class XmlReader:
-    """Reads one document.
+    """Reads one XML document.
 
     Args:
         page: the page that gets the text.
@@ -67,7 +67,7 @@ class XmlReader:
         self._expandable = max_expanded
         self._entities: dict[str, str] = {}
         self._open: list[OpenElement] = []
-        #: Number of open elements below ``MAX_DEPTH``.
+        #: Number of open elements that are deeper than ``MAX_DEPTH``.
         self._deeper = 0
         #: The open elements that may have text which is not in the page yet, from the outermost on.
         self._unwritten: list[OpenElement] = []
@@ -200,7 +200,7 @@ class XmlReader:
 
 
 def _one_line(element: OpenElement) -> str:
-    """Return the text of an element without repeated spaces; the text of HTML as its reader sees it."""
+    """Return the text of an element without repeated spaces. If it is HTML, leave out the tags."""
     text = "".join(element.text)
     if MARKUP.search(text):
         text = read_page(text, hiding=False).text

@@ -29,8 +29,8 @@ class HeadingMarks:
     level_of: Callable[[str], int]
     #: Pattern of a line after which text is shown as it is. Its first group, if any, names the block.
     verbatim: re.Pattern[str]
-    #: The line that ends such a text, in lower case; ``{}`` stands for the name of the block, or for the line
-    #: itself.
+    #: The line that ends such a text, in lower case; the name of the block or, without a
+    #: name, the first line replaces ``{}``.
     verbatim_end: str
 
 
@@ -65,7 +65,7 @@ MARKUP: Mapping[str, HeadingMarks] = {
 
 
 def parse(data: bytes, options: ParseOptions) -> ParserOutput:
-    """Parse a text into one page. The suffix of the file's name tells the marks of headings."""
+    """Parse a text into one page. The suffix of the file's name decides how headings are marked."""
     decoded = decode(data)
     text = clean(decoded.text)
     page, end = PageBuilder(), 0

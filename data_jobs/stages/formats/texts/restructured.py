@@ -1,8 +1,8 @@
 """Parse reStructuredText block by block: sections become headings, tables become Markdown rows, literal
 blocks become code, and marks are left out.
 
-This is a reader of its own, because docutils stops at the directives and roles of Sphinx that most such files
-use, and needs seconds for a long file. Nothing is included, and raw HTML is left out.
+This module does not use docutils, because docutils stops at the directives and roles of Sphinx that most
+files use, and needs seconds for a long file. Nothing is included, and raw HTML is left out.
 """
 
 import re
@@ -22,21 +22,22 @@ from data_jobs.stages.formats.texts.restructured_tables import (
 
 #: Maximum number of blocks inside each other. Deeper text is one paragraph.
 MAX_DEPTH = 30
-#: A line that marks the title above it or between two such lines.
+#: A line of equal signs. It is below a title, or one such line is above the title and one below.
 ADORNMENT = re.compile(r"([!-/:-@\[-`{-~])\1{2,}")
 DIRECTIVE = re.compile(
     r"\.\. (?:\|(?P<substitution>[^|]+)\| )?(?P<name>[\w:+.-]+?) ?::(?:[ \t]+(?P<argument>.*))?"
 )
 FOOTNOTE = re.compile(r"\.\. (\[[\w#*.-]+\])(?:[ \t]+(.*))?")
-#: Comments and targets of links, which a reader does not see.
+#: First lines of directives, footnotes, comments and targets of links.
 EXPLICIT = re.compile(r"\.\.(?:[ \t].*)?|__ .*")
 OPTION = re.compile(r":([\w -]+):(?:[ \t]+(.*))?")
 FIELD = re.compile(r":([^:`\s](?:[^:`]*[^:`\s])?):(?:[ \t]+(.*))?")
 ITEM = re.compile(r"((?:[-*+\u2022\u2023]|\(?(?:\d{1,9}|[A-Za-z]|#|[ivxlcIVXLC]+)[.)])[ \t]+)(\S.*)")
 LINE_BLOCK = re.compile(r"\|(?: (.*))?")
 DOCTEST = re.compile(">>> .*")
-#: First lines of blocks that are not paragraphs, and the marks of items that are not words.
+#: First lines of blocks that are not paragraphs.
 NO_PARAGRAPH = (GRID_BORDER, SIMPLE_BORDER, EXPLICIT, FIELD, ITEM, LINE_BLOCK, DOCTEST)
+#: Marks of list items that are not words.
 BULLETS = "-*+\u2022\u2023 "
 #: Directives whose content is shown as it is.
 CODE = frozenset(
@@ -104,7 +105,7 @@ class RestructuredReader:
         Args:
             lines: the lines, without the indentation that they share.
             depth: number of blocks around these lines.
-            marker: mark of the list item that the lines are; it precedes their first paragraph.
+            marker: mark of the list item that has these lines; it is written before their first paragraph.
         """
         if depth > MAX_DEPTH:
             self._page.paragraph("\n".join(lines))
@@ -166,7 +167,7 @@ class RestructuredReader:
         return len(block)
 
     def _explicit(self, lines: Sequence[str], at: int, depth: int) -> int:
-        """Read a directive, a footnote, a comment or a target; return 0 for anything else."""
+        """Read a directive, footnote, comment or target, and return the number of its lines; 0 for others."""
         line = lines[at]
         if EXPLICIT.fullmatch(line) is None:
             return 0
@@ -194,7 +195,7 @@ class RestructuredReader:
             self.read([argument, *content], depth=depth + 1, marker=WORDS.get(name, ""))
 
     def _list(self, lines: Sequence[str], at: int, depth: int) -> int:
-        """Read an item of a list, a field or a line block; return 0 for anything else."""
+        """Read a list item, field, line block or doctest. Return the number of its lines; 0 for others."""
         line = lines[at]
         if DOCTEST.fullmatch(line):
             block = _block(lines, at, bool)
@@ -215,7 +216,7 @@ class RestructuredReader:
         return used
 
     def _paragraph(self, lines: Sequence[str], at: int, depth: int, marker: str) -> int:
-        """Read a paragraph and the indented block under it: code, a definition or a quotation."""
+        """Read a paragraph and the code under it, or an indented block. Return the number of the lines."""
         if lines[at].startswith(" "):
             used = _indented(lines, at)
             self.read(_dedented(lines[at : at + used]), depth=depth + 1, marker=marker)

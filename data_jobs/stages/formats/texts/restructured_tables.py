@@ -11,7 +11,7 @@ SPAN_LINE = re.compile(r"-+(?: +-+)*")
 
 
 def grid_rows(lines: Sequence[str]) -> tuple[list[list[str]], bool]:
-    """Return the rows of a grid table, and True if the first of them is a header. A cell that spans rows
+    """Return the rows of a grid table, and True if the first row is a header. A cell that spans rows
     belongs to its first row.
     """
     starts = [at for at, char in enumerate(lines[0]) if char == "+"]
@@ -31,7 +31,7 @@ def grid_rows(lines: Sequence[str]) -> tuple[list[list[str]], bool]:
 
 
 def _grid_cells(line: str, starts: Sequence[int]) -> list[str]:
-    """Divide a line at the bars in the columns of the border; a missing bar means that the cell spans."""
+    """Divide a line at the bars in the columns of the border; without a bar, a cell spans columns."""
     bars = [at for at in starts if at < len(line) and line[at] in "|+"]
     if len(bars) < 2:
         return [line.strip("|+ ")]
@@ -39,7 +39,7 @@ def _grid_cells(line: str, starts: Sequence[int]) -> list[str]:
 
 
 def simple_rows(lines: Sequence[str]) -> tuple[list[list[str]], bool]:
-    """Return the rows of a simple table, and True if the first of them is a header."""
+    """Return the rows of a simple table, and True if the first row is a header."""
     starts = [found.start() for found in re.finditer("=+", lines[0])]
     rows: list[list[str]] = []
     header = False

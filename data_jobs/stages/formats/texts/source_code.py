@@ -1,7 +1,7 @@
 """Parse source code: the text stays as it is, definitions are headings, and the lines between them are code.
 
-So a search finds "class Pump: > def start(self):" as the place of a chunk, and chunks rather begin at a
-definition. The fact ``programming_language`` names the language.
+So a search finds "class Pump: > def start(self):" as the place of a chunk, and chunks begin at a definition
+if possible. The fact ``programming_language`` names the language.
 """
 
 import re
@@ -28,7 +28,7 @@ KEYWORDS = (
 )
 DEFINITION = re.compile(rf"{MODIFIERS}{KEYWORDS}\b[^\S\n]+[\w<(\"'*\[&`].*", re.IGNORECASE)
 #: Signs that are rare in prose. A line without them is a definition only if it has few words and no full
-#: stop: "class Pump" and "def start" are, "type of the object that it points to" is not.
+#: stop. "class Pump" and "def start" are definitions; "type of the object that it points to" is not.
 SIGNS, MAX_WORDS = re.compile(r"[({:<=]"), 3
 #: A method of Java or C#: a modifier, and an opening parenthesis. The line does not end a statement.
 METHOD = re.compile(r"(?:public|private|protected|internal|static)\b[^;=]*\([^;]*$")
@@ -50,7 +50,7 @@ LINE = re.compile(r"(?m)^([ \t]*)(\S.*)$")
 
 
 def parse(data: bytes, options: ParseOptions) -> ParserOutput:
-    """Parse a file of source code into one page, whose text is the file's."""
+    """Parse a file of source code into one page, whose text is the text of the file."""
     decoded = decode(data)
     text = clean(decoded.text)
     language = language_of(options.name)

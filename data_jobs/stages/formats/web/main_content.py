@@ -1,4 +1,4 @@
-"""Find the main content of a web page: the element that holds it, and the parts of it to leave out.
+"""Find the main content of a web page: the element that holds it, and the parts of this element to leave out.
 
     content = main_content(LexborHTMLParser(markup))
     content.root, content.dropped      # an element, and the ids of elements inside it to leave out
@@ -37,7 +37,7 @@ HINTS = re.compile(
     r"|disqus|feedback|editlink|prevnext|gnav|toolbar|popup|modal|widget|meta|byline|tags?)(?:$|[-_])",
     re.IGNORECASE,
 )
-#: The same, as whole names.
+#: Whole names of classes and ids that mark parts around the main content.
 HINTED_NAMES = frozenset({"contents"})
 CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 #: Blocks whose class is hinted are dropped if at least this share of their words are links, or if they have
@@ -48,7 +48,7 @@ HINTED_LINKS, FEW_WORDS = 0.4, 40
 MENU_LINKS, MENU_SHARE = 3, 0.75
 #: Elements that can hold the main content, the best first.
 MAINS = ("main", "[role=main]", "article", "[itemprop=articleBody]")
-#: An element counts as the main one if it has at least this share of the body's words.
+#: An element counts as the main element if it has at least this share of the body's words.
 MAIN_SHARE = 0.4
 #: If the main content has less than this share of the body's words, hints and shares of links are ignored.
 FALLBACK_SHARE = 0.2
@@ -60,10 +60,10 @@ WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MainContent:
-    """Where the main content of a page is."""
+    """Says where the main content of a page is."""
 
     root: LexborNode
-    #: ``mem_id`` of each element inside ``root`` that is left out with all that it has.
+    #: ``mem_id`` of each element inside ``root`` that is left out with its whole content.
     dropped: frozenset[int]
 
 
@@ -198,7 +198,7 @@ def _main_element(tree: LexborHTMLParser, body: LexborNode, survey: _BodySurvey,
 
 
 def _dropped(root: LexborNode, survey: _BodySurvey, *, is_body: bool) -> set[int]:
-    """Return the elements under ``root`` that are menus and the like by their names or their links."""
+    """Return the elements under ``root`` whose names or links show that they are not main content."""
     dropped: set[int] = set()
     total = survey.counts[root.mem_id].words
     skipping: int | None = None

@@ -1,6 +1,6 @@
 """Read what a web page says about itself: title, language, dates, canonical URL, rules for robots, links.
 
-Called by ``read_page``.
+``read_page`` uses this module.
 """
 
 import re
@@ -11,7 +11,7 @@ from selectolax.lexbor import LexborHTMLParser
 from data_jobs.stages.formats.text import clean
 from data_jobs.stages.formats.web.web_page import MAX_LINK, MAX_LINKS, MAX_TITLE
 
-#: Elements that name the date of publication and of the last change, with the attribute that has the date.
+#: Elements that name the date of publication, each with the attribute that has the date.
 PUBLISHED = (
     ('meta[property="article:published_time"]', "content"),
     ('meta[itemprop="datePublished"]', "content"),
@@ -20,6 +20,7 @@ PUBLISHED = (
     ('time[itemprop="datePublished"]', "datetime"),
     ("time[pubdate]", "datetime"),
 )
+#: Elements that name the date of the last change, each with the attribute that has the date.
 MODIFIED = (
     ('meta[property="article:modified_time"]', "content"),
     ('meta[property="og:updated_time"]', "content"),
@@ -41,7 +42,7 @@ NOT_IN_URLS = re.compile(r"[\t\n\r]")
 
 
 class PageMetadata:
-    """What one page says about itself.
+    """Reads what one page says about itself.
 
     Args:
         tree: the page.
@@ -57,7 +58,7 @@ class PageMetadata:
 
     @property
     def title(self) -> str:
-        """The title; the first heading if the page has no title; else ""."""
+        """The title; the first heading of level 1 if the page has no title; else ""."""
         for selector in ("head > title", "h1"):
             found = self._tree.css_first(selector)
             text = "" if found is None else SPACE.sub(" ", clean(found.text(deep=True))).strip()
@@ -86,7 +87,7 @@ class PageMetadata:
 
     @property
     def canonical(self) -> str:
-        """The canonical URL; "" if the page names none, or one of another origin."""
+        """The canonical URL; "" if the page names no such URL of its own origin."""
         link = self._tree.css_first('link[rel~="canonical"][href]')
         found = None if link is None else _joined(self._base, link.attributes.get("href") or "")
         return found if found is not None and _origin(found) == _origin(self._url) else ""
@@ -127,7 +128,7 @@ class PageMetadata:
 
 
 def _joined(base: str, link: str) -> str | None:
-    """Return the absolute URL without its fragment; None if it is no URL of a page."""
+    """Return the absolute URL without its fragment; None if the link leads to no page."""
     link = NOT_IN_URLS.sub("", link.strip())
     if not link or len(link) > MAX_LINK:
         return None

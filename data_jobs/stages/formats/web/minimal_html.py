@@ -16,13 +16,13 @@ from data_jobs.stages.formats.html import BLOCKS, PREFORMATTED, SPACED
 from data_jobs.stages.formats.text import clean
 from data_jobs.stages.formats.web.main_content import HEADINGS, MainContent, walk
 
-#: Elements that are written with their tags.
+#: Elements that are written with a tag, and this tag.
 WRITTEN: Mapping[str, str] = {
     **{tag: tag for tag in ("ul", "ol", "li", "dl", "dt", "dd", "table", "caption", "tr", "th", "td")},
     **{tag: tag for tag in ("blockquote", "sub", "sup", "thead", "tbody", "tfoot", *HEADINGS)},
     **{tag: "pre" for tag in PREFORMATTED},
 }
-#: Elements that keep a whole block together.
+#: Elements that are one block with their whole content.
 WHOLE = frozenset({"ul", "ol", "dl", "table", "pre", "blockquote", *HEADINGS, *PREFORMATTED})
 CELLS = frozenset({"td", "th"})
 SPAN = re.compile("[0-9]{1,4}")
@@ -84,7 +84,7 @@ class _BlockWriter:
         elif tag == "br":
             if self.preformatted:
                 self._tag("\n", tag)
-            elif self.parts and not self.parts[-1].endswith("<br>"):  # one line break for several
+            elif self.parts and not self.parts[-1].endswith("<br>"):  # write one for several
                 self._tag("<br>", tag)
         elif tag == "img":
             self.text(f" {node.attributes.get('alt') or ''} ")
@@ -151,7 +151,7 @@ class _BlockWriter:
         self.parts, self.has_text, self.spaced = [], False, True
 
 
-#: Line breaks at the start and at the end of an element, which mean nothing.
+#: Line breaks at the start and at the end of an element, which do not separate any text.
 EDGE_BREAKS = re.compile(
     r"(?: ?<br>)+(?=</?(?:ul|ol|li|dl|dt|dd|table|caption|tr|th|td|thead|tbody|tfoot|blockquote)>)"
 )
@@ -169,7 +169,7 @@ def _tidy(block: str) -> str:
 
 
 def _is_anchor(node: LexborNode) -> bool:
-    """Return True for a link of a heading to itself that is no text of the heading."""
+    """Return True for a link of a heading to itself, which is not part of the words of the heading."""
     text = node.text(deep=True)
     if ANCHOR_TEXT.fullmatch(text):
         return True

@@ -1,4 +1,4 @@
-"""Read a fetched web page. The parsing process calls this, and nothing else reads the bytes of fetched pages.
+"""Read a fetched web page. The parsing process calls this module, and no other code reads fetched bytes.
 
 page = read_page(data, url="https://example.com/docs/", charset="utf-8")
 page.title, page.blocks[0], page.links      # "Docs", "<h1>Docs</h1>", ("https://example.com/docs/a",)
@@ -23,7 +23,7 @@ FEW_WORDS = 25
 FILLED_BY_SCRIPTS = (
     "#root, #app, #__next, #__nuxt, #react-root, #svelte, app-root, [data-reactroot], [ng-app]"
 )
-#: Maximum number of such elements that are examined.
+#: Maximum number of these elements, and of ``noscript`` elements, that are examined.
 MAX_FILLED = 10
 WITHOUT_SCRIPTS = re.compile(
     r"enable\s+javascript|requires?\s+javascript|javascript\s+(?:is|to)\b", re.IGNORECASE
@@ -32,11 +32,11 @@ TAG = re.compile(r"<[^>]*>")
 
 
 def read_page(data: bytes, *, url: str, charset: str | None = None) -> WebPage:
-    """Return what is read from the page.
+    """Read the page: its main content and what it says about itself.
 
     Args:
-        data: the body of the answer.
-        url: URL that answered.
+        data: the body of the HTTP response.
+        url: URL that gave this response.
         charset: character set that the header ``Content-Type`` names.
 
     Raises:

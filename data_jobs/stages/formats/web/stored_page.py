@@ -61,6 +61,7 @@ def stored_page(page: WebPage, *, without: Collection[str] = frozenset()) -> byt
     """Return the main content of the page as a document in HTML, UTF-8.
 
     Args:
+        page: the page.
         without: digests of blocks to leave out. If no other block is left, the page keeps all its blocks.
     """
     kept = [block for block in page.blocks if _digest(block) not in without] or list(page.blocks)

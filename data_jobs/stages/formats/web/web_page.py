@@ -22,13 +22,14 @@ class WebPage:
 
     #: ``ok``, or the reason for which the page has no blocks.
     outcome: Outcome
-    #: A predicate that completes the sentence "The page ..."; "" if the outcome is ``ok``.
+    #: A predicate that completes the sentence "The page ..."; "" for an ``ok`` page that needs no browser.
     detail: str = ""
     title: str = ""
     #: Language that the page declares, in lower case, such as "en" or "pt-br"; "" if it declares none.
     language: str = ""
-    #: Dates that the page declares, such as "2026-05-01"; "" if it declares none.
+    #: Date of publication that the page declares, such as "2026-05-01"; "" if it declares none.
     published: str = ""
+    #: Date of the last change that the page declares; "" if it declares none.
     modified: str = ""
     #: URL that the page names as its canonical URL; "" if it names none of its own origin.
     canonical: str = ""
