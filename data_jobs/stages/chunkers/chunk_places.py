@@ -146,8 +146,8 @@ def _text(text: str, heading: Block) -> str:
 
 
 def _written(path: Path) -> str:
-    """Return the path as one string. If it is too long, leave out the highest headings, because the lowest
-    headings say most about the chunk.
+    """Return the path as one string. If the path is too long, leave out the highest headings, because the
+    lowest headings say most about the chunk.
     """
     texts = [text for _, text in path]
     while len(BETWEEN_HEADINGS.join(texts)) > MAX_FACT_LENGTH:

@@ -18,7 +18,7 @@ from data_jobs.stages.chunkers.page_chunker import PageChunker
 
 
 class HeadingChunker(PageChunker):
-    """Divides documents at their headings. The context of a chunk is the path of the headings above it."""
+    """Divides documents at their headings. The context of a chunk has the headings above the chunk."""
 
     def prepared(self, document: str, pages: Sequence[Page]) -> PreparedChunks:
         """See ``Chunker.prepared``."""

@@ -22,7 +22,7 @@ MIN_UNPACKED_BYTES = 16 * 1024 * 1024
 
 class OverLimit(Unreadable):
     """Raised if the entries of a container are over a limit on their number or bytes. The whole container is
-    refused, because the entries that were read so far are an arbitrary part of it.
+    refused, because the entries that were read so far are an arbitrary part of the container.
     """
 
     def __init__(self, detail: str) -> None:

@@ -137,7 +137,7 @@ class Recognition:
 
 
 def _is_wanted(ocr: Ocr, reason: str) -> bool:
-    """Return True if recognition should read a page with this reason; a page that was read has ""."""
+    """Return True if recognition should read a page. ``reason`` says why it is unread; "" if it was read."""
     return ocr.mode == "force" or reason in RECOGNISABLE
 
 

@@ -23,7 +23,7 @@ from data_jobs.stages.formats.page_builder import in_one_line
 CONTAINER, ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
 #: Media types of chapters.
 CHAPTERS = frozenset({"application/xhtml+xml", "text/html", "text/x-oeb1-document"})
-#: An empty element of XHTML, which HTML would leave open; and the names of elements that HTML also closes.
+#: An empty element of XHTML, which HTML would leave open; and the elements that are empty in HTML, too.
 EMPTY_ELEMENT = re.compile(rb"""<([a-zA-Z][\w:.-]*)((?:[^<>"']|"[^"]*"|'[^']*')*)/>""")
 VOID = frozenset(b"area base br col embed hr img input link meta param source track wbr".split())
 #: Maximum length of the name of a page.

@@ -101,7 +101,7 @@ def _bare(title: str) -> str:
 
 
 def _with_levels(paragraphs: Sequence[str], titles: dict[str, int]) -> list[int]:
-    """Return the level of each paragraph that is a title of the outline; 0 for the others."""
+    """Return the level of each paragraph that is a title of the outline; 0 for other paragraphs."""
     if not titles:
         return [0] * len(paragraphs)
     return [titles.get(_bare(text), 0) if len(text) <= MAX_CHARACTERS else 0 for text in paragraphs]
@@ -120,7 +120,7 @@ def _usual_size(pages: Sequence[ReadPage]) -> float:
 
 
 def _by_size(page: ReadPage, paragraphs: Sequence[str], usual: float) -> list[int]:
-    """Return the level of each paragraph that is a heading by its size; 0 for the others."""
+    """Return the level of each paragraph that is a heading by its size; 0 for other paragraphs."""
     if not usual or len(page.sizes) != len(paragraphs):
         return [0] * len(paragraphs)
     return [
@@ -141,7 +141,7 @@ def _may_be_heading(text: str) -> bool:
 def _level(ratio: float, text: str) -> int:
     """Return the level by the size, or by the number of the heading ("2.1.3") if the number is deeper.
 
-    The level is 0 if the size is that of prose.
+    The level is 0 if the size is the size of prose.
     """
     level = next((level for level, least in LEVELS if ratio >= least), 0)
     number = DOTTED.match(text)

@@ -79,7 +79,7 @@ def _read(document: pymupdf.Document, options: ParseOptions) -> ParserOutput:
 
 
 def _outline(document: pymupdf.Document) -> list[OutlineEntry]:
-    """Return the outline; empty without an outline or if it is damaged, because no text depends on it."""
+    """Return the outline; empty if it is missing or damaged, because the text does not depend on it."""
     try:
         return [
             OutlineEntry(level=level, title=title, page=page - 1)

@@ -1,4 +1,4 @@
-"""Check before the pages of a PDF are read: is the file complete and unlocked, do its pages show it all?"""
+"""Check that a PDF is complete and unlocked, and that its pages show all its content."""
 
 import re
 

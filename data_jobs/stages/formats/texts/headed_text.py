@@ -21,7 +21,7 @@ COMMANDS = ("part", "chapter", "section", "subsection", "subsubsection", "paragr
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeadingMarks:
-    """How one markup marks its headings."""
+    """Says how one markup language marks headings and text that is shown as it is."""
 
     #: Pattern of a line with a heading: its mark, and its words.
     heading: re.Pattern[str]

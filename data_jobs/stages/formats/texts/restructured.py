@@ -22,7 +22,7 @@ from data_jobs.stages.formats.texts.restructured_tables import (
 
 #: Maximum number of blocks inside each other. Deeper text is one paragraph.
 MAX_DEPTH = 30
-#: A line of equal signs. It is below a title, or one such line is above the title and one below.
+#: A line that repeats one sign. One line is below a title, or one line is above the title and one below.
 ADORNMENT = re.compile(r"([!-/:-@\[-`{-~])\1{2,}")
 DIRECTIVE = re.compile(
     r"\.\. (?:\|(?P<substitution>[^|]+)\| )?(?P<name>[\w:+.-]+?) ?::(?:[ \t]+(?P<argument>.*))?"

@@ -40,11 +40,11 @@ HINTS = re.compile(
 #: Whole names of classes and ids that mark parts around the main content.
 HINTED_NAMES = frozenset({"contents"})
 CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-#: Blocks whose class is hinted are dropped if at least this share of their words are links, or if they have
-#: at most ``FEW_WORDS`` words.
+#: Blocks with a hint in their class or id are dropped if at least this share of their words are links, or if
+#: they have at most ``FEW_WORDS`` words and no heading.
 HINTED_LINKS, FEW_WORDS = 0.4, 40
-#: A list or a division without a hint outside the main element is a menu if it has at least this many links
-#: and at least this share of its words are links.
+#: On a page without a main element, a block without headings is a menu if it has at least this many links and
+#: at least this share of its words are links.
 MENU_LINKS, MENU_SHARE = 3, 0.75
 #: Elements that can hold the main content, the best first.
 MAINS = ("main", "[role=main]", "article", "[itemprop=articleBody]")

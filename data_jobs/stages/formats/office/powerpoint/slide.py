@@ -96,7 +96,7 @@ class SlideWriter:
 
 
 def _shapes(parent: Element) -> Iterator[Element]:
-    """Yield the shapes under an element, those in groups included, in document order."""
+    """Yield the shapes under an element, also the shapes in groups, in document order."""
     for child in parent:
         if child.tag in GROUPS:
             yield from _shapes(child)

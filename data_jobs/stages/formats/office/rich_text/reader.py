@@ -238,7 +238,7 @@ class Reader:
         self._group = replace(self._group, is_deleted=number != 0)
 
     def set_replaced(self, number: int | None) -> None:
-        """Set how many characters after a Unicode character old programs show instead of it."""
+        """Set the number of characters with which old programs replace each Unicode character."""
         self._group = replace(self._group, replaced=min(max(0, number or 0), 100))
 
     def set_style(self, number: int | None) -> None:

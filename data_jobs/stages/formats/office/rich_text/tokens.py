@@ -1,4 +1,4 @@
-"""Divide Rich Text Format into control words, bytes, groups and text. Define what its control words mean.
+"""Divide Rich Text Format into control words, bytes, groups and text. Define what the control words mean.
 
 for token in tokens(data): ...
 """

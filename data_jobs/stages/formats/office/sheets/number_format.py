@@ -67,7 +67,7 @@ def show_general(value: float) -> str:
 
 
 def _section(code: str, value: float) -> tuple[str, bool]:
-    """Return the section of the format for this value, and whether the section writes the sign itself."""
+    """Return the section of the format for this value, and True if the section writes the sign itself."""
     sections = _sections(code)
     for section in sections[:2]:
         if found := CONDITION.search("".join(re.findall(r"\[([^\]]*)\]", section))):

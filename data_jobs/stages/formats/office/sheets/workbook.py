@@ -53,7 +53,7 @@ ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
 def unescape(text: str) -> str:
-    """Return the text. Characters replace the escapes that Excel writes for them, such as "_x000D_"."""
+    """Return the text with characters in place of the escapes that Excel writes, such as "_x000D_"."""
     return ESCAPED.sub(lambda found: chr(int(found[1], 16)), text) if "_x" in text else text
 
 

@@ -52,7 +52,7 @@ class WordStyles:
                     self.default = style.get("w:styleId", "")
 
     def of(self, style_id: str) -> ParagraphStyle:
-        """Return what the style says. The styles on which the style is based say what it leaves open."""
+        """Return what the style says. If it lacks a property, the styles on which it is based decide."""
         if style_id not in self._known:
             self._known[style_id] = self._read(style_id)
         return self._known[style_id]
