@@ -2,8 +2,8 @@
 
 ``Compare`` reserves, because it knows the new chunks of a document. ``Write`` returns the reservation in the
 transaction that writes the usage of the document. The command renews the reservations while it runs
-(``data_jobs.bulk.budget_renewal``). If the organisation has no budget that refuses work, each process only
-asks the database for such budgets, at most once a second, whatever the number of documents.
+(``data_jobs.bulk.budget_renewal``). If the organisation has no budget that refuses work, each process asks
+the database for budgets at most once a second, whatever the number of documents.
 
     budget = DocumentBudget(settings, store, job="job_1")
     budget.reserve(row)                                    # raises BudgetExceeded

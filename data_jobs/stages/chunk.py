@@ -84,7 +84,7 @@ class Chunk:
         return self.finish(row, prepared, vectors)
 
     def prepare(self, row: DocumentRow) -> PreparedChunks:
-        """Return what ``finish`` needs to make the chunks; this may be vectors of parts of the document."""
+        """Return the prepared chunks: the parts that need vectors, and the function that makes the chunks."""
         chunker = _open_chunker(self.settings, self.fingerprint, self.strategy)
         return chunker.prepared(row["document"], pages_of(row))
 

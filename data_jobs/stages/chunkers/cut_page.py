@@ -140,8 +140,8 @@ class CutPage:
     def last_place(self, first: int, least: int, most: int) -> int:
         """Return the place at which a chunk that begins at ``first`` ends: the last place up to ``most``.
 
-        The place is the end of a sentence, but not before ``least``. If there is no such end, the place is
-        the end of a row or a line, or else of a table header, of a word, or of a letter.
+        The place is the end of a sentence from ``least`` on. If no sentence ends there, the place is the end
+        of a row or a line, or else of a table header, of a word, or of a letter.
         """
         return (
             last_of(least, most, self.sentences[0])

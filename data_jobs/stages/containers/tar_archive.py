@@ -25,7 +25,7 @@ OPENERS: Mapping[bytes, Callable[..., Any]] = {
 }
 #: Errors with which the libraries report damaged bytes.
 DAMAGED = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
-#: Suffixes of compressed files. Without the suffix, the name of a compressed file names the file inside.
+#: Suffixes of compressed files. The file inside has the name of the compressed file without the suffix.
 SUFFIXES = (".gz", ".bz2", ".xz")
 #: Path of the entry that reports that the rest of an archive cannot be read.
 REST = "rest of the archive"

@@ -73,7 +73,7 @@ def _join(paragraph: str, words: DocumentWords) -> str:
     if len(lines) < 2 or not (
         HYPHENATED.search(paragraph) or (not paragraph.isascii() and UNSPACED.search(paragraph))
     ):
-        return _without_soft_hyphens(" ".join(lines))  # as in nearly all paragraphs
+        return _without_soft_hyphens(" ".join(lines))  # nearly all paragraphs end here
     parts = [lines[0]]
     for before, line in pairwise(lines):
         if before[-1] in HYPHENS and before[-2:-1].isalnum() and line[0].isalnum():

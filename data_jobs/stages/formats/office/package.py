@@ -1,4 +1,4 @@
-"""Read the parts of an office document or an e-book, which is a ZIP archive, within limits on their bytes.
+"""Read the parts of an office document or an e-book (a ZIP archive), within limits on the unpacked bytes.
 
     package = Package(data)
     package.read("word/document.xml")       # the bytes of a part

@@ -200,7 +200,7 @@ class XmlReader:
 
 
 def _one_line(element: OpenElement) -> str:
-    """Return the text of an element without repeated spaces. If it is HTML, leave out the tags."""
+    """Return the text of an element without repeated spaces. If the text is HTML, leave out the tags."""
     text = "".join(element.text)
     if MARKUP.search(text):
         text = read_page(text, hiding=False).text

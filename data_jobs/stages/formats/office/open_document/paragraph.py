@@ -15,7 +15,7 @@ SILENT = frozenset(
     "office:annotation text:tracked-changes text:ruby-text text:note-citation text:number "
     "text:hidden-text office:event-listeners draw:glue-point office:binary-data".split()
 )
-#: Elements that are returned beside the text: text boxes, tables, and the blocks of text in other shapes.
+#: Elements that are not part of the line of text: text boxes, tables, and the paragraphs of other shapes.
 BOXES = frozenset("draw:text-box table:table text:p text:h text:list".split())
 #: Maximum number of spaces that one element represents.
 MAX_SPACES = 100
@@ -28,7 +28,7 @@ class OdfLine:
     text: str = ""
     #: The bodies of notes to which the text refers, each with its mark.
     notes: list[tuple[str, Element]] = field(default_factory=list)
-    #: Text boxes, tables, and blocks of text in other shapes, inside the paragraph.
+    #: Text boxes and tables inside the paragraph, and the paragraphs and lists of other shapes.
     boxes: list[Element] = field(default_factory=list)
 
 

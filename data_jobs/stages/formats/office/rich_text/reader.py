@@ -210,7 +210,7 @@ class Reader:
             self._fonts[self._group.font] = charset
 
     def set_code_page(self, number: int | None) -> None:
-        """Set the character set of fonts that name no set. Leave out an unknown code page."""
+        """Set the character set of fonts that name no set. Ignore an unknown code page."""
         try:
             "".encode(f"cp{number}")
         except LookupError:
@@ -234,7 +234,7 @@ class Reader:
         self._group = replace(self._group, is_hidden=number != 0)
 
     def set_deleted(self, number: int | None) -> None:
-        """Begin or end characters that are deleted."""
+        """Mark the following characters as deleted, or as not deleted."""
         self._group = replace(self._group, is_deleted=number != 0)
 
     def set_replaced(self, number: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Write the cells of one sheet into a page: a table for each group of rows, with the place of the table.
+"""Write the cells of one sheet into a page: a table for each group of rows, with the range of its cells.
 
     grid = Grid()
     grid.put(3, 1, "City", is_text=True)

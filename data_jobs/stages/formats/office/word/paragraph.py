@@ -5,7 +5,7 @@
     line.text, line.notes       # "Herons stand still.[1]", [("footnotes", "2")]
 
 Deleted and moved-away text, instructions of fields and comments are left out. Text boxes, charts and
-diagrams inside the paragraph are returned beside the text.
+diagrams inside the paragraph are returned separately from the text.
 """
 
 from collections.abc import Callable
