@@ -84,7 +84,7 @@ class _BlockWriter:
         elif tag == "br":
             if self.preformatted:
                 self._tag("\n", tag)
-            elif self.parts and not self.parts[-1].endswith("<br>"):  # write one for several
+            elif self.parts and not self.parts[-1].endswith("<br>"):  # write one for several breaks
                 self._tag("<br>", tag)
         elif tag == "img":
             self.text(f" {node.attributes.get('alt') or ''} ")
