@@ -101,7 +101,8 @@ def read_settings(*, organisation: str | None = None, **options: str | None) -> 
 
     Args:
         organisation: if given, replaces CLUSTER_ORGANISATION.
-        options: other settings by name that options of the command replace, if they are not None.
+        options: values for other settings, by the name of the setting. A value that is not None replaces the
+            setting.
 
     Raises:
         Misconfigured: settings are wrong; the message names each wrong setting and says what is wrong with

@@ -19,7 +19,7 @@ from cluster.zip_marks import LOCAL_MARK, zip_type
 #: Number of bytes at the start of a file that decide its format. In a document that is a ZIP file, a preview
 #: picture may precede the entry that decides.
 SNIFFED_BYTES = 64 * 1024
-#: Number of these bytes that are examined in a file that is not a ZIP file.
+#: Number of bytes at the start that are examined in a file that is not a ZIP file.
 EXAMINED_BYTES = 4096
 #: A PDF may have junk before its header, so PDF readers search this many bytes for the header.
 PDF_HEADER_WITHIN = 1024

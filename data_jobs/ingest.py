@@ -131,7 +131,8 @@ def pipeline(
 
 def _in_small_blocks(unpacked: Dataset, rows: Sequence[DocumentRow]) -> Dataset:
     """Divide the entries of containers into small blocks. Otherwise a block with all entries of an archive
-    would be parsed, embedded and written as one piece of work. A run without containers does not need it.
+    would be parsed, embedded and written as one piece of work. A run without containers has small blocks
+    already.
     """
     if any(is_container_name(file_name(row["source"])) for row in rows):
         return unpacked.repartition(target_num_rows_per_block=DOCUMENTS_PER_BLOCK)
@@ -207,7 +208,7 @@ def ingest(
             ):
                 for result in _results(plan, settings, store, job.id, batches):
                     advance(result)
-                    job.progress(min(report.totals["documents"], plan.total))  # an archive has many results
+                    job.progress(min(report.totals["documents"], plan.total))  # archives have many results
             job.result = report.to_dict()
         if plan.pending:
             indexes.of(store).optimise(store.collection)

@@ -88,7 +88,7 @@ def answering_agents(connection: Connection[Any], organisation: str, *, limit: i
 
 
 def stores_of(connection: Connection[Any], organisation: str, agents: Sequence[str]) -> dict[str, list[str]]:
-    """Return for each of these agents with files or texts the ids of the stores that hold them."""
+    """Return, for each of these agents that has sources, the ids of the stores that have its sources."""
     values = {"organisation": organisation, "agents": list(agents)}
     return dict(connection.execute(SQL["stores_of_many"], values).fetchall())
 

@@ -1,4 +1,4 @@
-"""Stores the contents that agents are to know: files of this machine, and texts.
+"""Stores the contents that agents are to know: files of this machine, texts, and shortcuts to URLs.
 
 The bytes of new files go into the blob store before any row names them. So a killed import leaves at most
 blobs without rows, which ``cluster.doctor`` finds.
@@ -34,7 +34,7 @@ OpenFile = Callable[[str], BinaryIO]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewContent:
-    """A content whose blob is stored, and of which a file is to be made."""
+    """A content whose blob is stored, and from which a file is to be made."""
 
     blob: Blob
     filename: str
@@ -104,7 +104,7 @@ class Contents:
         return self._of_texts[key]
 
     def of_url(self, url: str) -> NewContent:
-        """Store the blob of the file that stands for the URL, and return the new content."""
+        """Store the blob of a file that names the URL (``linked_files``), and return the new content."""
         return NewContent(
             blob=self._stored(BytesIO(shortcut_of(url))), filename=name_of(url), media_type=INTERNET_SHORTCUT
         )

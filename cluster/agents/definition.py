@@ -27,7 +27,8 @@ MAX_SENTENCE_CHARACTERS = 2_000
 MAX_KNOWLEDGE_CHARACTERS = 1_000_000
 #: Maximum number of entries in the knowledge of an agent.
 MAX_KNOWLEDGE = 1_000
-#: Maximum number of vector stores that the knowledge of an agent names, because a search of many is slow.
+#: Maximum number of vector stores that the knowledge of an agent can name, because a search of many stores is
+#: slow.
 MAX_NAMED_STORES = 16
 MAX_PATH_CHARACTERS = 4_096
 #: Number of passages that an agent reads for an answer, by default and at most.

@@ -1,5 +1,5 @@
-"""Keeps the knowledge of agents in vector stores: plans the places of sources, attaches files, and releases
-what no agent uses.
+"""Keeps the knowledge of agents in vector stores: chooses the store of each source, attaches the files of
+sources, and deletes what no agent uses.
 
 Bulk imports and the routes of agents call these functions, each in a transaction. The transactions of one
 organisation run one after the other, because they decide about the same stores.
@@ -70,7 +70,7 @@ def lock(connection: Connection[Any], organisation: str) -> None:
 
 
 def stores_of_agents(connection: Connection[Any], organisation: str, stores: Sequence[str]) -> set[str]:
-    """Return those of the stores, given by their ids, that hold only knowledge of agents."""
+    """Return the ids of those of these stores that contain only knowledge of agents."""
     values = {"organisation": organisation, "stores": list(stores)}
     return {store for (store,) in connection.execute(SQL["stores_of_agents"], values)}
 
@@ -161,7 +161,7 @@ def release(connection: Connection[Any], organisation: str) -> list[str]:
     the files that were made for these sources.
 
     Returns:
-        the SHA-256 of deleted files; call ``files.release_blobs`` with them after the commit.
+        the SHA-256 of each deleted file; call ``files.release_blobs`` with these hashes after the commit.
     """
     key = {"organisation": organisation}
     lock(connection, organisation)

@@ -72,7 +72,7 @@ def prepare(checked: CheckedAgents, contents: Contents) -> list[PreparedAgent]:
     """Store the bytes of the new contents of agents without faults.
 
     Raises:
-        InvalidInput: a file changed since it was checked.
+        InvalidInput: a file has changed since the check, and cannot become knowledge any more.
     """
     return [
         PreparedAgent(

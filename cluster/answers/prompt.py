@@ -23,7 +23,8 @@ DELIMITER_BYTES = 8
 #: Share of the free context that is kept for the newest messages of the history, if these messages
 #: need so much.
 HISTORY_SHARE = 0.25
-#: Maximum number of characters of a file's name, and of the end of a heading path, in the prompt.
+#: Maximum number of characters of a file's name in the prompt, and of each value of a source's place. Of a
+#: longer value, such as a path of headings, the end is kept.
 NAME_CHARACTERS = 200
 
 RULES = """\

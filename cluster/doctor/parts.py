@@ -162,7 +162,9 @@ def engine(settings: Settings) -> PartCheck:
 
 
 def parsers(settings: Settings) -> PartCheck:
-    """Check that the libraries of the parsers are installed on this node, and look for Tesseract."""
+    """Check that the libraries of the parsers are installed on this node. Also say whether Tesseract is
+    installed; a missing Tesseract is no fault.
+    """
     name = "parsers"
     rows = readable(settings.pdf_parser)
     missing = {library: row.name for row in rows for library in row.libraries if not _is_installed(library)}

@@ -1,8 +1,8 @@
-"""Store uploaded files with their names, purposes and lifetimes, and check the limits on their number and
-bytes.
+"""Store files with their names, purposes and lifetimes, and check the limits on the number and the bytes of
+files.
 
 The bytes of a file are in the blob store. The row of the file is written after its bytes, and deleted before
-its bytes. Called by the routes of files and uploads, by the jobs that read files, and by upkeep.
+its bytes. The routes of files and uploads, the jobs that make or read files, and upkeep call this module.
 
     with connection.transaction():
         file = create_file(
@@ -52,7 +52,7 @@ NO_LIMITS = StorageLimits()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class File:
-    """An uploaded file."""
+    """An uploaded file, or a file that the cluster made."""
 
     organisation: str
     id: str
@@ -62,7 +62,7 @@ class File:
     bytes: int
     #: SHA-256 of the file's bytes. It names the blob in the organisation's part of the blob store.
     sha256: str
-    #: Media type, recognised from the bytes.
+    #: Media type, recognised from the bytes; files that name a URL have another type (``linked_files``).
     media_type: str
     created_at: datetime
     #: From this time on, the file is not found; None: the file does not expire.
@@ -92,7 +92,7 @@ def create_file(
         expires_after_s: seconds until the file expires; None: the default of its purpose.
         default_limits: limits from the settings, for an organisation without limits of its own; None: no
             storage limit is checked, because the file holds results of finished work.
-        is_upload: False for a new file in any case.
+        is_upload: False to create a new file even if the same file was created within ``SAME_WITHIN_S``.
 
     Raises:
         Throttled: the organisation would exceed a storage limit.
@@ -141,8 +141,9 @@ class _Limits:
     """The storage limits that apply to one new file."""
 
     organisation: StorageLimits
-    #: The limits of the key that asks for the file, and the id of this key.
+    #: The limits of the API key that asks for the file.
     own: StorageLimits = NO_LIMITS
+    #: Id of this key; None if the key has no limits of its own, or if no key asks for the file.
     key: str | None = None
 
     def __bool__(self) -> bool:
@@ -251,8 +252,8 @@ def list_files(
 
 
 def delete_file(connection: Connection[Any], organisation: str, id: str) -> list[File]:
-    """Delete the file and detach it from every vector store. Called inside a transaction. The entries of a
-    container are deleted with it, except those that another container has.
+    """Delete the file and detach it from every vector store. Call this function inside a transaction. With a
+    container, its entries are deleted, except entries that another container has.
 
     Returns:
         The file, and the files of its deleted entries. Call ``release_blobs`` with their hashes after the
@@ -284,8 +285,8 @@ def expire_files(connection: Connection[Any], *, limit: int = 100) -> list[File]
 
 
 def require_blob(connection: Connection[Any], blobs: BlobStore, organisation: str, sha256: str) -> bool:
-    """Lock the blob until the transaction ends, and return True if it is stored. Called before a row that
-    names the blob is written.
+    """Lock the blob until the transaction ends, and return True if the blob is stored. Call this function
+    before a row that names the blob is written.
     """
     connection.execute(SQL["lock_blob"], {"organisation": organisation, "sha256": sha256})
     return blobs.exists(organisation, sha256)

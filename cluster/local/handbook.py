@@ -76,7 +76,7 @@ def build(folder: Path) -> Path:
 
 
 def _write_pdf(page: Path, target: Path) -> None:
-    from cluster.local.handbook_pdf import write_pdf  # noqa: PLC0415  works without PyMuPDF until then
+    from cluster.local.handbook_pdf import write_pdf  # noqa: PLC0415  only PDF pages need PyMuPDF
 
     write_pdf(page, target)
 

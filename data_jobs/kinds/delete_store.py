@@ -16,7 +16,7 @@ from cluster.jobs import attempts
 from data_jobs.kinds.resources import Resources
 from data_jobs.worker.job_attempt import JobAttempt
 
-#: Maximum number of files that one transaction deletes. Each file has a document with chunks.
+#: Maximum number of files that one transaction deletes. With each file, its document and chunks are deleted.
 SITE_FILES_AT_ONCE = 50
 
 
@@ -50,7 +50,7 @@ class DeleteStore:
 
     def _some_site_files(self, attempt: JobAttempt, connection: Connection[Any]) -> list[str]:
         job, store = attempt.job, attempt.job.input["vector_store"]
-        with contextlib.suppress(NotFound):  # a deleted store is not found
+        with contextlib.suppress(NotFound):  # no error, because a deleted store is not found
             if not get_store(connection, job.organisation, store).expired:
                 return []
         released = delete_site_files(connection, job.organisation, store, limit=SITE_FILES_AT_ONCE)

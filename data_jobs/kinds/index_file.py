@@ -86,9 +86,9 @@ class _Work:
     #: The pages that could not be read, each with the reason; see ``ParsedDocument.unread``.
     unread: dict[int, str] = field(default_factory=dict)
     facts: dict[Fact, str | float | bool] = field(default_factory=dict)
-    #: Where the file comes from, if it was made from an entry of a container.
+    #: Container and path of the file's entry; None if the file was not made from an entry of a container.
     place: EntryPlace | None = None
-    #: The counts of the entries, if the file is a container.
+    #: Numbers of the entries by status; None if the file has no entries.
     entries: EntryCounts | None = None
 
     async def do(self) -> None:

@@ -2,8 +2,8 @@
 
 In JSON lines, each line is one agent, and the first line may be ``{"defaults": {...}}``. In CSV, the first
 line names the columns. A column can be a field such as ``name``, a part of a field such as ``retrieval.k`` or
-``metadata.team``, or ``knowledge.file``, ``knowledge.file_id`` or ``knowledge.vector_store_id`` with several
-values, separated by ``;``.
+``metadata.team``, or a column of ``LISTS``, such as ``knowledge.file``, which can have several values,
+separated by ``;``.
 """
 
 import csv

@@ -73,7 +73,7 @@ class StoreSearch:
     mode: Mode
     #: Name of the vector space. Scores by vector are compared only between stores with the same name.
     space: str = ""
-    #: The text search configurations of the store's chunks; None: they are read when they are needed.
+    #: The text search configurations of the store's chunks; None: each search by text reads them.
     text_configurations: Sequence[str] | None = None
 
     @property

@@ -1,5 +1,5 @@
 """Build the SQL statements on chunk tables. A row has text, attributes and full-text words. If the store
-keeps its vectors in pgvector, the row also has the vector.
+keeps its vectors in pgvector, the row also has the vector. Each method returns a statement.
 
 Each collection has one table. Statements that read or write rows name the organisation, except for the
 renewal of words, which covers all organisations. Callers check the names of collections, and this module

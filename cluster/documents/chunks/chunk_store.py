@@ -1,7 +1,7 @@
 """Store the chunks in our Postgres: the texts, attributes and full-text words of the current chunks.
 
-Called by ``indexing``, which writes chunks together with their vectors, and by code that reads or deletes
-chunks in its own transaction. A chunk is current exactly while its row is in the chunk table. A new version
+Code that reads or deletes chunks in its own transaction calls this module, and so does ``indexing``, which
+writes chunks and vectors together. A chunk is current while its row is in the chunk table. A new version
 of a document replaces the rows of the old version in the transaction that records the new version.
 
     with connection.transaction():

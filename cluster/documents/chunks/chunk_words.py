@@ -1,9 +1,9 @@
 """Renew the lexemes of chunks that an older version of this code wrote, because the older version normalised
 words differently or used another text search configuration.
 
-Workers call this module every ten minutes and after each bulk load. ``make doctor`` with ``--mend`` calls it
-too. Small transactions renew the rows, so searches and writes continue. After an interruption, the next call
-renews the remaining rows.
+Workers call this module every ten minutes and after each bulk load. ``make doctor`` with ``--mend`` calls
+this module, too. Small transactions renew the rows, so searches and writes continue. After an interruption,
+the next call renews the remaining rows.
 
     renew_words(pool, limit_s=60)
 """

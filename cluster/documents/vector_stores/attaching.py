@@ -1,7 +1,7 @@
 """Attach files to vector stores. Each attached file gets a job that indexes the file.
 
-Called by the routes, the doctor and ``ingesting``. A worker calls ``successor`` if another job has replaced
-the worker's job, or if the file was detached.
+The routes, the doctor and the jobs that attach files call this module. A worker calls ``successor`` if
+another job has replaced the worker's job, or if the file was detached.
 
     with connection.transaction():
         attach_many(connection, store, [Attachment(file="file-1")])
@@ -117,7 +117,7 @@ def attach_many(
 def _submit(
     connection: Connection[Any], store: VectorStore, files: Sequence[str], **options: Any
 ) -> dict[str, str]:
-    """Submit a job for each of the files; return file -> job."""
+    """Submit a job for each of the files. Return the id of each job by the id of its file."""
     requests = [_request(store, file) for file in files]
     submitted = queue.submit_many(connection, store.organisation, requests, **options)
     return {file: job.id for file, job in zip(files, submitted, strict=True)}
@@ -163,7 +163,8 @@ def _open_jobs(
     then the jobs to replace.
 
     Args:
-        wanted: file -> new chunking strategy of the file. An open job with the same strategy may be kept.
+        wanted: the new chunking strategy of each file, by the id of the file. An open job with the same
+            strategy can be kept.
         owner: the organisation, the vector store, and the ids of the files.
         replace: True to keep no open job.
     """
@@ -181,7 +182,7 @@ def _replace_jobs(connection: Connection[Any], organisation: str, jobs: Mapping[
     new job.
 
     Args:
-        jobs: old job -> new job.
+        jobs: the id of the new job, by the id of the old job.
     """
     connection.execute(
         SQL["members_follow"], {"organisation": organisation, "old": list(jobs), "new": list(jobs.values())}

@@ -39,7 +39,8 @@ class Chunking:
         Args:
             strategy: OpenAI's ``chunking_strategy``; None means auto: see ``auto_chunk_tokens``.
             most: maximum number of tokens that the model reads, without special tokens. The model would
-                ignore the end of a longer chunk. If it limits the length, the overlap is at most half of it.
+                ignore the end of a longer chunk, so no chunk is longer. The overlap is at most half of the
+                chunk length.
         """
         type = "auto" if strategy is None else strategy["type"]
         max_tokens = auto_chunk_tokens(most)

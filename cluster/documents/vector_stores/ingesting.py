@@ -1,7 +1,7 @@
 """Attach many files of an organisation to a vector store as one file batch, some files at a time.
 
-Called by the job ``ingest_files``. Files that the store has already indexed, or is indexing now, do not
-change. So a repeated call attaches only the remaining files.
+The job ``ingest_files`` calls this module. Files that are indexed in the store already, or are being indexed
+now, do not change. So a repeated call attaches only the remaining files.
 
     batch = ensure_batch(connection, store, job.id)
     some = next_documents(connection, store.organisation, files=None, after="", limit=500)
@@ -40,7 +40,7 @@ def next_documents(
     after: str,
     limit: int = FILES_PER_TRANSACTION,
 ) -> list[str]:
-    """Return the next ids, in ascending order, of the organisation's files whose text can be read.
+    """Return the next ids, in ascending order, of the organisation's files whose formats can be ingested.
 
     Args:
         files: ids of the only files to choose from; None means all files.

@@ -150,7 +150,7 @@ def list_store_files(
         batch: only files of the batch with this id.
 
     Raises:
-        InvalidInput: the page's cursor names no file of the store.
+        InvalidInput: the cursor of ``page`` names no file of the store.
     """
     values = {
         "organisation": store.organisation,
@@ -193,8 +193,8 @@ def update_attributes(
 
 
 def detach(connection: Connection[Any], store: VectorStore, file: str) -> None:
-    """Remove the file from the store: delete its chunks and document record, and cancel its open job. The
-    entries of a container leave the store with it, except those that another attached container has.
+    """Remove the file from the store: delete its chunks and document record, and cancel its open job. With a
+    container, its entries are removed, except entries that another attached container has.
 
     Raises:
         NotFound: the file is not attached to the store.
@@ -204,8 +204,8 @@ def detach(connection: Connection[Any], store: VectorStore, file: str) -> None:
 
 
 def detach_everywhere(connection: Connection[Any], organisation: str, file: str) -> int:
-    """Detach the file from every store, and return the number of these stores. Called in the transaction that
-    deletes the file.
+    """Detach the file from every store, and return the number of these stores. Call this function in the
+    transaction that deletes the file.
     """
     holders = connection.execute(SQL["holders"], {"organisation": organisation, "file": file}).fetchall()
     for store_id, collection in holders:

@@ -1,6 +1,6 @@
 """Manage vector stores, which are named sets of documents that can be searched.
 
-Called by the jobs that fill stores, by retrieval and by the routes. Every call names the organisation.
+The jobs that fill stores, retrieval and the routes call this module. Every call names the organisation.
 
     store = ensure_store(connection, "default", "handbook", fingerprint=engine.fingerprint)
 
@@ -221,7 +221,7 @@ def list_stores(
     """Return a page of the organisation's stores that the caller may use, including expired stores.
 
     Raises:
-        InvalidInput: the page's cursor names no store of the organisation.
+        InvalidInput: the cursor of ``page`` names no store of the organisation.
     """
     values = {"organisation": organisation, "kind": DELETE_STORE.name, "only": permitted_stores()}
     found = read_page(connection, LISTS, values, page)

@@ -259,7 +259,7 @@ class Visitor:
         return replace(visit, result=seen)
 
     async def _twin(self, page: WaitingPage, sha256: str) -> str | None:
-        """Return the URL of another page with the same bytes; None if there is no such page before this one."""
+        """Return the URL of another page with the same bytes; None if no earlier page has these bytes."""
 
         def find(connection: Connection[Any]) -> str | None:
             other = None
