@@ -129,7 +129,11 @@ class DocumentWriter:
     the transaction. ``unchanged``, ``success`` and ``failure`` return the document's row of ``RESULTS``.
 
     Args:
+        index: the index of the store.
+        store: the vector store.
+        job: id of the job.
         source: source of the usage events.
+        pipeline_version: version of the pipeline that made the chunks.
         special_tokens: see ``process_resources.special_tokens``.
         attributes: makes the attributes of a chunk; None means the attributes of an ingested document.
     """

@@ -11,9 +11,10 @@ MAX_LABEL, MAX_COLUMNS = 256, 16
 
 
 def read_structure(written: Any, *, length: int) -> PageStructure:
-    """Return the structure of a page; ``written`` is ``asdict`` of the structure, or None for prose.
+    """Return the structure of a page.
 
     Args:
+        written: ``dataclasses.asdict`` of the structure, or None for prose.
         length: number of characters of the page's text.
 
     Raises:

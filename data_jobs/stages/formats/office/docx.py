@@ -29,7 +29,11 @@ NOTES = {"footnotes": "w:footnote", "endnotes": "w:endnote"}
 
 
 def parse(data: bytes, _: ParseOptions) -> ParserOutput:
-    """Parse a Word document into one page."""
+    """Parse a Word document into one page.
+
+    Raises:
+        Unreadable: the document is damaged, encrypted or over a limit, or has pictures and no text.
+    """
     package = Package(data)
     main = main_part(package)
     parts = relationships_of(package, main)

@@ -31,7 +31,11 @@ MAX_NAME = 128
 
 
 def parse(data: bytes, options: ParseOptions) -> ParserOutput:
-    """Parse an e-book. The page of a chapter is named after its entry in the table of contents."""
+    """Parse an e-book. The page of a chapter is named after its entry in the table of contents.
+
+    Raises:
+        Unreadable: the book is damaged, encrypted or over a limit, or has pictures and no text.
+    """
     package = Package(data)
     root_file = first(read_tree(package.read(CONTAINER), with_doctype=True), "container:rootfile")
     main = "" if root_file is None else root_file.get("full-path", "")

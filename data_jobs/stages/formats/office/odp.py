@@ -18,6 +18,9 @@ TITLE_LEVEL = 2
 def parse(data: bytes, options: ParseOptions) -> ParserOutput:
     """Parse a presentation. A hidden slide gives a page without text, so the other slides keep their
     numbers.
+
+    Raises:
+        Unreadable: the document is damaged, encrypted or over a limit, or has pictures and no text.
     """
     document = OpenDocument(data)
     slides = document.body("office:presentation").findall("draw:page")

@@ -31,6 +31,9 @@ MAX_SPACES = 100
 def parse(data: bytes, options: ParseOptions) -> ParserOutput:
     """Parse a spreadsheet. A hidden sheet gives a page without text, so the other sheets keep their
     numbers.
+
+    Raises:
+        Unreadable: the document is damaged, encrypted or over a limit, or has pictures and no text.
     """
     package = Package(data)
     refuse_encrypted(package)

@@ -15,7 +15,11 @@ FOOTERS = ("style:footer", "style:footer-first", "style:footer-left")
 
 
 def parse(data: bytes, _: ParseOptions) -> ParserOutput:
-    """Parse an OpenDocument text into one page."""
+    """Parse an OpenDocument text into one page.
+
+    Raises:
+        Unreadable: the document is damaged, encrypted or over a limit, or has pictures and no text.
+    """
     document = OpenDocument(data)
     body = document.body("office:text")
     page = PageBuilder()

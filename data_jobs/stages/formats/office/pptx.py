@@ -21,6 +21,9 @@ from data_jobs.stages.formats.page_builder import PageBuilder
 def parse(data: bytes, options: ParseOptions) -> ParserOutput:
     """Parse a presentation. A hidden slide gives a page without text, so the other slides keep their
     numbers.
+
+    Raises:
+        Unreadable: the document is damaged, encrypted or over a limit, or has pictures and no text.
     """
     package = Package(data)
     main = main_part(package)

@@ -10,7 +10,11 @@ PICTURE = b"\\pict"
 
 
 def parse(data: bytes, _: ParseOptions) -> ParserOutput:
-    """Parse Rich Text Format. Headers and footers are written once, at the end."""
+    """Parse Rich Text Format. Headers and footers are written once, at the end.
+
+    Raises:
+        Unreadable: the file has no text, and has pictures or is cut short.
+    """
     page = PageBuilder()
     writer = Writer(page=page)
     reader = Reader(writer=writer)

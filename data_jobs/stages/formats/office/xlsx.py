@@ -33,7 +33,11 @@ MAX_NAME = 128
 
 
 def parse(data: bytes, options: ParseOptions) -> ParserOutput:
-    """Parse a workbook. A hidden sheet gives a page without text, so the other sheets keep their numbers."""
+    """Parse a workbook. A hidden sheet gives a page without text, so the other sheets keep their numbers.
+
+    Raises:
+        Unreadable: the document is damaged, encrypted or over a limit, or has pictures and no text.
+    """
     package = Package(data)
     main = main_part(package)
     parts = relationships_of(package, main)

@@ -112,6 +112,7 @@ def walk(
     element at its start with True, and again at its end with False. A text is yielded once, with True.
 
     Args:
+        root: the element to begin with.
         skipped: ``mem_id`` of elements that are left out.
     """
     node: LexborNode | None = root
