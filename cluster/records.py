@@ -33,7 +33,8 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
     #: The document has a format that no parser here reads.
     UNSUPPORTED = "unsupported"
-    #: The source could not be read: it vanished, permission is missing, or the storage is down.
+    #: The source could not be read, for example because it vanished, permission is missing, or the storage
+    #: is down.
     UNREADABLE = "unreadable"
     #: An error in this software, which the detail names. Another run may succeed.
     FAILED = "failed"
@@ -119,7 +120,8 @@ class Fact(StrEnum):
     OCR_PAGES = "ocr_pages"
     #: Mean confidence of the recognised words in percent, weighted by the length of the words.
     OCR_CONFIDENCE = "ocr_confidence"
-    #: Number of sheets or slides that the document hides from readers. The parsed text leaves them out.
+    #: Number of sheets or slides that the document hides from readers. The parsed text leaves out hidden
+    #: sheets and slides.
     HIDDEN_PAGES = "hidden_pages"
     #: ISO 639 code of the document's language: ``mul`` for several languages, ``und`` if the language is not
     #: known. Each chunk of a document in several languages has the code of its own language.
@@ -153,7 +155,7 @@ class Page:
 
     #: Number of the page, from 1.
     number: int
-    #: The page's text; chunks are slices of it.
+    #: The page's text. Chunks are slices of this text.
     text: str
     structure: PageStructure = PROSE
 
@@ -169,7 +171,7 @@ class ParsedDocument:
     pages: tuple[Page, ...]
     #: Media type by the file's bytes; the file name decides only between kinds of text.
     media_type: str
-    #: Number of pages of the whole document; 0 if it could not be opened.
+    #: Number of pages of the whole document; 0 if the document could not be opened.
     page_count: int = 0
     #: Facts about how the document was read.
     facts: Facts = field(default_factory=dict)

@@ -1,8 +1,8 @@
 """Accept a job of a public kind: write the rows that the job is about, and queue the job.
 
-Called by ``POST /v1/jobs``, which has checked the input, and by workers for the jobs of schedules, whose
-input was checked when the schedule was created. A public kind without a row in ``ACCEPTED`` is queued without
-further checks and rows.
+``POST /v1/jobs`` calls this module after it has checked the input. Workers call this module for the jobs of
+schedules, whose input was checked when the schedule was created. A public kind without a row in ``ACCEPTED``
+is queued without further checks and rows.
 
     asked = AskedJob(
         organisation="default", input=input, default_limits=limits, report_grace_days=3
@@ -60,11 +60,11 @@ from cluster.organisations.organisations import StorageLimits
 from cluster.settings import Settings
 from cluster.usage_reports.submitting import submit_report_job
 
-#: Media types of files whose rows can be read. The name of a file of JSON lines can be that of a JSON file or
-#: of a plain text.
+#: Media types of files whose rows can be read. JSON and plain text are included, because a file of JSON lines
+#: has one of these types if its name does not end in ``.jsonl`` or ``.ndjson``.
 ROW_FILES = frozenset({PARQUET, "application/jsonl", "application/json", "text/plain"})
-#: Media types of files whose events can be read. CSV with another name is recognised as plain text, or as
-#: Markdown or HTML if its texts look like these formats.
+#: Media types of files whose events can be read. A CSV file whose name does not end in ``.csv`` is recognised
+#: as plain text, or as Markdown or HTML because of its name or its first bytes.
 EVENT_FILES = ROW_FILES | {"text/csv", "text/tab-separated-values", "text/markdown", "text/html"}
 
 

@@ -158,13 +158,13 @@ class Service(DatabaseAccess):
 
     def known_shortages(self) -> set[Resource]:
         """Return the current shortages; if the database does not answer, only the shortages that this replica
-        met. The thread of the metrics calls this.
+        met. The thread of the metrics calls this method.
         """
         return self.recent_shortages() | (self.read_now(announced) or set())
 
     def known_provider_load(self) -> ProviderLoad | None:
         """Return the load of remote providers; None if the database does not answer or is not open yet. The
-        thread of the metrics calls this.
+        thread of the metrics calls this method.
         """
         return self.read_now(provider_load)
 

@@ -1,4 +1,4 @@
-"""Retrieval: finds the chunks of vector stores that answer questions best, each with its file and its page.
+"""Finds the chunks of vector stores that answer questions best, each with its file and its page.
 
 ``serve_app.retrieval`` and ``data_jobs.retrieval`` call ``retrieve``, which needs no HTTP request and no Ray.
 
@@ -238,8 +238,8 @@ async def _embed(
 
 
 def _given(stores: Sequence[VectorStore], vector: Sequence[float]) -> dict[str, QueryVectors]:
-    """Check that the request's vector is as long as the vectors of the stores, and return it scaled to length
-    1.
+    """Return the request's vector, scaled to length 1. Check that all stores have vectors of one model, and
+    that the request's vector has the dimension of this model.
     """
     fingerprint = stores[0].fingerprint
     other = next((store for store in stores if store.fingerprint.id != fingerprint.id), None)

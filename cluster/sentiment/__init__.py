@@ -1,1 +1,1 @@
-"""Sentiment of short English texts. It needs no database and no Ray."""
+"""Computes the sentiment of short English texts. This package needs no database and no Ray."""

@@ -26,8 +26,8 @@ from cluster.sentiment.linear_head import open_head
 from cluster.settings import Settings
 
 Floats = NDArray[np.float32]
-#: Version of the rules in ``languages`` and ``lexicon``. Change it together with these rules, because the
-#: versions of all scores contain it.
+#: Version of the rules in ``cluster.languages.detection`` and in ``lexicon``. Change this version together
+#: with these rules, because the versions of all scores contain it.
 RULES = "1"
 
 
@@ -57,7 +57,7 @@ class SentimentScorer(Protocol):
 
 
 class SentimentModel:
-    """Detects the language of each text, and scores the English ones.
+    """Detects the language of each text, and scores the English texts.
 
     Args:
         scorer: scores English texts.
@@ -68,7 +68,7 @@ class SentimentModel:
         self.version = f"{scorer.version}/{RULES}"
 
     def analyse(self, texts: Sequence[str], *, contexts: Sequence[str], vectors: Floats) -> list[MessageTone]:
-        """Return the language of each text, and the sentiment of the English ones.
+        """Return the language of each text, and the sentiment of the English texts.
 
         Args:
             contexts: for each text, other texts of the conversation by the same person, or an empty text.

@@ -2,7 +2,7 @@
 makes it fail.
 
 Bitstream Vera, which ReportLab contains, shows Latin text. Droid Sans Fallback, which PyMuPDF contains, shows
-Greek, Cyrillic, Chinese, Japanese and Korean. Both are embedded in the PDF. If neither font has a character,
+Greek, Cyrillic, Chinese, Japanese and Korean. Both fonts are embedded. If neither font has a character,
 or PyMuPDF is not installed, the code point of the character is printed, such as ``[U+0905]``. So a reader
 sees that a name is not shown as it is written.
 

@@ -28,14 +28,15 @@ HIDDEN = "what the chunk itself says under names that the attributes of its file
 #: Key of the list with the names of facts. Documents without facts have no such list. This key, too, is
 #: longer than the maximum length of names.
 FACTS = "names of the attributes that say how the document was read, be they hidden or not"
-#: Number of characters of the chunk's context and of the line end after the context. The stored text of the
-#: chunk begins with them; see ``PageChunk.context``. A chunk without context does not have this attribute.
+#: Name of the attribute with the number of characters of the chunk's context, including the line end after
+#: the context. The stored text of the chunk begins with these characters; see ``PageChunk.context``. A chunk
+#: without context does not have this attribute.
 CONTEXT_CHARACTERS = "context_characters"
 #: Names of system attributes that only some chunks have.
 SOME_CHUNKS = (*PLACE_NAMES, CONTEXT_CHARACTERS)
-#: Key of the list with those of the names in ``SOME_CHUNKS`` that are system attributes of this chunk. Older
-#: chunks have no such list, so their owner attributes may have these names. This key, too, is longer than the
-#: maximum length of names.
+#: Key of a list with names from ``SOME_CHUNKS``: the names that are system attributes of this chunk. Chunks
+#: that an older release wrote have no such list, so their owner attributes can have these names. This key,
+#: too, is longer than the maximum length of names.
 LISTED = "names of the system attributes that this chunk has, of those that only some chunks have"
 #: Names of the system attributes that every chunk of a document has.
 SYSTEM = frozenset({"source", "filename", "media_type", "ordinal", "page", "start", "end", "keywords", FILE})

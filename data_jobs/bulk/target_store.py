@@ -38,13 +38,14 @@ DEFAULTS = IngestOptions()
 def target_store(
     connection: Connection[Any], settings: Settings, name: str, options: IngestOptions
 ) -> stores.VectorStore:
-    """Return the store; create it with the chosen model and index if it does not exist.
+    """Return the store; create it with the chosen model, index and chunker if it does not exist.
 
     Raises:
         NotFound: the name is an id, and no store has this id.
-        InvalidInput: no model or index has the chosen name, or no store can have this name.
-        Conflict: the store exists with another model or index, or the settings of this node do not have the
-            store's model.
+        InvalidInput: no model, index or chunker has the chosen name, no store can have this name, or the
+            store's chunker cannot be used with the Batch API of a provider.
+        Conflict: the store exists with another model, index or chunker, or the settings of this node do not
+            have the store's model.
     """
     registry, (model, index) = Registry(settings), (options.model, options.index)
     store = stores.ensure_store(

@@ -17,7 +17,7 @@ class PlaceFields(ResponseModel):
     """The place of a chunk. A field that says nothing about the chunk is left out."""
 
     heading: Omissible[str] = None
-    """The headings in force where the chunk begins, such as `Guide > Install > Linux`."""
+    """The headings of the section in which the chunk begins, such as `Guide > Install > Linux`."""
     label: Omissible[str] = None
     """Name of the page, such as the name of a sheet or of a slide."""
     cells: Omissible[str] = None

@@ -79,8 +79,11 @@ class CreateBatchRequest(RequestModel):
     def attachments(
         self, connection: Connection[Any], service: Service, organisation: str
     ) -> list[Attachment]:
-        """Return the files to attach, with their attributes and chunking strategies. A file is created for
-        each URL that has none.
+        """Return the files to attach, with their attributes and chunking strategies. For each URL, create a
+        file as ``FileReference.file_in`` does.
+
+        Raises:
+            InvalidInput, Throttled, Unavailable: see ``FileReference.file_in``.
         """
         files = self.files or [
             BatchFileRequest.model_construct(

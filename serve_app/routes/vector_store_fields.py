@@ -112,7 +112,7 @@ class ChunkSizesRequest(RequestModel):
     max_chunk_size_tokens: Annotated[Whole, Field(ge=100, le=4096)]
     """Maximum number of tokens of a chunk; the model's own limit also applies."""
     chunk_overlap_tokens: Annotated[Whole, Field(ge=0)]
-    """Accepted for OpenAI's clients, at most half of `max_chunk_size_tokens`; chunks never overlap here."""
+    """Number of tokens that neighbouring chunks share; at most half of `max_chunk_size_tokens`."""
 
     @model_validator(mode="after")
     def _overlap_is_at_most_half(self) -> Self:
@@ -134,9 +134,9 @@ class StaticChunkingRequest(RequestModel):
 
 
 class NamedChunkingRequest(RequestModel):
-    """A chunking strategy of this server. `headings` begins a chunk at each heading and puts the headings
-    above it before each chunk. `semantic` begins a chunk where the subject changes. `none` makes one chunk of
-    each page, if the model can read it whole.
+    """A chunking strategy of this server. `headings` begins a chunk at each heading, and puts the headings of
+    its section before each chunk. `semantic` begins a chunk where the subject changes. `none` makes one chunk
+    of each page that the model can read as a whole.
     """
 
     type: Literal["headings", "semantic", "none"]

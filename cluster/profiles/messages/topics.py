@@ -25,8 +25,8 @@ MIN_MESSAGES = 20
 #: A topic of the previous run is kept if it has at least this share of ``MIN_MESSAGES``, so that a topic of
 #: about ``MIN_MESSAGES`` messages does not disappear and return.
 MIN_KEPT_SHARE = 0.5
-#: New topics are looked for only if at least this share of the messages has no topic and is more than had no
-#: topic after the previous run.
+#: New topics are looked for only if at least this share of all messages has no topic. Before this check, the
+#: first search of a run subtracts the number of messages that the previous run left without a topic.
 MIN_NEW_SHARE = 0.05
 #: Numbers of new topics that are tried. The number with the best silhouette score is used.
 COUNTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48)

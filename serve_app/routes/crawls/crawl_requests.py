@@ -1,4 +1,4 @@
-"""Define the requests of /v1/crawls, which have the fields of the jobs' inputs and those of ``OF_THE_JOB``."""
+"""Define the requests of /v1/crawls. They have the fields of the jobs' inputs and some of ``OF_THE_JOB``."""
 
 from typing import Annotated, TypeVar
 

@@ -1,4 +1,5 @@
-"""The tool ``fetch``: read a document from a passage on. Its result has the form of ChatGPT's connectors.
+"""The tool ``fetch`` reads a document from a passage to its end. The result has the form that ChatGPT's
+connectors use.
 
 ``mcp_server`` calls ``fetch`` through ``FETCH``.
 """
@@ -88,7 +89,7 @@ class _Part:
 
 
 async def fetch(call: ToolCall, arguments: FetchArguments) -> FetchedDocument:
-    """Return the text of a document from the passage on, or the whole document if its text fits.
+    """Return the whole document if its text fits; otherwise, the text that begins with the passage and fits.
 
     Raises:
         NotFound: the organisation has no such passage. A passage gets another id if its text changes.
@@ -135,8 +136,9 @@ def _place(chunk: ChunkRecord) -> tuple[int, int, int]:
 
 
 def _part(texts: Sequence[str], position: int, budget: TokenBudget) -> _Part:
-    """Take the text from the position on, as far as the budget allows. If the rest of the document fits, take
-    also the text before the position.
+    """Take the chunks from the position to the end of the document, as far as the budget allows. If they all
+    fit, also take chunks before the position, as far as the budget allows. If not even the first chunk fits,
+    take a part of this chunk.
     """
     end = position
     while end < len(texts) and budget.take(texts[end] + BETWEEN):

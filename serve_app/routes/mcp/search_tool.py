@@ -1,4 +1,4 @@
-"""The tool ``search``: find passages in vector stores. Its result has the form of ChatGPT's connectors.
+"""The tool ``search`` finds passages in vector stores. The result has the form that ChatGPT's connectors use.
 
 ``mcp_server`` calls ``search`` through ``SEARCH``.
 """
