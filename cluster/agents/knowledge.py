@@ -70,7 +70,7 @@ def lock(connection: Connection[Any], organisation: str) -> None:
 
 
 def stores_of_agents(connection: Connection[Any], organisation: str, stores: Sequence[str]) -> set[str]:
-    """Return the ids of those of these stores that contain only knowledge of agents."""
+    """Return those of the given ids whose stores contain only knowledge of agents."""
     values = {"organisation": organisation, "stores": list(stores)}
     return {store for (store,) in connection.execute(SQL["stores_of_agents"], values)}
 

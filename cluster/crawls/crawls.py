@@ -54,8 +54,9 @@ class Crawl:
     created_at: datetime
     #: State of the job.
     job_state: JobState
-    #: The error of the job, and its code; None if the job has no error.
+    #: Error of the job, as a sentence; None if the job has no error.
     error: str | None
+    #: Code of this error.
     error_code: str | None
     started_at: datetime | None
     finished_at: datetime | None

@@ -1,4 +1,4 @@
-"""Stores the URLs that a crawl has found (its frontier): the URLs that wait, and the outcomes of the others.
+"""Stores the frontier of a crawl: the URLs that the crawl has found, each with its outcome or waiting.
 
 The job of the crawl calls these functions. In each transaction that writes, the caller also locks the job
 (``attempts.hold``), so only the current attempt at the job writes.
@@ -195,7 +195,7 @@ def save_state(
     """Write values into the state of the crawl. Keys that are not in ``state`` keep their values.
 
     Args:
-        ignored: numbers of links that were not followed, by reason. They are added to the stored numbers.
+        ignored: numbers of links that were not followed, by reason, to add to the stored numbers.
     """
     values = {**_key(crawl), "state": Jsonb(dict(state)), "ignored": Jsonb(dict(ignored or {}))}
     connection.execute(SQL["state"], values)

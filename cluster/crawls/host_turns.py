@@ -76,7 +76,7 @@ def hold_back(connection: Connection[Any], host: str, wait_s: float) -> None:
 
 
 def forget_hosts(connection: Connection[Any]) -> int:
-    """Delete the rows of hosts that may get a request since more than a day, and have no request that is not
-    answered yet. Return the number of deleted rows.
+    """Delete the rows of hosts that have no open request, and whose next request could have begun more than a
+    day ago. Return the number of deleted rows.
     """
     return connection.execute(SQL["forget_of_all"]).rowcount

@@ -57,7 +57,7 @@ class PageOutcome(StrEnum):
     NEEDS_BROWSER = "needs_browser"
     #: The server answers with a status that is not a success.
     HTTP_ERROR = "http_error"
-    #: The server asked for fewer requests, also in the last attempt.
+    #: At the last permitted attempt, the server asked for fewer requests.
     THROTTLED = "throttled"
-    #: No valid answer arrived, also not in the last attempt.
+    #: At the last permitted attempt, no valid answer arrived.
     NO_ANSWER = "no_answer"

@@ -4,8 +4,8 @@
     scope.includes("https://example.com/docs/install.html")       # True
     scope.includes("https://example.com/blog/")                   # False: not below the path of the start
 
-The patterns come from tenants. They run with a time limit, because a regular expression can take exponential
-time.
+The patterns come from tenants. Each comparison with a pattern has a time limit, because a regular expression
+can take exponential time.
 """
 
 from functools import partial

@@ -55,7 +55,7 @@ def read_sitemap(body: bytes) -> FoundInSitemap:
 
 
 def _unpacked(body: bytes) -> bytes:
-    """Return the content of a gzip file, or bytes that are no gzip file without a change. Everything after
+    """Return the content of a gzip file; return all other bytes unchanged. Everything after
     ``MAX_SITEMAP_BYTES`` is cut off. The content of a damaged gzip file is empty.
     """
     if not body.startswith(GZIP):

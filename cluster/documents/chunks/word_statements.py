@@ -67,8 +67,8 @@ class WordStatements(ChunkStatements):
         """Return a statement that finds the rows that match the query of any configuration, and ranks the
         found rows that match the query of their own configuration.
 
-        One scan of the index with all queries is faster than one scan for each query. ``OFFSET 0`` prevents
-        that Postgres makes the queries again for each row.
+        One scan of the index with all queries is faster than one scan for each query. Because of
+        ``OFFSET 0``, Postgres makes the queries only once.
         """
         names = [sql.Identifier(f"query_{configuration}") for configuration in configurations]
         return self._format(

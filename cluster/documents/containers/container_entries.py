@@ -208,7 +208,9 @@ def attach_entries(
 def count_entries(
     connection: Connection[Any], organisation: str, store: str, containers: Iterable[str]
 ) -> dict[str, EntryCounts]:
-    """Return the numbers of the entries by status, for each of these files that has entries, by its id."""
+    """Return the numbers of entries by status for each of the containers, by the id of the container. A file
+    without entries has no item in the result.
+    """
     values = {"organisation": organisation, "vector_store": store, "containers": list(containers)}
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(SQL["counts"], values).fetchall()

@@ -84,8 +84,8 @@ class CrawlInput(CrawlOptions):
     vector_store_id: StorableText
     """Id of the vector store."""
     remove_gone_after: Annotated[int, Field(ge=1, le=100)] = 2
-    """The file of a page is deleted after so many crawls in a row did not find the page (status 404 or 410, or
-    forbidden by the website)."""
+    """Number of crawls in a row that do not find a page (status 404 or 410, or forbidden by the website),
+    after which the file of the page is deleted."""
     attributes: Annotated[GivenAttributes, Field(max_length=MAX_OWN_ATTRIBUTES)] | None = None
     """Up to 10 named values for each page, which the filters of a search can test."""
     chunking_strategy: dict[Literal["type", "static"], Any] | None = None

@@ -15,7 +15,7 @@ from data_jobs.kinds.containers.index_entries import UNPACK, Entries
 from data_jobs.worker.budget_hold import BudgetHold
 from data_jobs.worker.stage_errors import StageFailed
 
-#: If no entry of a container is searchable, the first reason is searched among this number of entries.
+#: If no entry of a container is searchable, at most this number of entries are read to find a reason.
 ENTRIES_LOOKED_AT = 100
 
 

@@ -1,4 +1,5 @@
-"""Make the facts that name the container of a document and the path in it. Filters of searches can test them.
+"""Make the facts that name the container of a document and the path of the document in the container. Filters
+of searches can test these facts.
 
 place_facts(EntryPlace(container_name="mails.zip", path="2026/a.eml"))
 """

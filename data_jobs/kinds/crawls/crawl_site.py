@@ -32,7 +32,8 @@ from data_jobs.kinds.crawls.visit import Visitor
 from data_jobs.kinds.resources import Resources
 from data_jobs.worker.job_attempt import JobAttempt, NotWanted
 
-#: Maximum number of URLs that a crawl keeps for each page of its limit; and the minimum of this maximum.
+#: A crawl keeps at most ``URLS_PER_PAGE`` URLs for each page of its limit, or at most ``MIN_URLS`` URLs if
+#: this number is higher.
 URLS_PER_PAGE, MIN_URLS = 10, 10_000
 
 

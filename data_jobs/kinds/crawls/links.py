@@ -50,7 +50,7 @@ class LinkRules:
         return self._scope.includes(url) and not repeats_segments(url)
 
     async def of_page(self, page: WaitingPage, links: Sequence[str]) -> list[FoundUrl]:
-        """Return the URLs to which the crawl follows the links of a page.
+        """Return the URLs of those links of a page that the crawl follows.
 
         Raises:
             Permanent: the patterns of the caller take too long.

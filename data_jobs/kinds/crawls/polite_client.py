@@ -21,7 +21,8 @@ from data_jobs.worker.stage_errors import TryLater
 
 #: Statuses with which a server asks for fewer requests.
 TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE = 429, 503
-#: Seconds for which a host gets no request after such a status: without a valid ``Retry-After``, and at most.
+#: Seconds for which a host gets no request after such a status: the number that is used if the answer has no
+#: valid ``Retry-After``, and the maximum.
 DEFAULT_RETRY_AFTER_S, MAX_RETRY_AFTER_S = 10.0, 86_400.0
 #: Maximum seconds for which a crawl keeps its slot while it waits for a host.
 LONG_WAIT_S = 15.0

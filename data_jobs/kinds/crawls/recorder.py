@@ -49,7 +49,7 @@ QUOTA_EXCEEDED = "quota_exceeded"
 START = "start"
 #: Reason for which links are not followed if the crawl has found ``Recorder.max_urls`` URLs.
 TOO_MANY_URLS = "too_many_urls"
-#: Name of the file of a page whose URL has no path.
+#: Name of the file of a page if the path of the page's URL is empty.
 HOME = "index"
 
 

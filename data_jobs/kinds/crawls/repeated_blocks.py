@@ -26,8 +26,8 @@ from data_jobs.worker.job_attempt import JobAttempt
 
 #: Number of pages of a host that are compared to find its repeated blocks.
 SAMPLE_PAGES = 40
-#: If the held pages of a host have more characters than this number, the host needs no further pages for the
-#: comparison.
+#: As soon as the held pages of a host have more characters than this number, these pages are compared, even
+#: if they are fewer than ``SAMPLE_PAGES``.
 SAMPLE_CHARACTERS = 20_000_000
 
 Released = list[tuple[Visit, Collection[str]]]

@@ -57,7 +57,7 @@ class CrawledFilesRequest(CrawlScopeRequest):
 
     remove_gone_after: Annotated[Whole, Field(ge=1, le=100)] = 2
     """Number of crawls in a row that do not find a page (status 404 or 410, or forbidden by the website),
-    after which its file is deleted."""
+    after which the file of the page is deleted."""
     attributes: Annotated[Attributes, Field(max_length=MAX_OWN_ATTRIBUTES)] | None = None
     """Up to 10 named values for each page, which the filters of a search can test."""
     chunking_strategy: ChunkingStrategy | None = None
