@@ -144,7 +144,7 @@ class ChunkIndex:
         Raises:
             Permanent: chunks without a vector are not stored; their ids are in ``row_ids``.
             InvalidInput: some chunks cannot be stored, or belong to another document.
-            Retryable: another writer wrote the same vectors in the meantime; write the vectors again.
+            Retryable: another writer has written the same vectors since then; write the vectors again.
         """
         strangers = [row.id for row in rows if row.document != document]
         if strangers:

@@ -73,8 +73,8 @@ async def retrieve(
 
     All questions see one state of the stores. If a document is being replaced, the search finds its old
     version or its new version, never a mixture. The search counts as activity of the stores.
-    Stores of one model give the chunks and scores of one store with all their chunks. Vectors of different
-    models cannot be compared, so each model's ranking is one more ranking in the fusion.
+    Several stores with one model give the result that one store with all of their chunks would give. Vectors
+    of different models cannot be compared, so the fusion gets a separate ranking for each model.
 
     Args:
         organisation: id of the organisation; only its stores are searched.

@@ -291,7 +291,7 @@ async def delete(file_id: str, service: ServiceDep, organisation: Organisation) 
     """Deletes the file, and removes it from every vector store in the same transaction.
 
     The bytes of the file are deleted unless something else, such as another file, needs the same bytes.
-    The entries of an archive or an e-mail are deleted with it, except those that another one has.
+    With an archive or an e-mail, its entries are deleted, except entries that another archive or e-mail has.
     """
     deleted = await service.in_transaction(lambda connection: delete_file(connection, organisation, file_id))
     await delete_unused_blobs(service, organisation, [file.sha256 for file in deleted])

@@ -168,7 +168,7 @@ class _Best:
     similarities: Mapping[str, float]
 
     def similarity(self, id: str) -> float | None:
-        """Return the similarity of the chunk, or the smallest one that is known if the chunk's is not."""
+        """Return the similarity of the chunk. If it is not known, return the smallest known similarity."""
         found = self.similarities.get(id)
         return min(self.similarities.values(), default=None) if found is None else found
 

@@ -44,7 +44,7 @@ class CrawlLoop:
     _waiting: deque[WaitingPage] = field(default_factory=deque)
     _requested: int = 0
     _done: int = 0
-    #: For each host that may get no request for a while, the monotonic time at which it may get the next one.
+    #: The monotonic time at which a host may get its next request, for each host that must wait for it.
     _busy: dict[str, float] = field(default_factory=dict)
 
     async def run(self) -> None:
