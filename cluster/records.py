@@ -23,6 +23,8 @@ class Outcome(StrEnum):
     EMPTY = "empty"
     #: The pages are pictures of text, so optical character recognition would be needed.
     NEEDS_OCR = "needs_ocr"
+    #: The web page shows its text only in a browser that runs its scripts.
+    NEEDS_BROWSER = "needs_browser"
     #: The document is protected by a password.
     ENCRYPTED = "encrypted"
     #: The document is damaged or cut short, so it cannot be read in its format.
@@ -72,6 +74,7 @@ PUBLIC_ERRORS: Mapping[Outcome, PublicError | None] = {
     Outcome.PARTIAL_TEXT: None,
     Outcome.EMPTY: PublicError.INVALID_FILE,
     Outcome.NEEDS_OCR: PublicError.INVALID_FILE,
+    Outcome.NEEDS_BROWSER: PublicError.INVALID_FILE,
     Outcome.ENCRYPTED: PublicError.INVALID_FILE,
     Outcome.CORRUPT: PublicError.INVALID_FILE,
     Outcome.TOO_LARGE: PublicError.INVALID_FILE,
@@ -136,6 +139,11 @@ class Fact(StrEnum):
     FROM = "from"
     #: Time at which an e-mail was sent, in ISO 8601 and in UTC.
     SENT = "sent"
+    #: Title of a web page that was fetched for a file.
+    TITLE = "title"
+    #: Dates at which such a page says that it was published and modified.
+    PUBLISHED = "published"
+    MODIFIED = "modified"
 
 
 #: The facts of one document. A string has at most ``MAX_FACT_LENGTH`` characters.

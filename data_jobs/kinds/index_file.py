@@ -109,7 +109,7 @@ class _Work:
                 return
         row = new_row(self.attached.document, self.file.id, "")
         data = await attempt.stage("read", partial(attempt.in_thread, self._read), share=SHARES["read"])
-        data, self.file = await linked_content(self.resources, attempt, data, self.file)
+        data, self.file, self.known = await linked_content(self.resources, attempt, data, self.file)
         row = {**row, "content_hash": self.file.sha256, "size": len(data), "media_type": self.file.media_type}
         row = await attempt.stage("parse", partial(self._parse, row, data), share=SHARES["parse"])
         del data
@@ -166,7 +166,7 @@ class _Work:
         """
         pages: list[Page] = []
         kind, first, total, characters = row["media_type"], 0, 0, 0
-        self.unread, self.facts = {}, place_facts(self.place)
+        self.unread, self.facts = {}, {**place_facts(self.place), **self.known}
         while first < total or first == 0:
             part = (first, first + PAGES_PER_PART)
             found, kind, total = await self._part(data, part, known=total)

@@ -41,6 +41,7 @@ def test_every_outcome_has_its_public_error() -> None:
     [
         ("unsupported", PublicError.UNSUPPORTED_FILE),
         ("needs_ocr", PublicError.INVALID_FILE),
+        ("needs_browser", PublicError.INVALID_FILE),
         ("timeout", PublicError.SERVER_ERROR),
         ("worker_lost", PublicError.SERVER_ERROR),
         (None, PublicError.SERVER_ERROR),

@@ -1,9 +1,9 @@
 """Fetch the content of a file that names a URL. ``index_file`` calls this module before it indexes the file.
 
-data, file = await linked_content(resources, attempt, data, file)
+data, file, facts = await linked_content(resources, attempt, data, file)
 
-The request goes through the guarded transport. ``robots.txt`` is not read, because a person named this one
-URL. Only crawls obey ``robots.txt``.
+The request goes through the guarded transport, and waits for the turn of its host, as the requests of crawls
+do. ``robots.txt`` is not read, because a person named this one URL. Only crawls obey ``robots.txt``.
 """
 
 from dataclasses import replace
@@ -13,10 +13,12 @@ from cluster.documents.files import File
 from cluster.documents.linked_files import INTERNET_SHORTCUT, url_of
 from cluster.errors import Unavailable
 from cluster.outbound import AsyncOutboundClient, OutboundAnswer, Refused, TooLarge
-from cluster.records import Outcome
+from cluster.records import MAX_FACT_LENGTH, Fact, Outcome
 from cluster.settings import Settings
+from data_jobs.kinds.crawls.polite_client import WAITS_FOR_HOST, HostBusy, PoliteClient, later
 from data_jobs.kinds.resources import Resources
 from data_jobs.stages.formats.web.stored_page import stored_page
+from data_jobs.stages.formats.web.web_page import WebPage
 from data_jobs.worker.job_attempt import JobAttempt
 from data_jobs.worker.stage_errors import StageFailed
 
@@ -33,9 +35,10 @@ STAGE = "fetch"
 
 async def linked_content(
     resources: Resources, attempt: JobAttempt, data: bytes, file: File
-) -> tuple[bytes, File]:
-    """Return the content and the file. If the file names a URL, the content is fetched from the URL, and the
-    returned file has the size of this content. Otherwise the content is ``data``.
+) -> tuple[bytes, File, dict[Fact, str]]:
+    """Return the content, the file, and facts about the page. If the file names a URL, the content is fetched
+    from the URL, and the returned file has the size of this content. Otherwise the content is ``data``, and
+    there are no facts.
 
     Args:
         data: the stored bytes of the file.
@@ -45,9 +48,9 @@ async def linked_content(
         TryLater: the next attempt must wait so long that the job gives up its slot.
     """
     if file.media_type != INTERNET_SHORTCUT:
-        return data, file
-    data = await attempt.stage(STAGE, partial(_fetched, resources, attempt, url_of(data)))
-    return data, replace(file, bytes=len(data))
+        return data, file, {}
+    data, facts = await attempt.stage(STAGE, partial(_fetched, resources, attempt, url_of(data)))
+    return data, replace(file, bytes=len(data)), facts
 
 
 @cache
@@ -56,12 +59,20 @@ def _client(settings: Settings) -> AsyncOutboundClient:
     return AsyncOutboundClient(settings)
 
 
-async def _fetched(resources: Resources, attempt: JobAttempt, url: str) -> bytes:
+async def _fetched(resources: Resources, attempt: JobAttempt, url: str) -> tuple[bytes, dict[Fact, str]]:
     settings = attempt.settings
+    client = PoliteClient(attempt, _client(settings), delay_s=0.0)
     try:
-        answer = await _client(settings).get(
-            url, max_bytes=settings.max_document_bytes, deadline_s=FETCH_TIMEOUT_S
+        client.check(url)
+        answer = await client.get(
+            url,
+            crawl_delay_s=0.0,
+            max_bytes=settings.max_document_bytes,
+            follow_redirects=True,
+            deadline_s=FETCH_TIMEOUT_S,
         )
+    except HostBusy as exc:
+        raise later(exc.wait_s, WAITS_FOR_HOST) from exc
     except Refused as exc:
         raise StageFailed(STAGE, f"the URL cannot be fetched: {exc}", Outcome.UNREADABLE) from exc
     except TooLarge as exc:
@@ -70,13 +81,21 @@ async def _fetched(resources: Resources, attempt: JobAttempt, url: str) -> bytes
     _require_success(answer)
     media_type, charset = _declared(answer)
     if media_type not in PAGES:
-        return answer.body
+        return answer.body, {}
     page = await resources.parsers.read_web_page(
         answer.body, url=answer.url, charset=charset, rank=attempt.job.priority_class.rank
     )
+    if page.needs_browser:
+        raise StageFailed("parse", f"the page {page.detail}", Outcome.NEEDS_BROWSER)
     if not page.blocks:
         raise StageFailed("parse", f"the page {page.detail}", page.outcome)
-    return stored_page(page)
+    return stored_page(page), _facts(page)
+
+
+def _facts(page: WebPage) -> dict[Fact, str]:
+    """Return the title and the dates that the page states."""
+    stated = {Fact.TITLE: page.title, Fact.PUBLISHED: page.published, Fact.MODIFIED: page.modified}
+    return {fact: value[:MAX_FACT_LENGTH] for fact, value in stated.items() if value}
 
 
 def _require_success(answer: OutboundAnswer) -> None:

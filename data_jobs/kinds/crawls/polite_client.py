@@ -1,4 +1,6 @@
-"""Sends the requests of a crawl through the guarded transport, and limits the rate of requests to each host.
+"""Sends requests for web pages through the guarded transport, and limits the rate of requests to each host.
+
+Crawls and the jobs of files that stand for a URL use it.
 
 client = PoliteClient(attempt, transport, delay_s=0.0)
 answer = await client.get("https://example.com/docs/", crawl_delay_s=5.0, max_bytes=5_000_000)
@@ -24,11 +26,11 @@ TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE = 429, 503
 #: Seconds for which a host gets no request after such a status: the number that is used if the answer has no
 #: valid ``Retry-After``, and the maximum.
 DEFAULT_RETRY_AFTER_S, MAX_RETRY_AFTER_S = 10.0, 86_400.0
-#: Maximum seconds for which a crawl keeps its slot while it waits for a host.
+#: Maximum seconds for which a job keeps its slot while it waits for a host.
 LONG_WAIT_S = 15.0
 #: Seconds by which a request may exceed its time limit before it no longer counts as a request to its host.
 LEASE_MARGIN_S = 10.0
-#: Error code of a crawl that gave up its slot, and continues later.
+#: Error code of a job that gave up its slot, and continues later.
 NEXT_TURN = "next_turn"
 #: Error of a crawl that gave up its slot because a page or a host has to wait.
 WAITS_FOR_HOST = "the website may get its next request later, or did not answer"
@@ -47,12 +49,12 @@ class HostBusy(Exception):
 
 
 class PoliteClient:
-    """Sends requests for one crawl.
+    """Sends requests for one job.
 
     Args:
-        attempt: the attempt at the crawl's job.
+        attempt: the attempt at the job.
         transport: the guarded transport.
-        delay_s: minimum seconds between two requests to a host, as the crawl's options say.
+        delay_s: minimum seconds between two requests to a host, as the options of a crawl say.
     """
 
     def __init__(self, attempt: JobAttempt, transport: AsyncOutboundClient, *, delay_s: float) -> None:
@@ -75,25 +77,29 @@ class PoliteClient:
         max_bytes: int,
         headers: Mapping[str, str] | None = None,
         follow_redirects: bool = False,
+        deadline_s: float | None = None,
     ) -> OutboundAnswer:
         """Wait until the host may get a request, then send the request.
 
         Args:
             crawl_delay_s: ``Crawl-delay`` of the host.
             max_bytes: maximum number of bytes of the body, after decompression.
+            follow_redirects: True to follow redirects. Only the first host is asked for a turn.
+            deadline_s: seconds for the whole request; None: ``crawl_page_timeout_s``.
 
         Raises:
             HostBusy: the wait is too long to keep the slot.
             Refused, TooLarge, DeadlineExceeded, NoAnswer: see ``AsyncOutboundClient.get``.
         """
-        settings, host = self._attempt.settings, host_of(url)
-        turn = await self._turn(host, crawl_delay_s)
+        host = host_of(url)
+        deadline_s = deadline_s or self._attempt.settings.crawl_page_timeout_s
+        turn = await self._turn(host, crawl_delay_s, lease_s=deadline_s + LEASE_MARGIN_S)
         hold_back_s = 0.0
         try:
             answer = await self._transport.get(
                 url,
                 max_bytes=max_bytes,
-                deadline_s=settings.crawl_page_timeout_s,
+                deadline_s=deadline_s,
                 headers={"user-agent": self._agent, "accept": "*/*", **(headers or {})},
                 follow_redirects=follow_redirects,
             )
@@ -104,14 +110,14 @@ class PoliteClient:
             end = partial(end_turn, host=host, id=turn, hold_back_s=hold_back_s)
             await asyncio.shield(self._attempt.in_transaction(lambda connection: end(connection)))
 
-    async def _turn(self, host: str, crawl_delay_s: float) -> UUID:
+    async def _turn(self, host: str, crawl_delay_s: float, *, lease_s: float) -> UUID:
         settings = self._attempt.settings
         take = partial(
             take_turn,
             host=host,
             interval_s=max(1 / settings.crawl_requests_per_s, self._delay_s, crawl_delay_s),
             at_once=settings.crawl_concurrency_per_host,
-            lease_s=settings.crawl_page_timeout_s + LEASE_MARGIN_S,
+            lease_s=lease_s,
         )
         while True:
             turn: HostTurn = await self._attempt.in_transaction(lambda connection: take(connection))
@@ -124,7 +130,7 @@ class PoliteClient:
 
 
 def user_agent(settings: Settings) -> str:
-    """Return the header ``User-Agent`` of crawls."""
+    """Return the header ``User-Agent`` of requests for web pages."""
     contact = settings.crawl_contact_url
     return f"{settings.crawl_user_agent}/1.0" + (f" (+{contact})" if contact else "")
 
@@ -154,6 +160,6 @@ def retry_after_s(answer: OutboundAnswer) -> float:
 
 
 def later(wait_s: float, because: str) -> TryLater:
-    """Return the error with which a crawl gives up its slot for ``wait_s`` seconds."""
+    """Return the error with which a job gives up its slot for ``wait_s`` seconds."""
     run_at = datetime.now(UTC) + timedelta(seconds=wait_s)
     return TryLater(run_at, because, NEXT_TURN, counts=False)

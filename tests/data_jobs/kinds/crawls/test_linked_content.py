@@ -1,10 +1,12 @@
 """The job of a file that stands for a URL fetches the URL through the guarded transport, and indexes it."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 from psycopg_pool import ConnectionPool
 
+from cluster.crawls.host_turns import hold_back
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.files import File
 from cluster.documents.linked_files import INTERNET_SHORTCUT, create_linked_file
@@ -14,12 +16,23 @@ from cluster.jobs.jobs import Job, JobState
 from cluster.organisations.organisations import StorageLimits
 from cluster.settings import Settings
 from tests.data_jobs.running_consumer import LocalClient, consuming
-from tests.simulators.site import INNER, TrapSite, site_of_traps
+from tests.simulators.site import INNER, MAIN, TrapSite, site_of_traps
+
+#: A page without text until its scripts run, and a page that states its title and its dates.
+SCRIPTS = (
+    b"<title>App</title><body><div id=root></div><p>Loading.</p><script src=app.js></script>"
+    b"<noscript>You need to enable JavaScript.</noscript>"
+)
+DATED = b"""<title>Quokkas</title><meta property="article:published_time" content="2026-03-01">
+<meta property="article:modified_time" content="2026-05-02"><main><h1>Quokkas</h1>
+<p>Quokkas live on Rottnest Island, and eat leaves and grasses at night.</p></main>"""
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[TrapSite]:
     with site_of_traps() as site:
+        site.put("/scripts.html", SCRIPTS)
+        site.put("/dated.html", DATED)
         yield site
 
 
@@ -27,7 +40,7 @@ def site() -> Iterator[TrapSite]:
 def client_settings(settings: Settings, site: TrapSite) -> Settings:
     reachable = site.settings()
     names = ("outbound_allow_cidrs", "outbound_ports")
-    changes = {name: getattr(reachable, name) for name in names}
+    changes = {name: getattr(reachable, name) for name in names} | {"crawl_requests_per_s": 500.0}
     return settings.model_copy(update={**changes, "stage_attempts": 1, "max_document_bytes": 2_000_000})
 
 
@@ -95,6 +108,7 @@ FAULTS = {
     "/traps/circle": ("unreadable", "more than 5 times"),
     "/traps/large.html": ("too_large", "CLUSTER_MAX_DOCUMENT_BYTES"),
     "/traps/bomb.html": ("too_large", "CLUSTER_MAX_DOCUMENT_BYTES"),
+    "/scripts.html": ("needs_browser", "only in a browser that runs its scripts"),
 }
 
 
@@ -111,3 +125,21 @@ def test_an_inner_address_is_never_asked(client: LocalClient, site: TrapSite) ->
     _, _, job = indexed(client, f"http://{INNER}:{site.port}/secret")
     assert (job.state, job.error_code) == (JobState.FAILED, "unreadable")
     assert not site.inner_requests
+
+
+def test_the_title_and_the_dates_of_a_page_are_attributes(client: LocalClient, site: TrapSite) -> None:
+    store, _, _ = indexed(client, site.url("/dated.html", by_name=False))
+    index = open_chunk_index(client.settings, client.pool)
+    (row,) = index.scan(client.organisation, store.id, collection=store.collection)
+    stated = {name: row.attributes[name] for name in ("title", "published", "modified")}
+    assert stated == {"title": "Quokkas", "published": "2026-03-01", "modified": "2026-05-02"}
+
+
+def test_a_fetch_waits_for_the_turn_of_its_host(client: LocalClient, site: TrapSite) -> None:
+    host = f"{MAIN}:{site.port}"
+    with client.pool.connection() as connection, connection.transaction():
+        hold_back(connection, host, 1.0)
+    asked_at = time.monotonic()
+    indexed(client, site.url("/dated.html", by_name=False))
+    assert site.requests[-1].at - asked_at > 0.9
+    assert site.requests[-1].headers["user-agent"] == "embedding-cluster/1.0"
