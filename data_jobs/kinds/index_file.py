@@ -28,7 +28,7 @@ from cluster.formats.recognition import Ocr
 from cluster.jobs import attempts
 from cluster.jobs.jobs import GONE, REPLACED
 from cluster.jobs.kinds import INDEX_FILE
-from cluster.records import NO_PAGE, Fact, Outcome, Page, ParsedDocument
+from cluster.records import NO_PAGE, Outcome
 from cluster.usage.events import CHUNK, EMBEDDING, PAGE, UsageSource
 from cluster.vector_index.attributes import merged_attributes
 from data_jobs.kinds.containers.finish_container import finish_container
@@ -50,16 +50,10 @@ from data_jobs.stages.pipeline_version import pipeline_version
 from data_jobs.stages.write import DocumentWriter
 from data_jobs.worker.budget_hold import BudgetHold
 from data_jobs.worker.job_attempt import JobAttempt, NotWanted
+from data_jobs.worker.parted_document import PartedDocument
 from data_jobs.worker.recognise_pages import recognise_pages
 from data_jobs.worker.stage_errors import StageFailed
 
-#: Number of pages that are parsed in one call. A call takes some tenths of a second, so an urgent job waits
-#: only that long for a parser.
-PAGES_PER_PART = 50
-#: Minimum time limit of a part, as a share of ``parse_timeout_s``. A part with half the pages has half the
-#: time limit. So a page whose parsing never ends is found after 2.5 times ``parse_timeout_s``, not after 7
-#: times.
-MIN_TIME_SHARE = 0.1
 #: For each stage, the percentages of the job that are done when the stage begins and when it ends. These
 #: percentages are estimated from the times of a long document.
 SHARES = {"read": (0, 2), "parse": (2, 35), "chunk": (35, 40), "embed": (40, 95), "write": (95, 99)}
@@ -85,7 +79,6 @@ class _Work:
     hold: BudgetHold
     #: The pages that could not be read, each with the reason; see ``ParsedDocument.unread``.
     unread: dict[int, str] = field(default_factory=dict)
-    facts: dict[Fact, str | float | bool] = field(default_factory=dict)
     #: Container and path of the file's entry; None if the file was not made from an entry of a container.
     place: EntryPlace | None = None
     #: Numbers of the entries by status; None if the file has no entries.
@@ -157,105 +150,36 @@ class _Work:
         return self.resources.blobs.read(self.attempt.job.organisation, self.file.sha256)
 
     async def _parse(self, row: DocumentRow, data: bytes) -> DocumentRow:
-        """Parse the document part by part, and return the row with the pages.
-
-        If no part has text, parse the whole document again to find out why.
+        """Parse the document, recognise the pages without text, and return the row with the pages.
 
         Raises:
             StageFailed: the document has no text or too much text, or cannot be read.
         """
-        pages: list[Page] = []
-        kind, first, total, characters = row["media_type"], 0, 0, 0
-        self.unread, self.facts = {}, {**place_facts(self.place), **self.known}
-        while first < total or first == 0:
-            part = (first, first + PAGES_PER_PART)
-            found, kind, total = await self._part(data, part, known=total)
-            pages += found
-            characters += sum(len(page.text) for page in found)
-            if characters > self.attempt.settings.max_document_characters:
-                limit = f"{self.attempt.settings.max_document_characters:,} (CLUSTER_MAX_DOCUMENT_CHARACTERS)"
-                raise StageFailed(
-                    "parse",
-                    f"holds {characters:,} characters of text; the limit is {limit}",
-                    Outcome.TOO_LARGE,
-                )
-            first = (
-                part[1] if format_of(kind).parsed_in_parts else total
-            )  # a document of another format is parsed whole in the first call
-            await self.attempt.progress(len(pages), total, unit="pages")
-        settings = self.attempt.settings
-        work = Recognition(Ocr.of(settings), pages, self.unread, media_type=kind, settings=settings)
-        await recognise_pages(work, self.attempt, self.resources.parsers, data, name=self.file.filename)
-        pages, self.unread, self.facts = work.pages, work.unread, dict(work.with_facts(self.facts))
+        attempt, name = self.attempt, self.file.filename
+        document = PartedDocument(
+            attempt, self.resources.parsers, data, name=name, partial=self.store.partial
+        )
+        pages, kind, total = await document.parse()
+        work = Recognition(
+            Ocr.of(attempt.settings), pages, document.unread, media_type=kind, settings=attempt.settings
+        )
+        await recognise_pages(work, attempt, self.resources.parsers, data, name=name)
+        pages, self.unread = work.pages, work.unread
         with_text = sum(bool(page.text.strip()) for page in pages)
         if not with_text:
-            await self._raise_empty(data, work)
+            outcome, detail = work.why_no_text() or await document.why_empty()
+            raise StageFailed("parse", detail, outcome)
         if self.unread:
             row = {**row, "outcome": Outcome.PARTIAL_TEXT, "detail": unread_sentence(self.unread, total)}
-        facts = json.dumps(dict(with_unread(self.facts, self.unread)))
+        facts = work.with_facts({**place_facts(self.place), **self.known, **document.facts})
         return {
             **row,
             **page_columns(pages),
             "pages": len(pages),
             "pages_with_text": with_text,
             "media_type": kind,
-            "facts": facts,
+            "facts": json.dumps(dict(with_unread(facts, self.unread))),
         }
-
-    async def _part(self, data: bytes, part: tuple[int, int], *, known: int) -> tuple[list[Page], str, int]:
-        """Return the pages of the part, the media type, and the number of pages of the document.
-
-        If the store accepts partly read documents, divide an unreadable part of a PDF into halves until the
-        faulty pages are found.
-
-        Args:
-            known: the number of pages of the document; 0 if this number is not known yet.
-
-        Raises:
-            StageFailed: the part cannot be read, and is not divided.
-        """
-        parsed = None
-        for _ in range(self.attempt.settings.stage_attempts):
-            parsed = await self._ask(data, part)
-            has_parts = format_of(parsed.media_type).parsed_in_parts
-            halves = self.store.partial and has_parts and part[1] - part[0] > 1
-            if halves or not parsed.outcome.may_change:  # do not repeat a part whose halves are parsed next
-                break
-        assert parsed is not None
-        if parsed.outcome.searchable:
-            self.unread |= parsed.unread
-            self.facts |= parsed.facts
-            return list(parsed.pages), parsed.media_type, parsed.page_count
-        known = known or (await self._ask(data, (0, 0))).page_count
-        first, last = part[0], min(part[1], known)
-        if not self.store.partial or not known or not format_of(parsed.media_type).parsed_in_parts:
-            raise StageFailed("parse", parsed.detail, parsed.outcome)
-        if last < part[1]:
-            return await self._part(data, (first, last), known=known)
-        if last - first <= 1:
-            self.unread[first + 1] = parsed.detail
-            return [Page(number=first + 1, text="")], parsed.media_type, known
-        middle = (first + last) // 2
-        head, kind, _ = await self._part(data, (first, middle), known=known)
-        tail, _, _ = await self._part(data, (middle, last), known=known)
-        return head + tail, kind, known
-
-    async def _raise_empty(self, data: bytes, work: Recognition) -> None:
-        if (why := work.why_no_text()) is not None:
-            raise StageFailed("parse", why[1], why[0])
-        parsed = await self._ask(data, None)
-        outcome = Outcome.EMPTY if parsed.outcome.searchable else parsed.outcome
-        raise StageFailed("parse", parsed.detail or "holds no text", outcome)
-
-    async def _ask(self, data: bytes, part: tuple[int, int] | None) -> ParsedDocument:
-        rank, goes_on = self.attempt.job.priority_class.rank, self.attempt.goes_on
-        pages = PAGES_PER_PART if part is None or part == (0, 0) else part[1] - part[0]
-        timeout_s = self.attempt.settings.parse_timeout_s * max(MIN_TIME_SHARE, pages / PAGES_PER_PART)
-        parsed = await self.resources.parsers.parse(
-            data, name=self.file.filename, part=part, rank=rank, timeout_s=timeout_s, on_begin=goes_on
-        )
-        goes_on()
-        return parsed
 
     async def _chunk(self, row: DocumentRow) -> DocumentRow:
         attempt, strategy = self.attempt, self._strategy(self.attached)
