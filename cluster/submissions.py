@@ -187,6 +187,8 @@ def _index_file(connection: Connection[Any], asked: AskedJob) -> Job:
         input.file_id,
         attributes=input.attributes,
         chunking_strategy=strategy,
+        ocr=input.ocr,
+        ocr_languages=input.ocr_languages,
         **asked.options,
     )
     return get_job(connection, asked.organisation, attached.job)
@@ -204,6 +206,8 @@ def _ingest_files(connection: Connection[Any], asked: AskedJob) -> Job:
         "files": files,
         "attributes": input.attributes or {},
         "chunking_strategy": input.chunking_strategy,
+        "ocr": input.ocr,
+        "ocr_languages": input.ocr_languages,
     }
     return queue.submit(
         connection, asked.organisation, INGEST_FILES, queued, subject=store.id, **asked.options

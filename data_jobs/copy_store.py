@@ -106,6 +106,8 @@ def _target(
             chunking_strategy=source.chunking_strategy,
             expires_after=source.expires_after,
             partial=source.partial,
+            ocr=source.ocr,
+            ocr_languages=source.ocr_languages,
             index=index_for(settings, index),
         )
         return stores.create_store(connection, source.organisation, new, fingerprint=source.fingerprint)

@@ -31,6 +31,7 @@ from cluster.documents.vector_stores import stores
 from cluster.engines import Fingerprint, Registry
 from cluster.errors import ClusterError, InvalidInput, Permanent
 from cluster.formats import is_container_name
+from cluster.formats.recognition import with_ocr_of
 from cluster.jobs.command_job import CommandJob
 from cluster.jobs.kinds import INGEST
 from cluster.jobs.queue import JobRequest
@@ -191,6 +192,7 @@ def ingest(
         with translated(), pool.connection() as connection:
             ensure_organisation(connection, settings.organisation)
             store = target_store(connection, settings, vector_store, options)
+        settings = with_ocr_of(settings, store, options)
         indexes.of(store).ensure(store.collection, dim=store.fingerprint.dim)
         found = list_sources(location, on_left_out=report.leave_out)
         plan = make_plan(pool, settings, store, found, verify=options.verify)
@@ -271,6 +273,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 verify=options.verify,
                 provider_batch=options.provider_batch,
                 chunker=options.chunker,
+                ocr=options.ocr,
+                ocr_languages=options.ocr_languages,
             ),
         )
     except Permanent as exc:

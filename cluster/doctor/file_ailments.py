@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from cluster.database import translated
 from cluster.doctor.ailment import SQL, Ailment, Case, Patient
 from cluster.documents.files import delete_file, release_blob
-from cluster.documents.vector_stores.attaching import Attachment, attach_many
+from cluster.documents.vector_stores.attaching import attach_many, like
 from cluster.documents.vector_stores.store_files import FileStatus, get_store_file, record_status
 from cluster.documents.vector_stores.stores import get_store
 from cluster.errors import Conflict, NotFound
@@ -124,10 +124,9 @@ def attach_again(patient: Patient, organisation: str, store_id: str, file: str) 
                 get_store(connection, organisation, store_id),
                 get_store_file(connection, organisation, store_id, file),
             )
-            again = Attachment(
-                file=file, attributes=attached.attributes, chunking_strategy=attached.chunking_strategy
+            attach_many(
+                connection, store, [like(attached, file=file)], attempts=patient.settings.job_attempts
             )
-            attach_many(connection, store, [again], attempts=patient.settings.job_attempts)
         except (NotFound, Conflict):
             return
 

@@ -22,7 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from cluster.database.queries import queries
 from cluster.documents.vector_stores.stores import VectorStore
+from cluster.formats.recognition import OcrMode
 from cluster.records import Outcome, document_id
+from cluster.settings.documents import MAX_OCR_LANGUAGES, OCR_LANGUAGES
 
 SQL = queries("cluster.documents", "copies.sql")
 
@@ -44,6 +46,10 @@ class CopiedFile(_Record):
     error: Line | None = None
     attributes: dict[str, Any] = {}
     chunking_strategy: dict[str, Any] | None = None
+    ocr: OcrMode | None = None
+    ocr_languages: (
+        Annotated[str, StringConstraints(pattern=OCR_LANGUAGES, max_length=MAX_OCR_LANGUAGES)] | None
+    ) = None
     usage_bytes: Annotated[int, Field(ge=0, lt=1 << 62)] = 0
     failed_pages: list[Count] = []
     created_at: datetime

@@ -13,16 +13,17 @@ FOR UPDATE;
 
 -- name: write_files  only files that the organisation has; without a job, so that no other job changes their status
 INSERT INTO vector_store_files AS attached (organisation, vector_store, file, document, status, error_code, error,
-    attributes, chunking_strategy, job, usage_bytes, failed_pages, created_at)
+    attributes, chunking_strategy, ocr, ocr_languages, job, usage_bytes, failed_pages, created_at)
 SELECT files.organisation, %(store)s, files.id, new.document, new.status, new.error_code, new.error,
-    new.attributes, nullif(new.chunking_strategy, 'null'), '', new.usage_bytes, new.failed_pages, new.created_at
+    new.attributes, nullif(new.chunking_strategy, 'null'), new.ocr, new.ocr_languages, '', new.usage_bytes, new.failed_pages, new.created_at
 FROM jsonb_to_recordset(%(rows)s) AS new (file text, document text, status text, error_code text, error text,
-    attributes jsonb, chunking_strategy jsonb, usage_bytes bigint, failed_pages integer[], created_at timestamptz)
+    attributes jsonb, chunking_strategy jsonb, ocr text, ocr_languages text, usage_bytes bigint, failed_pages integer[], created_at timestamptz)
 JOIN files ON files.organisation = %(organisation)s AND files.id = new.file
 ORDER BY files.id
 ON CONFLICT (organisation, vector_store, file) DO UPDATE SET
     status = excluded.status, error_code = excluded.error_code, error = excluded.error, job = '',
     attributes = excluded.attributes, chunking_strategy = excluded.chunking_strategy,
+    ocr = excluded.ocr, ocr_languages = excluded.ocr_languages,
     usage_bytes = excluded.usage_bytes, failed_pages = excluded.failed_pages
 WHERE attached.status <> 'in_progress';
 

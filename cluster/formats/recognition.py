@@ -1,10 +1,14 @@
 """Define the options of optical character recognition: which pages are recognised, and in which languages.
 
 Ocr.of(Settings(ocr_languages="deu+eng")).languages    # ("deu", "eng")
+
+A vector store and an attached file can choose other options than the settings of the node.
+
+settings = with_ocr_of(settings, store, attached)
 """
 
 from dataclasses import dataclass
-from typing import Literal, Self, get_args
+from typing import Literal, Protocol, Self, get_args
 
 from cluster.settings import Settings
 
@@ -12,6 +16,29 @@ from cluster.settings import Settings
 #: ``force`` recognises all pages, also those with text.
 OcrMode = Literal["auto", "off", "force"]
 OCR_MODES: tuple[OcrMode, ...] = get_args(OcrMode)
+
+
+class OcrChoice(Protocol):
+    """The options that a vector store, an attached file or a command chooses."""
+
+    @property
+    def ocr(self) -> OcrMode | None:
+        """The mode; None if nothing is chosen."""
+
+    @property
+    def ocr_languages(self) -> str | None:
+        """The languages, such as ``deu+eng``; None if nothing is chosen."""
+
+
+def with_ocr_of(settings: Settings, *choices: OcrChoice) -> Settings:
+    """Return the settings with the chosen options. Of two choices of one option, the later choice counts."""
+    chosen: dict[str, str] = {}
+    for choice in choices:
+        if choice.ocr is not None:
+            chosen["ocr"] = choice.ocr
+        if choice.ocr_languages is not None:
+            chosen["ocr_languages"] = choice.ocr_languages
+    return settings.model_copy(update=chosen) if chosen else settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

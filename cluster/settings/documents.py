@@ -8,6 +8,8 @@ from cluster.settings.values import MIB, Concern
 
 #: One to eight languages as Tesseract names them, such as ``deu`` or ``chi_sim``, separated by ``+``.
 OCR_LANGUAGES = r"^[A-Za-z]{3}(_[A-Za-z]+)*(\+[A-Za-z]{3}(_[A-Za-z]+)*){0,7}$"
+#: Maximum number of characters of the languages together.
+MAX_OCR_LANGUAGES = 200
 
 
 class DocumentSettings(Concern):
@@ -41,9 +43,7 @@ class DocumentSettings(Concern):
     pictures, on nodes where Tesseract is installed. ``off`` recognises nothing. ``force`` recognises all
     pages, also those with text."""
 
-    ocr_languages: str = Field(
-        default="eng", pattern=r"^[A-Za-z]{3}(_[A-Za-z]+)*(\+[A-Za-z]{3}(_[A-Za-z]+)*){0,7}$"
-    )
+    ocr_languages: str = Field(default="eng", pattern=OCR_LANGUAGES, max_length=MAX_OCR_LANGUAGES)
     """Languages of the text to recognise, as Tesseract names them, separated by ``+``: ``deu+eng``. Each
     language needs its data on each node with workers."""
 

@@ -12,6 +12,7 @@ from cluster.documents.chunks.chunk_indexes import chosen_index
 from cluster.documents.vector_stores import stores
 from cluster.engines import Registry, describe
 from cluster.errors import Conflict, InvalidInput
+from cluster.formats.recognition import OcrMode
 from cluster.settings import Settings
 from data_jobs.stages.chunkers.table import chunker_for, find_chunker
 
@@ -26,6 +27,10 @@ class IngestOptions:
     index: str | None = None
     #: Name of the chunker of a new store; None: the default chunker. An existing store keeps its chunker.
     chunker: str | None = None
+    #: Mode of optical character recognition in this run; None: the mode of the store.
+    ocr: OcrMode | None = None
+    #: Languages of the text to recognise in this run; None: the languages of the store.
+    ocr_languages: str | None = None
     #: True to read every document again, even if its size and modification time are unchanged.
     verify: bool = False
     #: True to embed with the Batch API of the model's provider.

@@ -24,11 +24,12 @@ from cluster.documents.vector_stores.stores import VectorStore, get_store
 from cluster.engines import Registry
 from cluster.errors import Conflict
 from cluster.formats import format_of
-from cluster.formats.recognition import Ocr
+from cluster.formats.recognition import Ocr, with_ocr_of
 from cluster.jobs import attempts
 from cluster.jobs.jobs import GONE, REPLACED
 from cluster.jobs.kinds import INDEX_FILE
 from cluster.records import NO_PAGE, Outcome
+from cluster.settings import Settings
 from cluster.usage.events import CHUNK, EMBEDDING, PAGE, UsageSource
 from cluster.vector_index.attributes import merged_attributes
 from data_jobs.kinds.containers.finish_container import finish_container
@@ -155,14 +156,12 @@ class _Work:
         Raises:
             StageFailed: the document has no text or too much text, or cannot be read.
         """
-        attempt, name = self.attempt, self.file.filename
+        attempt, name, settings = self.attempt, self.file.filename, self._settings(self.attached)
         document = PartedDocument(
             attempt, self.resources.parsers, data, name=name, partial=self.store.partial
         )
         pages, kind, total = await document.parse()
-        work = Recognition(
-            Ocr.of(attempt.settings), pages, document.unread, media_type=kind, settings=attempt.settings
-        )
+        work = Recognition(Ocr.of(settings), pages, document.unread, media_type=kind, settings=settings)
         await recognise_pages(work, attempt, self.resources.parsers, data, name=name)
         pages, self.unread = work.pages, work.unread
         with_text = sum(bool(page.text.strip()) for page in pages)
@@ -235,10 +234,14 @@ class _Work:
         )
 
     def _pipeline_version(self, attached: StoreFile) -> str:
-        """Return the version of the pipeline with the chunker of the attached file."""
+        """Return the version of the pipeline with the options of the attached file."""
         return pipeline_version(
-            self.attempt.settings, self.store.fingerprint, strategy=self._strategy(attached)
+            self._settings(attached), self.store.fingerprint, strategy=self._strategy(attached)
         )
+
+    def _settings(self, attached: StoreFile) -> Settings:
+        """Return the settings with the options of recognition of the store and of the attached file."""
+        return with_ocr_of(self.attempt.settings, self.store, attached)
 
     def _strategy(self, attached: StoreFile) -> dict[str, Any] | None:
         return attached.chunking_strategy or self.store.chunking_strategy

@@ -25,6 +25,9 @@ from cluster.jobs.kinds import INGEST_FILES
 from data_jobs.kinds.resources import Resources
 from data_jobs.worker.job_attempt import JobAttempt, NotWanted
 
+#: Fields of the input that every attached file gets. Jobs that an earlier version queued lack some of them.
+OPTIONS = ("attributes", "chunking_strategy", "ocr", "ocr_languages")
+
 
 @dataclass(frozen=True)
 class IngestFiles:
@@ -64,8 +67,7 @@ class IngestFiles:
             store,
             files,
             batch=ensure_batch(connection, store, job.id),
-            attributes=asked["attributes"],
-            chunking_strategy=asked["chunking_strategy"],
+            options={name: asked.get(name) for name in OPTIONS},
             priority_class=job.priority_class,
             priority=job.priority,
             attempts=attempt.settings.job_attempts,

@@ -16,7 +16,7 @@ from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
 from serve_app.edge.paging import PageDep
-from serve_app.edge.request_model import RequestModel, Text
+from serve_app.edge.request_model import Text
 from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.messages import must
@@ -26,6 +26,7 @@ from serve_app.routes.vector_store_fields import (
     Attributes,
     ChunkingStrategy,
     FileCountsObject,
+    OcrFields,
     Priority,
     RequestedClass,
     queue_options,
@@ -44,23 +45,23 @@ from serve_app.service import Service
 router = json_router(404)
 
 
-class BatchFileRequest(FileReference):
-    """One file of a batch, with its own attributes and chunking strategy."""
+class BatchFileRequest(FileReference, OcrFields):
+    """One file of a batch, with its own attributes and options."""
 
     attributes: Attributes | None = None
     chunking_strategy: ChunkingStrategy | None = None
 
 
-class CreateBatchRequest(RequestModel):
+class CreateBatchRequest(OcrFields):
     """OpenAI's CreateVectorStoreFileBatchRequest, with `priority_class` and `priority` added.
 
     The request has either `file_ids` or `files`.
     """
 
     file_ids: Annotated[list[Text], Field(min_length=1, max_length=MAX_FILES)] | None = None
-    """Ids of files to attach, all with the same attributes and chunking strategy."""
+    """Ids of files to attach, all with the same attributes and options."""
     files: Annotated[list[BatchFileRequest], Field(min_length=1, max_length=MAX_FILES)] | None = None
-    """Files to attach, each with its own attributes and chunking strategy."""
+    """Files to attach, each with its own attributes and options."""
     attributes: Annotated[Attributes | None, Field(description="Attributes of every file in `file_ids`")] = (
         None
     )
@@ -79,7 +80,7 @@ class CreateBatchRequest(RequestModel):
     def attachments(
         self, connection: Connection[Any], service: Service, organisation: str
     ) -> list[Attachment]:
-        """Return the files to attach, with their attributes and chunking strategies. For each URL, create a
+        """Return the files to attach, with their attributes and options. For each URL, create a
         file as ``FileReference.file_in`` does.
 
         Raises:
@@ -87,7 +88,12 @@ class CreateBatchRequest(RequestModel):
         """
         files = self.files or [
             BatchFileRequest.model_construct(
-                file_id=id, url=None, attributes=self.attributes, chunking_strategy=self.chunking_strategy
+                file_id=id,
+                url=None,
+                attributes=self.attributes,
+                chunking_strategy=self.chunking_strategy,
+                ocr=self.ocr,
+                ocr_languages=self.ocr_languages,
             )
             for id in self.file_ids or []
         ]
@@ -96,6 +102,8 @@ class CreateBatchRequest(RequestModel):
                 file=one.file_in(connection, service, organisation),
                 attributes=with_url(one.attributes, one.url) or {},
                 chunking_strategy=stored_json(one.chunking_strategy),
+                ocr=one.ocr,
+                ocr_languages=one.ocr_languages,
             )
             for one in files
         ]

@@ -19,12 +19,15 @@ from pydantic import (
     model_validator,
 )
 
-from cluster.documents.vector_stores.stores import LONGEST_NAME, FileCounts
+from cluster.documents.vector_stores.store_usage import FileCounts
+from cluster.documents.vector_stores.stores import LONGEST_NAME
 from cluster.errors import InvalidInput
+from cluster.formats.recognition import OcrMode
 from cluster.jobs.jobs import PriorityClass
 from cluster.jobs.queue import DEFAULT_PRIORITY
 from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
 from cluster.settings import Settings
+from cluster.settings.documents import MAX_OCR_LANGUAGES, OCR_LANGUAGES
 from cluster.vector_index.filters import LARGEST_NUMBER
 from serve_app.edge.request_model import RequestModel, Text, Whole
 from serve_app.edge.response_model import ResponseModel
@@ -147,6 +150,18 @@ ChunkingStrategy = Annotated[
     AutoChunkingRequest | StaticChunkingRequest | NamedChunkingRequest,
     Field(discriminator="type", description="How documents are cut into chunks; `auto` by default"),
 ]
+
+
+class OcrFields(RequestModel):
+    """The options of optical character recognition that a request chooses for a vector store or a file."""
+
+    ocr: OcrMode | None = None
+    """When Tesseract recognises the text of pages: `auto`, pages without readable text; `off`, no page;
+    `force`, all pages. The default is the mode of the vector store for a file, and the mode of the workers
+    for a vector store."""
+    ocr_languages: Annotated[Text, Field(pattern=OCR_LANGUAGES, max_length=MAX_OCR_LANGUAGES)] | None = None
+    """One to eight languages of the text to recognise, as Tesseract names them: `deu+eng`. The workers need
+    the data of each language. The default is chosen as for `ocr`."""
 
 
 class StoreExpiryRequest(RequestModel):

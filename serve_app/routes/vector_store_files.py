@@ -16,6 +16,7 @@ from cluster.documents.vector_stores import attaching, store_files
 from cluster.documents.vector_stores.chunking import Chunking
 from cluster.documents.vector_stores.store_files import FileStatus, StoreFile
 from cluster.documents.vector_stores.stores import VectorStore, get_store
+from cluster.formats.recognition import OcrMode
 from cluster.jobs.jobs import JobState, PriorityClass
 from cluster.records import Outcome, public_error
 from serve_app.edge.authentication import Organisation
@@ -32,6 +33,7 @@ from serve_app.routes.vector_store_fields import (
     ChunkingStrategy,
     ChunkSizes,
     NamedChunking,
+    OcrFields,
     OtherChunking,
     Priority,
     RequestedClass,
@@ -54,8 +56,9 @@ router = json_router(404)
 Filter = Annotated[FileStatus | None, Query(alias="filter", description="List only files with this status")]
 
 
-class AttachRequest(FileReference):
-    """OpenAI's CreateVectorStoreFileRequest, with `url`, `priority_class` and `priority` added."""
+class AttachRequest(FileReference, OcrFields):
+    """OpenAI's CreateVectorStoreFileRequest, with `url`, `ocr`, `ocr_languages`, `priority_class` and
+    `priority` added."""
 
     attributes: Attributes | None = None
     chunking_strategy: ChunkingStrategy | None = None
@@ -112,6 +115,10 @@ class VectorStoreFileObject(ResponseModel):
     """The requested strategy. For `auto`, the resulting sizes are shown."""
     attributes: dict[str, str | bool | int | float]
     """Named values that the filters of a search can test."""
+    ocr: OcrMode | None
+    """Mode of recognition that was chosen for the file or its store; null: the setting of the workers."""
+    ocr_languages: str | None
+    """Languages that were chosen for the file or its store; null: the setting of the workers."""
     filename: str
     """Name of the file."""
     chunking: ChunkSizes
@@ -161,6 +168,8 @@ class VectorStoreFileObject(ResponseModel):
             last_error=_error(attached),
             chunking_strategy=requested_chunking(strategy, sizes),
             attributes=attached.attributes,
+            ocr=attached.ocr or store.ocr,
+            ocr_languages=attached.ocr_languages or store.ocr_languages,
             filename=attached.filename,
             chunking=sizes,
             job_id=attached.job,
@@ -205,7 +214,7 @@ async def attach_file(
     """Attaches the file and queues its job.
 
     A file that is already attached is processed again. If its earlier job has not ended and has the same
-    chunking strategy, that job continues with the new attributes. Otherwise a new job is queued.
+    options, that job continues with the new attributes. Otherwise a new job is queued.
     """
 
     def attach(connection: Connection[Any]) -> VectorStoreFileObject:
@@ -217,6 +226,8 @@ async def attach_file(
             body.file_in(connection, service, organisation),
             attributes=with_url(body.attributes, body.url),
             chunking_strategy=stored_json(body.chunking_strategy),
+            ocr=body.ocr,
+            ocr_languages=body.ocr_languages,
             **queue_options(service.settings, body),
         )
         return VectorStoreFileObject.of(attached, store, model_tokens=service.max_chunk_tokens(store))

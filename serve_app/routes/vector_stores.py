@@ -1,8 +1,8 @@
 """/v1/vector_stores as in OpenAI's API: create, list, get, change and delete vector stores.
 
 A store has more fields than in OpenAI's API: ``embedding_model``, ``dimensions``, ``description``,
-``chunking_strategy``, ``partial`` and ``index``. A request for a new store can also set the priority of the
-jobs for its files.
+``chunking_strategy``, ``ocr``, ``ocr_languages``, ``partial`` and ``index``. A request for a
+new store can also set the priority of the jobs for its files.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -15,10 +15,12 @@ from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.vector_stores import stores
 from cluster.documents.vector_stores.attaching import Attachment, attach_many
 from cluster.documents.vector_stores.rechunking import change_store
-from cluster.documents.vector_stores.stores import NewStore, StoreUsage, VectorStore
+from cluster.documents.vector_stores.store_usage import StoreUsage, usage_of
+from cluster.documents.vector_stores.stores import NewStore, VectorStore
 from cluster.engines.contract import Fingerprint
 from cluster.engines.registry import NO_MODEL
 from cluster.errors import InvalidInput
+from cluster.formats.recognition import OcrMode
 from cluster.vector_index import collection_name
 from cluster.vector_index.collections import MAX_DIMENSIONS
 from serve_app.edge.authentication import Organisation
@@ -26,7 +28,7 @@ from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.idempotency import Once
 from serve_app.edge.json_route import json_router
 from serve_app.edge.paging import PageDep
-from serve_app.edge.request_model import PositiveWhole, RequestModel, Text
+from serve_app.edge.request_model import PositiveWhole, Text
 from serve_app.edge.response_model import ListObject, Omissible, ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.routes.vector_store_fields import (
@@ -36,6 +38,7 @@ from serve_app.routes.vector_store_fields import (
     Metadata,
     Name,
     NamedChunking,
+    OcrFields,
     Priority,
     RequestedClass,
     StaticChunking,
@@ -56,9 +59,9 @@ Partial = Annotated[
 ]
 
 
-class CreateStoreRequest(RequestModel):
-    """OpenAI's CreateVectorStoreRequest, with `embedding_model`, `dimensions`, `partial`, `index`,
-    `priority_class` and `priority` added."""
+class CreateStoreRequest(OcrFields):
+    """OpenAI's CreateVectorStoreRequest, with `embedding_model`, `dimensions`, `ocr`, `ocr_languages`,
+    `partial`, `index`, `priority_class` and `priority` added."""
 
     name: Name | None = None
     """Name of the store; a search may use it in place of the id."""
@@ -84,13 +87,15 @@ class CreateStoreRequest(RequestModel):
     priority: Priority | None = None
 
 
-class UpdateStoreRequest(RequestModel):
-    """OpenAI's UpdateVectorStoreRequest, with `description`, `partial` and `chunking_strategy` added. Null
-    removes a value. A new `chunking_strategy` queues a job that cuts the files of the store again.
+class UpdateStoreRequest(OcrFields):
+    """OpenAI's UpdateVectorStoreRequest, with `description`, `partial`, `chunking_strategy`, `ocr` and
+    `ocr_languages` added. Null removes a value. A new value of one of the last three queues a job that
+    indexes the files of the store again.
     """
 
     NULL_CLEARS = frozenset(
-        {"name", "expires_after", "metadata", "description", "partial", "chunking_strategy"}
+        {"name", "expires_after", "metadata", "description", "partial"}
+        | {"chunking_strategy", "ocr", "ocr_languages"}
     )
 
     name: Name | None = None
@@ -115,7 +120,7 @@ class StoreExpiry(ResponseModel):
 
 class VectorStoreObject(ResponseModel):
     """OpenAI's VectorStoreObject, with `embedding_model`, `dimensions`, `description`, `chunking_strategy`,
-    `partial` and `index` added."""
+    `ocr`, `ocr_languages`, `partial` and `index` added."""
 
     id: str
     """Id of the store, `vs_...`."""
@@ -146,6 +151,10 @@ class VectorStoreObject(ResponseModel):
     """Named texts that the caller stored with the store."""
     chunking_strategy: Annotated[AutoChunking | StaticChunking | NamedChunking, Field(discriminator="type")]
     """How files without a strategy of their own are cut into chunks."""
+    ocr: OcrMode | None
+    """Mode of recognition for files without a mode of their own; null: the setting of the workers."""
+    ocr_languages: str | None
+    """Languages of the text to recognise, such as `deu+eng`; null: the setting of the workers."""
     partial: bool
     """True if the readable pages of a document are indexed even if its other pages cannot be read."""
     index: str
@@ -170,6 +179,8 @@ class VectorStoreObject(ResponseModel):
             expires_at=None if store.expires_at is None else int(store.expires_at.timestamp()),
             metadata=store.metadata,
             chunking_strategy=chunking_of(store.chunking_strategy),
+            ocr=store.ocr,
+            ocr_languages=store.ocr_languages,
             partial=store.partial,
             index=store.index,
             expires_after=None
@@ -218,6 +229,8 @@ async def create_store(
         metadata=body.metadata or {},
         chunking_strategy=stored_json(body.chunking_strategy),
         expires_after=stored_json(body.expires_after),
+        ocr=body.ocr,
+        ocr_languages=body.ocr_languages,
         partial=body.partial,
         index=index,
     )
@@ -241,7 +254,7 @@ async def list_stores(page: PageDep, service: ServiceDep, organisation: Organisa
 
     def read(connection: Connection[Any]) -> VectorStoreList:
         found = stores.list_stores(connection, organisation, page)
-        usage = stores.usage_of(connection, organisation, [store.id for store in found.items])
+        usage = usage_of(connection, organisation, [store.id for store in found.items])
         return VectorStoreList.of(
             found, lambda store: VectorStoreObject.of(store, usage[store.id]), lambda store: store.id
         )
@@ -326,4 +339,4 @@ def _fingerprint(service: Service, body: CreateStoreRequest) -> Fingerprint:
 
 
 def _object(connection: Connection[Any], store: VectorStore) -> VectorStoreObject:
-    return VectorStoreObject.of(store, stores.usage_of(connection, store.organisation, [store.id])[store.id])
+    return VectorStoreObject.of(store, usage_of(connection, store.organisation, [store.id])[store.id])

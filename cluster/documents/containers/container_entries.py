@@ -26,7 +26,7 @@ from psycopg.types.json import Jsonb
 from cluster.blobs import Blob, BlobStore
 from cluster.database.queries import queries
 from cluster.documents.files import File, require_blob, require_room
-from cluster.documents.vector_stores.attaching import Attachment, attach_many
+from cluster.documents.vector_stores.attaching import attach_many, like
 from cluster.documents.vector_stores.store_files import StoreFile
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import Unavailable
@@ -169,9 +169,9 @@ def attach_entries(
     before: datetime,
     **options: Any,
 ) -> int:
-    """Attach the next entries of an attached container, with the attributes and the chunking strategy of the
-    container. An entry that this version of the pipeline has indexed already with the same attributes and
-    strategy stays as it is. Returns the number of attached entries; call again until the number is 0.
+    """Attach the next entries of an attached container, with the attributes and the options of the container.
+    An entry that this version of the pipeline has indexed already with the same attributes and options stays
+    as it is. Returns the number of attached entries; call again until the number is 0.
 
     Args:
         attached: the attached container.
@@ -189,19 +189,15 @@ def attach_entries(
         "vector_store": store.id,
         "attributes": Jsonb(attached.attributes),
         "chunking_strategy": attached.chunking_strategy and Jsonb(attached.chunking_strategy),
+        "ocr": attached.ocr,
+        "ocr_languages": attached.ocr_languages,
         "pipeline_version": pipeline_version,
         "before": before,
         "limit": ENTRIES_PER_TRANSACTION,
     }
     files = [file for (file,) in connection.execute(SQL["to_attach"], values).fetchall()]
     if files:
-        attachments = [
-            Attachment(
-                file=file, attributes=attached.attributes, chunking_strategy=attached.chunking_strategy
-            )
-            for file in files
-        ]
-        attach_many(connection, store, attachments, **options)
+        attach_many(connection, store, [like(attached, file=file) for file in files], **options)
     return len(files)
 
 

@@ -51,6 +51,8 @@ WHERE entry.organisation = %(organisation)s AND entry.container = %(container)s 
         OR attached.status <> 'in_progress' AND coalesce(jobs.created_at < %(before)s, true)
             AND (attached.status <> 'completed' OR attached.attributes <> %(attributes)s::jsonb
                 OR attached.chunking_strategy IS DISTINCT FROM %(chunking_strategy)s::jsonb
+                OR attached.ocr IS DISTINCT FROM %(ocr)s
+                OR attached.ocr_languages IS DISTINCT FROM %(ocr_languages)s
                 OR documents.attempted_version IS DISTINCT FROM %(pipeline_version)s))
 ORDER BY entry.file
 LIMIT %(limit)s;

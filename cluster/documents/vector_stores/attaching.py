@@ -20,6 +20,7 @@ from cluster.documents.vector_stores.store_files import StoreFile, get_store_fil
 from cluster.documents.vector_stores.stores import VectorStore, require_live, touch_store
 from cluster.errors import InvalidInput, NotFound
 from cluster.formats import DOCUMENT_PURPOSES
+from cluster.formats.recognition import OcrMode
 from cluster.jobs import queue
 from cluster.jobs.jobs import REPLACED, PriorityClass
 from cluster.jobs.kinds import INDEX_FILE
@@ -37,6 +38,26 @@ class Attachment:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     #: OpenAI's ``chunking_strategy``; None means the strategy of the store.
     chunking_strategy: Mapping[str, Any] | None = None
+    #: Mode of optical character recognition; None means the mode of the store.
+    ocr: OcrMode | None = None
+    #: Languages of the text to recognise; None means the languages of the store.
+    ocr_languages: str | None = None
+
+    @property
+    def reading(self) -> tuple[Any, ...]:
+        """The options that change what the job of the file writes."""
+        return self.chunking_strategy, self.ocr, self.ocr_languages
+
+
+def like(attached: StoreFile, *, file: str) -> Attachment:
+    """Return the attachment of a file with the attributes and the options of an attached file."""
+    return Attachment(
+        file=file,
+        attributes=attached.attributes,
+        chunking_strategy=attached.chunking_strategy,
+        ocr=attached.ocr,
+        ocr_languages=attached.ocr_languages,
+    )
 
 
 def attach(
@@ -46,13 +67,21 @@ def attach(
     *,
     attributes: Mapping[str, Any] | None = None,
     chunking_strategy: Mapping[str, Any] | None = None,
+    ocr: OcrMode | None = None,
+    ocr_languages: str | None = None,
     priority_class: PriorityClass = PriorityClass.MEDIUM,
     priority: int = queue.DEFAULT_PRIORITY,
     attempts: int | None = None,
     run_at: datetime | None = None,
 ) -> StoreFile:
     """Attach one file; see ``attach_many`` for the arguments and errors."""
-    attachment = Attachment(file=file, attributes=attributes or {}, chunking_strategy=chunking_strategy)
+    attachment = Attachment(
+        file=file,
+        attributes=attributes or {},
+        chunking_strategy=chunking_strategy,
+        ocr=ocr,
+        ocr_languages=ocr_languages,
+    )
     attach_many(
         connection,
         store,
@@ -80,7 +109,8 @@ def attach_many(
     """Attach all the files or none, and submit a job for each file that needs a new job.
 
     A file that is attached already is indexed again. If the file has an open job with the same chunking
-    strategy, that job continues with the new attributes. A new job replaces any other open job.
+    strategy and the same options of recognition, that job continues with the new attributes. A new job
+    replaces any other open job.
 
     Args:
         attachments: the files; if a file occurs more than once, its last attachment counts.
@@ -102,8 +132,7 @@ def attach_many(
         _require_files(connection, owner)
         ids = [document_id(store.organisation, store.id, file) for file in wanted]
         connection.execute(SQL["insert"], {**owner, "documents": ids})
-        strategies = {file: attachment.chunking_strategy for file, attachment in wanted.items()}
-        jobs, replaced = _open_jobs(connection, strategies, owner, replace=replace_open)
+        jobs, replaced = _open_jobs(connection, wanted, owner, replace=replace_open)
         # Lock jobs before queue entries, as ``queue.requeue`` does. Another order could cause a deadlock.
         queue.lock_jobs(connection, store.organisation, list(replaced.values()))
         new = [file for file in wanted if file not in jobs]
@@ -154,7 +183,7 @@ def _require_files(connection: Connection[Any], owner: dict[str, Any]) -> None:
 
 def _open_jobs(
     connection: Connection[Any],
-    wanted: Mapping[str, Mapping[str, Any] | None],
+    wanted: Mapping[str, Attachment],
     owner: dict[str, Any],
     *,
     replace: bool,
@@ -163,16 +192,16 @@ def _open_jobs(
     then the jobs to replace.
 
     Args:
-        wanted: the new chunking strategy of each file, by the id of the file. An open job with the same
-            strategy can be kept.
+        wanted: the attachment of each file, by the id of the file. An open job with the same
+            ``Attachment.reading`` can be kept.
         owner: the organisation, the vector store, and the ids of the files.
         replace: True to keep no open job.
     """
     kept: dict[str, str] = {}
     replaced: dict[str, str] = {}
-    for file, job, strategy, is_open, continues in connection.execute(SQL["lock_many"], owner).fetchall():
+    for file, job, is_open, continues, *reading in connection.execute(SQL["lock_many"], owner).fetchall():
         if is_open:
-            keep = continues and strategy == wanted[file] and not replace
+            keep = continues and tuple(reading) == wanted[file].reading and not replace
             (kept if keep else replaced)[file] = job
     return kept, replaced
 
@@ -200,15 +229,18 @@ def _write(
     *,
     batch: str | None,
 ) -> None:
-    """Write the job, the attributes and the chunking strategy of each attached file. Add the files to the
-    batch, if a batch is given. The attachments have the order of ``owner["files"]``.
+    """Write the job and the options of each attached file. Add the files to the batch, if a batch is given.
+    The attachments have the order of ``owner["files"]``.
     """
-    values: dict[str, Any] = {**owner, "jobs": [], "attributes": [], "strategies": []}
+    names = ("jobs", "attributes", "strategies", "modes", "languages")
+    values: dict[str, Any] = {**owner, **{name: [] for name in names}}
     for attachment in attachments:
         strategy = attachment.chunking_strategy
         values["jobs"].append(jobs[attachment.file])
         values["attributes"].append(json.dumps(dict(attachment.attributes)))
         values["strategies"].append(strategy and json.dumps(dict(strategy)))
+        values["modes"].append(attachment.ocr)
+        values["languages"].append(attachment.ocr_languages)
     connection.execute(SQL["attach"], values)
     if batch is not None:
         connection.execute(SQL["add_members"], {**values, "batch": batch})

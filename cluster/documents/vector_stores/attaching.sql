@@ -9,9 +9,10 @@ ON CONFLICT (organisation, vector_store, file) DO NOTHING;
 UPDATE vector_store_files AS attached
 SET status = 'in_progress', error_code = NULL, error = NULL, job = new.job,
     attributes = new.attributes::jsonb,
-    chunking_strategy = new.chunking_strategy::jsonb
-FROM unnest(%(files)s::text[], %(jobs)s::text[], %(attributes)s::text[], %(strategies)s::text[])
-    AS new (file, job, attributes, chunking_strategy)
+    chunking_strategy = new.chunking_strategy::jsonb, ocr = new.ocr, ocr_languages = new.ocr_languages
+FROM unnest(%(files)s::text[], %(jobs)s::text[], %(attributes)s::text[], %(strategies)s::text[],
+        %(modes)s::text[], %(languages)s::text[])
+    AS new (file, job, attributes, chunking_strategy, ocr, ocr_languages)
 WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s
     AND attached.file = new.file;
 
@@ -21,9 +22,10 @@ SELECT %(organisation)s, %(batch)s, %(vector_store)s, file, job, 'in_progress'
 FROM unnest(%(files)s::text[], %(jobs)s::text[]) AS new (file, job);
 
 -- name: lock_many
-SELECT attached.file, attached.job, attached.chunking_strategy,
+SELECT attached.file, attached.job,
        attached.status = 'in_progress' AND attached.job <> '' AS is_open,
-       coalesce(jobs.state IN ('queued', 'running') AND NOT jobs.cancel_asked, false) AS continues
+       coalesce(jobs.state IN ('queued', 'running') AND NOT jobs.cancel_asked, false) AS continues,
+       attached.chunking_strategy, attached.ocr, attached.ocr_languages
 FROM vector_store_files AS attached
 LEFT JOIN jobs ON (jobs.organisation, jobs.id) = (attached.organisation, attached.job)
 WHERE attached.organisation = %(organisation)s AND attached.vector_store = %(vector_store)s

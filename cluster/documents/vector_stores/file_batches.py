@@ -18,7 +18,8 @@ from psycopg.rows import dict_row
 from cluster.database.queries import queries
 from cluster.documents.vector_stores.attaching import Attachment, attach_many
 from cluster.documents.vector_stores.store_files import FileStatus
-from cluster.documents.vector_stores.stores import FileCounts, VectorStore
+from cluster.documents.vector_stores.store_usage import FileCounts
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import NotFound
 from cluster.jobs import queue
 from cluster.jobs.jobs import PriorityClass

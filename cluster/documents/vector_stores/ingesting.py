@@ -5,7 +5,7 @@ now, do not change. So a repeated call attaches only the remaining files.
 
     batch = ensure_batch(connection, store, job.id)
     some = next_documents(connection, store.organisation, files=None, after="", limit=500)
-    attach_new(connection, store, some, batch=batch, attributes={}, chunking_strategy=None, priority=5)
+    attach_new(connection, store, some, batch=batch, options={"attributes": {}}, priority=5)
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,24 +63,20 @@ def attach_new(
     files: Sequence[str],
     *,
     batch: str,
-    attributes: Mapping[str, Any],
-    chunking_strategy: Mapping[str, Any] | None,
-    **options: Any,
+    options: Mapping[str, Any],
+    **of_jobs: Any,
 ) -> None:
     """Attach the files that are neither indexed in the store nor being indexed, in the caller's transaction.
 
     Args:
-        options: priority class, priority and attempts of the files' jobs, see ``attach_many``.
+        options: the fields of each ``Attachment``, except the file.
+        of_jobs: priority class, priority and attempts of the files' jobs, see ``attach_many``.
     """
     found = connection.execute(SQL["attached"], {**_owner(store, batch), "files": list(files)})
     there = {file for (file,) in found}
-    attachments = [
-        Attachment(file=file, attributes=attributes, chunking_strategy=chunking_strategy)
-        for file in files
-        if file not in there
-    ]
+    attachments = [Attachment(file=file, **options) for file in files if file not in there]
     if attachments:
-        attach_many(connection, store, attachments, batch=batch, **options)
+        attach_many(connection, store, attachments, batch=batch, **of_jobs)
 
 
 def count_members(connection: Connection[Any], store: VectorStore, batch: str) -> int:

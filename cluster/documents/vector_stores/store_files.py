@@ -35,6 +35,7 @@ from cluster.documents.containers.membership import (
 )
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import NotFound
+from cluster.formats.recognition import OcrMode
 from cluster.jobs import queue
 from cluster.jobs.jobs import GONE, JobState, PriorityClass
 from cluster.jobs.kinds import INDEX_FILE
@@ -71,6 +72,10 @@ class StoreFile:
     error: str | None
     attributes: dict[str, Any]
     chunking_strategy: dict[str, Any] | None
+    #: Mode of optical character recognition; None: the mode of the store.
+    ocr: OcrMode | None
+    #: Languages of the text to recognise, such as ``deu+eng``; None: the languages of the store.
+    ocr_languages: str | None
     job: str
     usage_bytes: int
     #: Numbers of the unreadable pages, if the document is indexed in part.

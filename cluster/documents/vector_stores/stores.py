@@ -10,7 +10,7 @@ expired store keeps its row to show that it expired. Its documents are hidden an
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from cluster.database.paging import FIRST_PAGE, ListPage, ListStatements, PageRe
 from cluster.database.queries import queries
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, InvalidInput, NotFound
+from cluster.formats.recognition import OcrMode
 from cluster.jobs.jobs import Job
 from cluster.jobs.kinds import DELETE_STORE
 from cluster.jobs.queue import submit
@@ -63,6 +64,10 @@ class VectorStore:
     expires_after: dict[str, Any] | None
     #: If true, the readable pages of a damaged document are indexed.
     partial: bool
+    #: Mode of optical character recognition for files without a mode of their own; None: ``CLUSTER_OCR``.
+    ocr: OcrMode | None
+    #: Languages of the text to recognise, such as ``deu+eng``; None: ``CLUSTER_OCR_LANGUAGES``.
+    ocr_languages: str | None
     created_at: datetime
     last_active_at: datetime
     expires_at: datetime | None
@@ -83,31 +88,9 @@ class NewStore:
     chunking_strategy: Mapping[str, Any] | None = None
     expires_after: Mapping[str, Any] | None = None
     partial: bool = False
+    ocr: OcrMode | None = None
+    ocr_languages: str | None = None
     index: str = PGVECTOR
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FileCounts:
-    """Numbers of attached files, by status."""
-
-    in_progress: int = 0
-    completed: int = 0
-    failed: int = 0
-    cancelled: int = 0
-
-    @property
-    def total(self) -> int:
-        """Number of all attached files."""
-        return self.in_progress + self.completed + self.failed + self.cancelled
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoreUsage:
-    """The amount of data in a store."""
-
-    files: FileCounts = FileCounts()
-    #: Number of bytes of the store's files and ingested documents.
-    bytes: int = 0
 
 
 EXPIRED = "(expired_at IS NOT NULL OR expires_at IS NOT NULL AND expires_at <= now())"
@@ -226,18 +209,6 @@ def list_stores(
     values = {"organisation": organisation, "kind": DELETE_STORE.name, "only": permitted_stores()}
     found = read_page(connection, LISTS, values, page)
     return ListPage(items=[store_of(row) for row in found.items], has_more=found.has_more)
-
-
-def usage_of(connection: Connection[Any], organisation: str, ids: Sequence[str]) -> dict[str, StoreUsage]:
-    """Return the amount of data in each of the stores, by store id."""
-    counts: dict[str, dict[str, int]] = {id: {} for id in ids}
-    sizes = dict.fromkeys(ids, 0)
-    with connection.cursor(row_factory=dict_row) as cursor:
-        for row in cursor.execute(SQL["usage"], {"organisation": organisation, "ids": list(ids)}):
-            sizes[row["vector_store"]] += row["bytes"]
-            if row["status"] is not None:
-                counts[row["vector_store"]][row["status"]] = row["files"]
-    return {id: StoreUsage(files=FileCounts(**counts[id]), bytes=sizes[id]) for id in ids}
 
 
 def update_store(

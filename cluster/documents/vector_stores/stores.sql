@@ -3,11 +3,12 @@ SELECT pg_advisory_xact_lock(hashtextextended('store/' || %(organisation)s || '/
 
 -- name: insert  returns no row where the id is taken
 INSERT INTO vector_stores (organisation, id, name, description, collection, fingerprint_id, fingerprint,
-    metadata, chunking_strategy, expires_after, expires_at, partial, index, key)
+    metadata, chunking_strategy, expires_after, expires_at, partial, ocr, ocr_languages,
+    index, key)
 VALUES (%(organisation)s, %(id)s, %(name)s, %(description)s, %(collection)s, %(fingerprint_id)s,
     %(fingerprint)s, %(metadata)s, %(chunking_strategy)s, %(expires_after)s,
     now() + make_interval(days => (%(expires_after)s::jsonb ->> 'days')::int), %(partial)s,
-    %(index)s, %(key)s)
+    %(ocr)s, %(ocr_languages)s, %(index)s, %(key)s)
 ON CONFLICT (organisation, id) DO NOTHING
 RETURNING {columns};
 
@@ -59,21 +60,10 @@ FROM (
     WHERE organisation = %(organisation)s AND subject = %(id)s AND kind = %(kind)s
 ) AS found;
 
--- name: usage  counts attached files; bytes of ingested documents are added
-SELECT vector_store, status, count(*) AS files, sum(usage_bytes)::bigint AS bytes
-FROM vector_store_files
-WHERE organisation = %(organisation)s AND vector_store = ANY(%(ids)s)
-GROUP BY vector_store, status
-UNION ALL
-SELECT vector_store, NULL, 0, coalesce(sum(bytes), 0)::bigint
-FROM documents
-WHERE organisation = %(organisation)s AND vector_store = ANY(%(ids)s) AND source NOT LIKE 'file-%%'
-GROUP BY vector_store;
-
 -- name: update  a change counts as activity
 UPDATE vector_stores
 SET name = %(name)s, description = %(description)s, metadata = %(metadata)s,
-    expires_after = %(expires_after)s, partial = %(partial)s,
+    expires_after = %(expires_after)s, partial = %(partial)s, ocr = %(ocr)s, ocr_languages = %(ocr_languages)s,
     chunking_strategy = %(chunking_strategy)s,
     last_active_at = now(),
     expires_at = now() + make_interval(days => (%(expires_after)s::jsonb ->> 'days')::int)

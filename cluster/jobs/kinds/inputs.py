@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from cluster.formats.recognition import OcrMode
 from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
+from cluster.settings.documents import MAX_OCR_LANGUAGES, OCR_LANGUAGES
 from cluster.text.well_formed import well_formed
 
 #: Maximum number of file ids in the input of one job.
@@ -39,6 +41,9 @@ GivenAttributes = Annotated[
     ],
     Field(max_length=MAX_ATTRIBUTES),
 ]
+
+#: Languages of the text to recognise, as in ``CLUSTER_OCR_LANGUAGES``.
+OcrLanguages = Annotated[StorableText, Field(pattern=OCR_LANGUAGES, max_length=MAX_OCR_LANGUAGES)]
 
 #: Maximum number of questions of one agent whose sources are computed before they are asked.
 MAX_CONTEXTS = 1_000
@@ -74,6 +79,10 @@ class IndexFileInput(JobInput):
     """Up to 16 named values that the filters of a search can test."""
     chunking_strategy: dict[Literal["type", "static"], Any] | None = None
     """How the document is cut into chunks, as in `POST /v1/vector_stores/{vector_store_id}/files`."""
+    ocr: OcrMode | None = None
+    """When the text of pages is recognised, as in `POST /v1/vector_stores/{vector_store_id}/files`."""
+    ocr_languages: OcrLanguages | None = None
+    """Languages of the text to recognise, such as `deu+eng`; by default, those of the vector store."""
 
 
 class IngestFilesInput(JobInput):
@@ -90,6 +99,10 @@ class IngestFilesInput(JobInput):
     """Up to 16 named values for each file, which the filters of a search can test."""
     chunking_strategy: dict[Literal["type", "static"], Any] | None = None
     """How the documents are cut into chunks, as in `POST /v1/vector_stores/{vector_store_id}/files`."""
+    ocr: OcrMode | None = None
+    """When the text of pages is recognised, as in `POST /v1/vector_stores/{vector_store_id}/files`."""
+    ocr_languages: OcrLanguages | None = None
+    """Languages of the text to recognise, such as `deu+eng`; by default, those of the vector store."""
 
 
 class BulkInsertVectorsInput(JobInput):

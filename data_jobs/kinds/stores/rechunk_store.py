@@ -1,4 +1,4 @@
-"""Cut the files of a vector store into chunks again, after the store's ``chunking_strategy`` changed.
+"""Index the files of a vector store again, after the store's ``chunking_strategy`` or ``ocr`` changed.
 
 Each file gets a job of its own, and searches find the old chunks of a file until the file's job ends. The job
 of the store does not wait for the jobs of the files, because a waiting job would hold a slot that those jobs
@@ -44,7 +44,9 @@ class RechunkStore:
     def _some(self, attempt: JobAttempt, after: str, connection: Connection[Any]) -> list[str]:
         """Attach the next files again, and return their ids; an empty list means that no file remains."""
         job, store = attempt.job, _store(attempt, connection)
-        files = next_files(connection, store, after=after)
+        # Jobs that an earlier version queued do not name the changed option.
+        changed = job.input.get("changed", ["chunking_strategy"])
+        files = next_files(connection, store, changed=changed, after=after)
         attach_again(
             connection,
             store,

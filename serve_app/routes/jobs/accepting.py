@@ -22,16 +22,15 @@ from cluster.jobs.kinds.job_kind import JobKind
 from cluster.organisations.caller import require_model
 from cluster.organisations.organisations import StorageLimits
 from cluster.submissions import AskedJob, accept
-from serve_app.edge.request_model import RequestModel
-from serve_app.routes.vector_store_fields import Attributes, ChunkingStrategy, stored_json
+from serve_app.routes.vector_store_fields import Attributes, ChunkingStrategy, OcrFields, stored_json
 from serve_app.routes.vector_store_files import AttachRequest
 from serve_app.service import Service
 
 M = TypeVar("M", bound=BaseModel)
 
 
-class SharedByFiles(RequestModel):
-    """The attributes and the chunking strategy that a job gives to each file that the job attaches."""
+class SharedByFiles(OcrFields):
+    """The attributes and the options that a job gives to each file that the job attaches."""
 
     attributes: Attributes | None = None
     chunking_strategy: ChunkingStrategy | None = None
@@ -136,7 +135,7 @@ def _files_of_a_store(connection: Connection[Any], submission: Submission) -> Ba
     asked: BaseModel = submission.input
     store = get_store(connection, submission.organisation, submission.input.vector_store_id)
     submission.service.require_configured(require_live(store))
-    shared = asked.model_dump(include={"attributes", "chunking_strategy"})
+    shared = asked.model_dump(include=set(SharedByFiles.model_fields))
     body = validated(SharedByFiles, shared, body=submission.body)
     return _with(asked, body.attributes, body.chunking_strategy)
 

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from cluster.database.paging import ListPage, PageRequest
 from cluster.documents.vector_stores import stores
-from cluster.documents.vector_stores.stores import StoreUsage, VectorStore
+from cluster.documents.vector_stores.store_usage import StoreUsage, usage_of
+from cluster.documents.vector_stores.stores import VectorStore
 from serve_app.edge.request_model import RequestModel, Text, Whole
 from serve_app.edge.response_model import ResponseModel
 from serve_app.routes.mcp.tool import Tool, ToolCall
@@ -58,7 +59,7 @@ async def list_vector_stores(call: ToolCall, arguments: ListArguments) -> StoreL
 
     def read(connection: Connection[Any]) -> tuple[ListPage[VectorStore], dict[str, StoreUsage]]:
         found = stores.list_stores(connection, organisation, page)
-        return found, stores.usage_of(connection, organisation, [store.id for store in found.items])
+        return found, usage_of(connection, organisation, [store.id for store in found.items])
 
     found, usage = await call.service.read(read)
     return StoreList(

@@ -12,7 +12,8 @@ from cluster.documents.vector_stores import store_files
 from cluster.documents.vector_stores.attaching import Attachment
 from cluster.documents.vector_stores.file_batches import FileBatch, cancel_batch, create_batch, get_batch
 from cluster.documents.vector_stores.store_files import FileStatus, get_store_file
-from cluster.documents.vector_stores.stores import FileCounts, VectorStore
+from cluster.documents.vector_stores.store_usage import FileCounts
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.jobs import queue
 from cluster.jobs.jobs import JobState, get_job
 from tests.indexed_files import begin, end_job, fail, make_files

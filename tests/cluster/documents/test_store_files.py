@@ -18,15 +18,13 @@ from cluster.documents.vector_stores import attaching, file_batches, store_files
 from cluster.documents.vector_stores.attaching import Attachment
 from cluster.documents.vector_stores.store_files import FileStatus, StoreFile
 from cluster.documents.vector_stores.store_upkeep import delete_store_rows, expire_stores
+from cluster.documents.vector_stores.store_usage import FileCounts, StoreUsage, usage_of
 from cluster.documents.vector_stores.stores import (
-    FileCounts,
-    StoreUsage,
     VectorStore,
     delete_store,
     ensure_store,
     find_store,
     get_store,
-    usage_of,
 )
 from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.jobs import jobs, queue

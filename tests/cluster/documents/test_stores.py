@@ -12,9 +12,9 @@ from psycopg_pool import ConnectionPool
 from cluster.database.paging import PageRequest
 from cluster.documents.indexing import ChunkIndex
 from cluster.documents.vector_stores.store_upkeep import delete_store_rows
+from cluster.documents.vector_stores.store_usage import StoreUsage, usage_of
 from cluster.documents.vector_stores.stores import (
     NewStore,
-    StoreUsage,
     VectorStore,
     create_store,
     delete_store,
@@ -24,7 +24,6 @@ from cluster.documents.vector_stores.stores import (
     list_stores,
     touch_store,
     update_store,
-    usage_of,
 )
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, InvalidInput, NotFound

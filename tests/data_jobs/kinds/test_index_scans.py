@@ -1,12 +1,19 @@
-"""The worker recognises the pages of an attached scan, and its confidence is an attribute for filters."""
+"""The worker recognises the pages of an attached scan, with the options of the store and of the file."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
+from cluster.documents.files import File
+from cluster.documents.vector_stores.rechunking import change_store
+from cluster.documents.vector_stores.store_files import get_store_file
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.engines import Engine, Registry, open_engine
+from cluster.jobs.jobs import JobState
 from cluster.settings import Settings
 from data_jobs.stages.parsing import tesseract_program
 from tests.data_jobs.running_consumer import LocalClient, consuming
@@ -48,3 +55,52 @@ def test_scanned_pages_are_searchable_and_filtered_by_their_confidence(
             organisation, store.id, collection=store.collection, vector=question, k=10, filter=wanted
         )
         assert {hit.text for hit in hits} == texts
+
+
+def recognised(client: LocalClient, job: str) -> tuple[str, object]:
+    """Return the outcome of the file's job, and the number of recognised pages."""
+    ended = client.ended(job)
+    if ended.result is None:
+        return str(ended.error_code), None
+    return ended.result["outcome"], ended.result["facts"].get("ocr_pages")
+
+
+def test_the_options_of_the_file_and_of_the_store_replace_those_of_the_worker(
+    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
+) -> None:
+    client = LocalClient(settings, pool, engine, organisation)
+    scan = client.upload("scan.pdf", scanned(LINES[0], None), "application/pdf")
+    store = client.store(ocr="off")
+    assert recognised(client, client.attach(store, scan)) == ("partial_text", None)
+    assert recognised(client, client.attach(store, scan, ocr="force")) == ("ok", 2)
+    assert recognised(client, client.attach(store, scan, ocr="auto")) == ("ok", 1)
+    assert recognised(client, client.attach(store, scan, ocr="auto", ocr_languages="jpn")) == (
+        "partial_text",
+        None,
+    )
+
+
+def test_a_new_option_of_the_store_reads_its_files_again(
+    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
+) -> None:
+    client = LocalClient(settings, pool, engine, organisation)
+    scan = client.upload("scan.pdf", scanned(LINES[0], None), "application/pdf")
+    own = client.upload("own.pdf", scanned(LINES[0], None), "application/pdf")
+    store = client.store(ocr="off")
+    assert recognised(client, client.attach(store, scan)) == ("partial_text", None)
+    assert recognised(client, client.attach(store, own, ocr="auto")) == ("ok", 1)
+    with pool.connection() as connection:
+        jobs = {file.id: job_of(connection, store, file) for file in (scan, own)}
+        change_store(connection, organisation, store.id, {"ocr": "force"})
+        found = connection.execute("SELECT id FROM jobs WHERE subject = %s", [store.id]).fetchone()
+    assert found is not None
+    assert client.ended(found[0]).state == JobState.SUCCEEDED
+    with pool.connection() as connection:
+        again = {file.id: job_of(connection, store, file) for file in (scan, own)}
+    assert again[own.id] == jobs[own.id]
+    assert again[scan.id] != jobs[scan.id]
+    assert recognised(client, again[scan.id]) == ("ok", 2)
+
+
+def job_of(connection: Connection[Any], store: VectorStore, file: File) -> str:
+    return get_store_file(connection, store.organisation, store.id, file.id).job

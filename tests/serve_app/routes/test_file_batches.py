@@ -80,7 +80,7 @@ def test_each_file_of_a_batch_may_have_its_own_attributes(
     first, second = make_files(connection, settings.organisation, 2)
     short = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 0}}
     files = [
-        {"file_id": first, "attributes": {"a": 1}},
+        {"file_id": first, "attributes": {"a": 1}, "ocr": "off"},
         {"file_id": second, "chunking_strategy": short},
         {"file_id": second},
     ]
@@ -92,6 +92,11 @@ def test_each_file_of_a_batch_may_have_its_own_attributes(
     assert (by_id[first]["attributes"], by_id[second]["attributes"]) == ({"a": 1}, {})
     assert by_id[second]["chunking_strategy"] != short  # the file is named twice, and the last entry counts
     assert {file["priority_class"] for file in listed} == {"low"}
+    assert (by_id[first]["ocr"], by_id[second]["ocr"]) == ("off", None)
+    together = {"file_ids": [second], "ocr_languages": "deu"}
+    batch = http.post(f"/v1/vector_stores/{store.id}/file_batches", json=together).json()
+    (file,) = http.get(f"/v1/vector_stores/{store.id}/file_batches/{batch['id']}/files").json()["data"]
+    assert file["ocr_languages"] == "deu"
 
 
 def test_a_batch_says_when_to_ask_again_and_cancels_queued_files_at_once(

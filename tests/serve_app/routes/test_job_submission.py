@@ -130,10 +130,22 @@ def test_a_wrong_input_names_its_field(client: httpx.Client, ids: dict[str, str]
     refused(post(vector_store_id="a\0b"), 400, "input.vector_store_id")
     refused(post(attributes={"a": [1]}), 400, "input.attributes.a")
     refused(post(chunking_strategy={"type": "other"}), 400, "input.chunking_strategy.type")
+    refused(post(ocr="always"), 400, "input.ocr")
+    refused(post(ocr_languages="deu eng"), 400, "input.ocr_languages")
     misspelt = client.post("/v1/jobs", json={"kind": "index_file", "input": ids, "not_befor": "x"})
     refused(misspelt, 400, "not_befor")
     ignored = post(colour="red")
     assert (ignored.status_code, ignored.headers["x-ignored-fields"]) == (200, "input.colour")
+
+
+def test_a_job_gives_its_options_of_recognition_to_the_file(
+    client: httpx.Client, ids: dict[str, str]
+) -> None:
+    options = {"ocr": "force", "ocr_languages": "deu"}
+    job = client.post("/v1/jobs", json={"kind": "index_file", "input": {**ids, **options}}).json()
+    path = f"/v1/vector_stores/{ids['vector_store_id']}/files/{ids['file_id']}"
+    file = client.get(path).json()
+    assert {name: file[name] for name in ("job_id", *options)} == {"job_id": job["id"], **options}
 
 
 def test_a_job_is_about_things_of_its_own_organisation_only(

@@ -234,6 +234,24 @@ def test_a_stores_chunking_strategy_applies_to_files_without_one(http: httpx.Cli
     )
 
 
+def test_a_file_shows_its_own_options_of_recognition_before_those_of_its_store(
+    http: httpx.Client, file: str
+) -> None:
+    store = http.post("/v1/vector_stores", json={"ocr": "off", "ocr_languages": "deu"}).json()
+    path = f"/v1/vector_stores/{store['id']}/files"
+
+    def attached(**fields: Any) -> tuple[Any, Any, str]:
+        answer = http.post(path, json={"file_id": file, **fields}).raise_for_status().json()
+        return answer["ocr"], answer["ocr_languages"], answer["job_id"]
+
+    first = attached()
+    assert first[:2] == ("off", "deu")
+    own = attached(ocr="force")
+    assert own[:2] == ("force", "deu")
+    assert own[2] != first[2]  # the open job may have read the old option
+    assert attached(ocr="force") == own
+
+
 def test_lists_can_be_filtered_by_status_and_paged(
     openai_client: OpenAI, store: VectorStore, connection: Connection[Any], settings: Settings, done: Any
 ) -> None:

@@ -74,6 +74,25 @@ def test_a_new_chunking_strategy_queues_a_job_that_cuts_the_files_again(http: ht
     assert refused.json()["error"]["param"] == "chunking_strategy.type"
 
 
+def test_the_options_of_recognition_are_shown_and_a_change_reads_the_files_again(http: httpx.Client) -> None:
+    asked = {"ocr": "force", "ocr_languages": "deu+eng"}
+    store = http.post("/v1/vector_stores", json=asked).json()
+    path = f"/v1/vector_stores/{store['id']}"
+
+    def changed(fields: dict[str, Any]) -> tuple[Any, Any, int]:
+        answer = http.post(path, json=fields).raise_for_status().json()
+        jobs = http.get("/v1/jobs", params={"kind": "rechunk_store", "subject": store["id"]}).json()["data"]
+        return answer["ocr"], answer["ocr_languages"], len(jobs)
+
+    assert {name: http.get(path).json()[name] for name in asked} == asked
+    assert changed(asked) == ("force", "deu+eng", 0)
+    assert changed({"ocr": None}) == (None, "deu+eng", 1)
+    assert changed({"ocr_languages": "fra"}) == (None, "fra", 2)
+    for name, value in (("ocr", "always"), ("ocr_languages", "deu,eng"), ("ocr_languages", "-l")):
+        refused = http.post("/v1/vector_stores", json={name: value})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, name)
+
+
 def test_answers_are_as_openai_describes_them(http: httpx.Client, files: list[str]) -> None:
     bare = http.post("/v1/vector_stores", json={}).json()
     full = http.post(
