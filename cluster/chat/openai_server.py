@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import openai
-from openai import AsyncOpenAI, AsyncStream, Timeout
+from openai import DEFAULT_CONNECTION_LIMITS, AsyncOpenAI, AsyncStream, DefaultAsyncHttpxClient, Timeout
 
 from cluster.chat.attempts import FirstTokenLate
 from cluster.chat.contract import ChatDelta, ChatFinishReason, ChatMessage, ChatRequest, ChatUsage
@@ -33,6 +33,11 @@ OPENAI_URL = "https://api.openai.com/v1"
 NO_KEY = "none"
 #: Time limit for opening a connection, in seconds.
 CONNECT_TIMEOUT_S = 5.0
+#: Seconds after which an idle connection is closed. A new connection with TLS delays the first token by three
+#: round trips, and people often read for more than the client's default of 5 s before the next question. The
+#: client does not use a connection that the server has closed. Some load balancers drop connections silently
+#: after 240 s.
+IDLE_CONNECTION_S = 120.0
 #: Time limit of a request that only checks the server, in seconds.
 CHECK_TIMEOUT_S = 5.0
 #: Maximum seconds between two tokens of an answer.
@@ -71,12 +76,19 @@ class ChatServer:
         self.count_tokens = counter.messages
         self.count_text = counter.text
         self._options = setting
+        most = DEFAULT_CONNECTION_LIMITS
+        limits = type(most)(
+            max_connections=most.max_connections,
+            max_keepalive_connections=most.max_keepalive_connections,
+            keepalive_expiry=IDLE_CONNECTION_S,
+        )
         # The client's own retries are off, because ``attempts`` repeats failed requests.
         self._client = AsyncOpenAI(
             api_key=key.reveal() or NO_KEY,
             base_url=setting.base_url or OPENAI_URL,
             max_retries=0,
             timeout=Timeout(None, connect=CONNECT_TIMEOUT_S),
+            http_client=DefaultAsyncHttpxClient(limits=limits),
         )
         # The client reads these two values from the environment. The values may belong to
         # another key, so the requests must not contain these values.

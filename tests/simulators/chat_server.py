@@ -133,6 +133,10 @@ class ChatServerSimulator(SimulatorServer):
         self.first_token_s = 0.0
         self.token_s = 0.0
         self.calls: list[ChatCall] = []
+        #: Number of connections that clients have opened.
+        self.connections = 0
+        #: True to close each connection after its answer, without a header that says so.
+        self.closes_connections = False
         #: What a request broke of OpenAI's description.
         self.complaints: list[str] = []
         self.lock = Lock()
@@ -212,6 +216,12 @@ class _Left(Exception):
 class _Handler(SimulatorHandler):
     server: ChatServerSimulator
 
+    def setup(self) -> None:
+        """Count the connection."""
+        super().setup()
+        with self.server.lock:
+            self.server.connections += 1
+
     def do_GET(self) -> None:
         """Answer ``/v1/models``."""
         fault = self.server.next_fault()
@@ -263,6 +273,7 @@ class _Handler(SimulatorHandler):
         for event in self._events(answer, fault, "length" if len(kept) < len(tokens) else "stop"):
             self._send(f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n")
         self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = self.server.closes_connections
 
     def _events(
         self, answer: _Answer, fault: ChatFault | None, finish: str

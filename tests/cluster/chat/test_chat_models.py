@@ -280,6 +280,26 @@ async def test_a_connection_that_stays_open_after_the_last_token_does_not_hold_t
     assert (text, last.finish_reason) == (ANSWER, "stop")
 
 
+async def test_a_connection_is_used_again_for_a_question_that_comes_later(
+    models: OpenModels, chat: ChatServerSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = models().named("main")
+    await answer(model)
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + 90)
+    await answer(model)
+    assert chat.connections == 1
+
+
+async def test_a_connection_that_the_server_has_closed_is_not_used_again(
+    models: OpenModels, chat: ChatServerSimulator
+) -> None:
+    model = models().named("main")
+    chat.closes_connections = True
+    assert [(await answer(model))[0] for _ in range(3)] == [ANSWER] * 3
+    assert (chat.connections, len(chat.calls)) == (3, 3)
+
+
 async def test_a_model_that_does_not_exist_and_a_missing_key_are_said(models: OpenModels) -> None:
     assert not ChatModels(Settings())
     with pytest.raises(Misconfigured, match="CLUSTER_CHAT_MODELS"):
