@@ -10,7 +10,7 @@ chunk can name its heading, its sheet and its rows.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
@@ -96,7 +96,7 @@ class ChunkPlace:
 
     def attributes(self) -> dict[str, str]:
         """Return the fields that are not empty, by their names."""
-        return {name: value for name, value in asdict(self).items() if value}
+        return {name: value for name in PLACE_NAMES if (value := getattr(self, name))}
 
 
 #: Names of the system attributes that describe the place of a chunk.

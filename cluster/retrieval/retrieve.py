@@ -157,19 +157,31 @@ async def _run(
     """Search the stores, rerank the hits if the options ask for it, and keep the best hits. Return the
     chunks, and True if the result stays correct until a store changes.
     """
-    options = asked.options
+    if asked.options.ranker is not Ranker.CROSS_ENCODER or rerank is None:
+        return await in_database(lambda pool, indexes: _search_unranked(pool, indexes, asked))
     found, lasting = await in_database(lambda pool, indexes: _search(pool, indexes, asked))
-    if options.ranker is Ranker.CROSS_ENCODER and rerank is not None:
-        found = await asyncio.gather(
-            *(_rerank(rerank, *answers) for answers in zip(asked.questions, found, strict=True))
-        )
-    best = [
-        answer
-        for answer in _merge(asked.questions, found)[: options.max_chunks]
-        if answer[0].score >= options.score_threshold
-    ]
+    found = await asyncio.gather(
+        *(_rerank(rerank, *answers) for answers in zip(asked.questions, found, strict=True))
+    )
     # In a thread, because the snippets of long chunks take milliseconds.
-    return await asyncio.to_thread(chunks_of, best), lasting
+    return await asyncio.to_thread(_best_chunks, asked, found), lasting
+
+
+def _search_unranked(
+    pool: ConnectionPool, indexes: ChunkIndexes, asked: _Asked
+) -> tuple[list[RetrievedChunk], bool]:
+    """Search the stores, and make the chunks of the result in the same thread, because waking another thread
+    would delay the result.
+    """
+    found, lasting = _search(pool, indexes, asked)
+    return _best_chunks(asked, found), lasting
+
+
+def _best_chunks(asked: _Asked, found: Sequence[Sequence[Hit]]) -> list[RetrievedChunk]:
+    """Return the best chunks of the hits of all questions."""
+    options = asked.options
+    merged = _merge(asked.questions, found)[: options.max_chunks]
+    return chunks_of([answer for answer in merged if answer[0].score >= options.score_threshold])
 
 
 def _valid(

@@ -54,7 +54,26 @@ class QueryWords:
 
     def find(self, word: str) -> str | None:
         """Return the question's word that matches the given word; None if no word matches."""
-        folded = word.lower() if word.isascii() else _normalised(word)
+        return self._match(word.lower() if word.isascii() else _normalised(word))
+
+    def matches(self, text: str) -> list[tuple[int, int, str]]:
+        """Return start and end of each word of the text that matches a word of the question, with the word of
+        the question.
+        """
+        if text.isascii():
+            # Most words of a text begin like no word of the question, so these words are skipped first.
+            return [
+                (*match.span(), word)
+                for match in SIMPLE_WORD.finditer(text.lower())
+                if match[0][:LEAST_COMMON] in self._starts and (word := self._match(match[0])) is not None
+            ]
+        return [
+            (start, end, word)
+            for start, end in _words(text)
+            if (word := self.find(text[start:end])) is not None
+        ]
+
+    def _match(self, folded: str) -> str | None:
         if folded in self._words:
             return folded
         if folded[:LEAST_COMMON] not in self._starts:
@@ -78,11 +97,7 @@ def snippet(text: str, query_words: QueryWords, *, length: int = LENGTH) -> str:
     """
     if len(text) <= length:
         return text
-    found = [
-        (start, end, match)
-        for start, end in _words(text)
-        if (match := query_words.find(text[start:end])) is not None
-    ]
+    found = query_words.matches(text)
     start, end = _best(found, length) if found else (0, 0)
     # The matches are put in the middle of the snippet.
     begin = max(0, min(start - (length - (end - start)) // 2, len(text) - length))
@@ -93,16 +108,20 @@ def _best(found: list[tuple[int, int, str]], length: int) -> tuple[int, int]:
     """Return start and end of the window of matches with the highest weight; if several windows have this
     weight, of the first.
     """
-    occurrences = Counter(word for *_, word in found)
+    weights = {word: 1 / count for word, count in Counter(word for *_, word in found).items()}
     window: deque[tuple[int, int, str]] = deque()
     inside: Counter[str] = Counter()
-    best, most = (found[0][0], found[0][0] + 1), 0.0
+    best, most, weight = (found[0][0], found[0][0] + 1), 0.0, 0.0
     for match in found:
         window.append(match)
         inside[match[2]] += 1
+        if inside[match[2]] == 1:
+            weight += weights[match[2]]
         while len(window) > 1 and match[1] - window[0][0] > length:
-            inside[window.popleft()[2]] -= 1
-        weight = sum(1 / occurrences[word] for word, count in inside.items() if count)
+            word = window.popleft()[2]
+            inside[word] -= 1
+            if inside[word] == 0:
+                weight -= weights[word]
         if weight > most + 1e-9:
             best, most = (window[0][0], min(match[1], window[0][0] + length)), weight
     return best
@@ -110,7 +129,7 @@ def _best(found: list[tuple[int, int, str]], length: int) -> tuple[int, int]:
 
 def _words(text: str) -> Iterator[tuple[int, int]]:
     """Yield start and end of each word. In a script without spaces, two adjacent letters are a word."""
-    if text.isascii() or SPECIAL.search(text) is None:
+    if SPECIAL.search(text) is None:
         yield from (match.span() for match in SIMPLE_WORD.finditer(text))
         return
     alone = True

@@ -1,5 +1,6 @@
 """A snippet is a part of the text around the words of the question, and not too long."""
 
+import re
 import time
 
 import pytest
@@ -74,6 +75,18 @@ def test_words_match_where_only_their_endings_differ(query: list[str], word: str
     found = QueryWords(" ".join(query)).find(word)
     assert (found is not None) == any(map(alike, query))
     assert found is None or (found in query and alike(found))
+
+
+@given(st.text("abcdé_ .", max_size=80), st.text("abcd ", max_size=20))
+def test_the_words_of_a_text_match_like_each_word_alone(text: str, query: str) -> None:
+    words = QueryWords(query)
+    alone = [
+        (found.start(), found.end(), match)
+        for found in re.finditer(r"[^\W_]+", text)
+        if (match := words.find(found[0])) is not None
+    ]
+    assert words.matches(text) == alone
+    assert words.matches(text.upper()) == alone
 
 
 def test_a_long_question_takes_no_longer_than_a_short_one() -> None:
