@@ -48,7 +48,8 @@ class Prompt:
 
 
 def write_prompt(request: AnswerRequest, sources: Sequence[Source], chat: ChatModel) -> Prompt:
-    """Write the messages for the chat model.
+    """Write the messages for the chat model. Tokens are counted only if the prompt may be too long,
+    because counting takes milliseconds.
 
     The system prompt and the question are always whole. Of the remaining room, ``HISTORY_SHARE`` is kept for
     the newest messages of the history. The best sources get the rest. Tokens that the sources do not
@@ -61,7 +62,12 @@ def write_prompt(request: AnswerRequest, sources: Sequence[Source], chat: ChatMo
     delimiter = f"source-{secrets.token_hex(DELIMITER_BYTES)}"
     *earlier, question = [message for message in request.history if message.role != "system"]
     system = _system_prompt(request, RULES.format(delimiter=delimiter) if sources else "")
-    reserved, fixed = _reserved(request, chat), chat.count_tokens([*system, question])
+    reserved = _reserved(request, chat)
+    texts = [_source_text(source, source.text, delimiter) for source in sources]
+    whole = [*system, *_from_user(earlier), _last(question, texts)]
+    if chat.most_tokens(whole) <= chat.context_tokens - reserved:
+        return Prompt(messages=whole, sources=sources, max_tokens=reserved)
+    fixed = chat.count_tokens([*system, question])
     room = chat.context_tokens - reserved - fixed
     kept = sum(chat.count_tokens([one]) for one in _newest(earlier, int(room * HISTORY_SHARE), chat))
     quoted, used = _quoted(sources, delimiter, room - kept, chat)
@@ -73,8 +79,8 @@ def write_prompt(request: AnswerRequest, sources: Sequence[Source], chat: ChatMo
             param="messages",
         )
     history = _newest(earlier, room - used, chat)
-    last = ChatMessage("user", _last_message(question.content, quoted))
-    return Prompt(messages=[*system, *history, last], sources=sources[: len(quoted)], max_tokens=reserved)
+    messages = [*system, *history, _last(question, quoted)]
+    return Prompt(messages=messages, sources=sources[: len(quoted)], max_tokens=reserved)
 
 
 def _system_prompt(request: AnswerRequest, rules: str) -> list[ChatMessage]:
@@ -129,24 +135,28 @@ def _source_text(source: Source, text: str, delimiter: str) -> str:
     return f"{opening}\n{without_brackets(text)}\n</{delimiter}>"
 
 
-def _last_message(question: str, quoted: Sequence[str]) -> str:
+def _last(question: ChatMessage, quoted: Sequence[str]) -> ChatMessage:
     if not quoted:
-        return question
-    return "\n\n".join(["Sources:", *quoted, f"Question: {question}"])
+        return ChatMessage("user", question.content)
+    return ChatMessage("user", "\n\n".join(["Sources:", *quoted, f"Question: {question.content}"]))
 
 
 def _newest(messages: Sequence[ChatMessage], room: int, chat: ChatModel) -> list[ChatMessage]:
-    """Return the newest messages that fit into the room. The first of them is a message of the user, because
-    some chat templates refuse a conversation that begins with an answer.
-    """
+    """Return the newest messages that fit into the room."""
     first = len(messages)
     while first > 0:
         room -= chat.count_tokens([messages[first - 1]])
         if room < 0:
             break
         first -= 1
-    while first < len(messages) and messages[first].role != "user":
-        first += 1
+    return _from_user(messages[first:])
+
+
+def _from_user(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """Leave out the messages before the first message of the user, because some chat templates refuse a
+    conversation that begins with an answer.
+    """
+    first = next((place for place, one in enumerate(messages) if one.role == "user"), len(messages))
     return list(messages[first:])
 
 

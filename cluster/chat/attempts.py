@@ -56,6 +56,9 @@ class OneServer(Protocol):
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Count the tokens of a prompt."""
 
+    def most_tokens(self, messages: Sequence[ChatMessage]) -> float:
+        """Return a number that ``count_tokens`` does not exceed, without counting."""
+
     def count_text(self, text: str) -> int:
         """Count the tokens of a text."""
 
@@ -90,6 +93,7 @@ class RetriedChatModel:
         self.context_tokens = server.context_tokens
         self.max_output_tokens = server.max_output_tokens
         self.count_tokens = server.count_tokens
+        self.most_tokens = server.most_tokens
         self.count_text = server.count_text
         self.usage_of = server.usage_of
 

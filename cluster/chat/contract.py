@@ -106,6 +106,11 @@ class ChatModel(Protocol):
         smaller than what OpenAI counts.
         """
 
+    def most_tokens(self, messages: Sequence[ChatMessage]) -> float:
+        """Return a number that ``count_tokens`` does not exceed, much faster than by counting; infinite if
+        the model's tokeniser has no such bound.
+        """
+
     def count_text(self, text: str) -> int:
         """Count the tokens of a text alone, such as an answer that broke off."""
 

@@ -74,6 +74,7 @@ class ChatServer:
         self.whose_key = f"the key in {setting.key_env}" if setting.key_env else "the cluster (no key_env)"
         self.secrets = [key.reveal()] if key else []
         self.count_tokens = counter.messages
+        self.most_tokens = counter.at_most
         self.count_text = counter.text
         self._options = setting
         most = DEFAULT_CONNECTION_LIMITS

@@ -6,6 +6,7 @@
     counter.messages([ChatMessage("user", "Hello")])
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,10 +28,11 @@ class PromptTokens:
 
     Args:
         count: returns the number of tokens of a text.
+        by_bytes: True if each token has at least one byte of the text.
     """
 
-    def __init__(self, count: Callable[[str], int]) -> None:
-        self._count = count
+    def __init__(self, count: Callable[[str], int], *, by_bytes: bool = False) -> None:
+        self._count, self._by_bytes = count, by_bytes
 
     def text(self, text: str) -> int:
         """Return the number of tokens of a text alone."""
@@ -39,6 +41,14 @@ class PromptTokens:
     def messages(self, messages: Sequence[ChatMessage]) -> int:
         """Return the number of tokens of a prompt with these messages."""
         return ANSWER_TOKENS + sum(MESSAGE_TOKENS + self.text(message.content) for message in messages)
+
+    def at_most(self, messages: Sequence[ChatMessage]) -> float:
+        """Return a number that ``messages`` does not exceed, without counting; infinite if there is none."""
+        if not self._by_bytes:
+            return math.inf
+        return ANSWER_TOKENS + sum(
+            MESSAGE_TOKENS + len(without_surrogates(message.content).encode()) for message in messages
+        )
 
 
 def open_counter(folder: Path | None, vocabulary: Path | None) -> PromptTokens:
@@ -53,7 +63,9 @@ def open_counter(folder: Path | None, vocabulary: Path | None) -> PromptTokens:
     """
     if folder is None:
         cl100k = encoding(require_file(vocabulary))
-        return PromptTokens(lambda text: len(cl100k.encode_to_numpy(text, disallowed_special=())))
+        return PromptTokens(
+            lambda text: len(cl100k.encode_to_numpy(text, disallowed_special=())), by_bytes=True
+        )
     file = folder / "tokenizer.json"
     try:
         tokenizer = Tokenizer.from_file(str(file))

@@ -37,6 +37,7 @@ class MeteredChat:
         self.context_tokens = model.context_tokens
         self.max_output_tokens = model.max_output_tokens
         self.count_tokens = model.count_tokens
+        self.most_tokens = model.most_tokens
         self.count_text = model.count_text
         self.usage_of = model.usage_of
         #: The usage of each call so far.

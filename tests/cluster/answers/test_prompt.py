@@ -1,10 +1,14 @@
 """The prompt of an answer fits into the model's context, and keeps what documents say between delimiters."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster.answers import AnswerRequest, AnswerRules, Source
 from cluster.answers.prompt import write_prompt
@@ -30,6 +34,9 @@ def model(context_tokens: int = 4_096, max_output_tokens: int = 100) -> ChatMode
     return ChatModels(Settings(chat_models=Table({"m": setting})), {}).named(None)
 
 
+small = cache(model)
+
+
 def source(number: int, text: str = "Swifts sleep on the wing.", filename: str = "birds.pdf") -> Source:
     return Source(
         number=number,
@@ -46,8 +53,13 @@ def source(number: int, text: str = "Swifts sleep on the wing.", filename: str =
     )
 
 
+def without_delimiters(messages: Sequence[ChatMessage]) -> list[str]:
+    """The texts of the messages, without the random numbers."""
+    return [re.sub(r"source-[0-9a-f]{16}", "source", message.content) for message in messages]
+
+
 def tokens(messages: Sequence[ChatMessage]) -> int:
-    return model().count_tokens(messages)
+    return small().count_tokens(messages)
 
 
 def test_the_sources_are_numbered_and_the_question_comes_last() -> None:
@@ -122,6 +134,27 @@ def test_long_sources_leave_room_for_the_newest_messages() -> None:
     assert prompt.messages[1:3] == turns
     assert [one.number for one in prompt.sources] == [1]
     assert tokens(prompt.messages) + prompt.max_tokens <= 1_000
+
+
+def test_a_prompt_that_surely_fits_is_written_without_counting_its_tokens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    history = [ChatMessage("assistant", "Hello."), ChatMessage("user", "Hi."), QUESTION]
+    chat, sources = model(context_tokens=8_192), [source(1), source(2, "Schwäne schlafen 🦢.")]
+    monkeypatch.setattr(chat, "most_tokens", lambda messages: math.inf)
+    counted = write_prompt(replace(REQUEST, history=history), sources, chat)
+    monkeypatch.undo()
+    monkeypatch.setattr(chat, "count_tokens", lambda messages: pytest.fail("the tokens are counted"))
+    prompt = write_prompt(replace(REQUEST, history=history), sources, chat)
+
+    assert without_delimiters(prompt.messages) == without_delimiters(counted.messages)
+    assert (prompt.sources, prompt.max_tokens) == (counted.sources, counted.max_tokens)
+
+
+@given(st.lists(st.text(), max_size=4))
+def test_no_prompt_has_more_tokens_than_its_bound(texts: list[str]) -> None:
+    messages = [ChatMessage("user", text) for text in texts]
+    assert tokens(messages) <= small().most_tokens(messages)
 
 
 def test_sources_without_room_are_left_out_and_the_first_is_cut() -> None:
