@@ -15,6 +15,7 @@ from psycopg import Connection
 
 from cluster.blobs import open_blob_store
 from cluster.chat import ChatModels
+from cluster.crawls.browser_program import browser_sentence
 from cluster.database import bundled, translated
 from cluster.database.migrate import CONNECT_TIMEOUT_S, ENCODING, MIN_PGVECTOR, migrations
 from cluster.database.queries import queries
@@ -163,7 +164,7 @@ def engine(settings: Settings) -> PartCheck:
 
 def parsers(settings: Settings) -> PartCheck:
     """Check that the libraries of the parsers are installed on this node. Also say whether Tesseract is
-    installed; a missing Tesseract is no fault.
+    installed, and whether web pages are rendered; neither is needed.
     """
     name = "parsers"
     rows = readable(settings.pdf_parser)
@@ -180,7 +181,8 @@ def parsers(settings: Settings) -> PartCheck:
     )
     if settings.ocr == "off":
         scans = "scans are not recognised (CLUSTER_OCR)"
-    return _fine(name, f"{len(rows)} formats can be read, PDF by {settings.pdf_parser}; {scans}")
+    pages = browser_sentence(settings)
+    return _fine(name, f"{len(rows)} formats can be read, PDF by {settings.pdf_parser}; {scans}; {pages}")
 
 
 def _is_installed(package: str) -> bool:

@@ -31,7 +31,7 @@ from cluster.settings.logs import LogSettings
 from cluster.settings.models import ModelSettings
 from cluster.settings.old_names import OLD_VARIABLES, warn_of_misspelt, with_new_names
 from cluster.settings.organisations import OidcSettings, OrganisationSettings
-from cluster.settings.outbound import CrawlSettings, OutboundSettings, WebhookSettings
+from cluster.settings.outbound import BrowserSettings, CrawlSettings, OutboundSettings, WebhookSettings
 from cluster.settings.replicas import ReplicaSettings
 from cluster.settings.secrets import SecretSettings
 from cluster.settings.values import MIB, Concern
@@ -75,6 +75,7 @@ class Settings(
     OutboundSettings,
     WebhookSettings,
     CrawlSettings,
+    BrowserSettings,
     LogSettings,
     BaseSettings,
 ):

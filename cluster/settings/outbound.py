@@ -1,12 +1,12 @@
 """Requests to addresses that a tenant names. Webhooks and crawls of websites send such requests."""
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from cluster.settings.values import AbsolutePath, Concern
+from cluster.settings.values import MIB, AbsolutePath, Concern
 
 #: Start of a valid proxy URL.
 PROXY_SCHEME = "http://"
@@ -120,3 +120,32 @@ class CrawlSettings(Concern):
 
     crawl_page_timeout_s: float = Field(default=30.0, gt=0, le=600)
     """Seconds within which a page must arrive whole. A server that sends a page very slowly loses it."""
+
+
+class BrowserSettings(Concern):
+    """Rendering of web pages in a headless Chromium, with limits on time, requests and memory."""
+
+    browser: Literal["auto", "off"] = "auto"
+    """Rendering of web pages that show their text only after their scripts ran. ``auto`` renders them on
+    nodes with Chromium and the extra ``browser``. ``off`` renders nothing."""
+
+    browser_program: AbsolutePath | None = None
+    """The program of Chromium. Unset: ``chromium``, ``chromium-browser`` or ``google-chrome`` on the path of
+    programs."""
+
+    browser_sandbox: bool = True
+    """True: Chromium isolates pages with its own sandbox, which needs user namespaces and a user other than
+    root. False: pages run without this sandbox. Set it to false only if the container itself isolates the
+    worker."""
+
+    browser_timeout_s: float = Field(default=30.0, gt=0, le=300)
+    """Seconds within which a page must be rendered."""
+
+    browser_requests: int = Field(default=100, ge=0)
+    """Maximum number of requests that a page may send while it is rendered, for scripts and data."""
+
+    browser_bytes: int = Field(default=20_000_000, ge=1_024)
+    """Maximum number of bytes of the answers to all these requests, after decompression."""
+
+    browser_memory_bytes: int = Field(default=2_048 * MIB, ge=256 * MIB)
+    """Maximum memory of the processes that render one page. Above the limit, they are killed."""

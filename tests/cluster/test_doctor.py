@@ -19,6 +19,7 @@ from psycopg_pool import ConnectionPool
 from pydantic import SecretStr
 
 from cluster.blobs import Blob, BlobStore, open_blob_store
+from cluster.crawls import browser_program
 from cluster.database import bundled, open_pool
 from cluster.database.row_access import OWNER
 from cluster.doctor import Finding, HealthReport, PartCheck, examine, parts
@@ -486,6 +487,18 @@ def test_a_missing_library_of_a_parser_is_found(monkeypatch: pytest.MonkeyPatch)
     assert (seen.fine, seen.says) == (False, "packages are not installed: pymupdf, which reads PDF")
     assert "CLUSTER_PDF_PARSER" in seen.remedy
     assert parts.parsers(Settings(pdf_parser="pdfium")).fine
+
+
+def test_the_doctor_says_why_web_pages_are_not_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "web pages are not rendered (CLUSTER_BROWSER)" in parts.parsers(Settings(browser="off")).says
+    monkeypatch.setattr(browser_program, "find_spec", lambda _: None)
+    assert "the extra browser is not installed" in parts.parsers(Settings()).says
+    monkeypatch.setattr(browser_program, "find_spec", lambda name: name)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    program = Path(sys.executable)
+    assert "refuses to run as root" in parts.parsers(Settings(browser_program=program)).says
+    ready = Settings(browser_program=program, browser_sandbox=False)
+    assert f"{program} renders web pages" in parts.parsers(ready).says
 
 
 def test_without_a_database_the_other_parts_are_examined_and_nothing_is_started(

@@ -15,6 +15,7 @@ from cluster.errors import Unavailable
 from cluster.outbound import AsyncOutboundClient, OutboundAnswer, Refused, TooLarge
 from cluster.records import MAX_FACT_LENGTH, Fact, Outcome
 from cluster.settings import Settings
+from data_jobs.kinds.crawls.html_reader import HtmlReader
 from data_jobs.kinds.crawls.polite_client import WAITS_FOR_HOST, HostBusy, PoliteClient, later
 from data_jobs.kinds.resources import Resources
 from data_jobs.stages.formats.web.stored_page import stored_page
@@ -79,12 +80,9 @@ async def _fetched(resources: Resources, attempt: JobAttempt, url: str) -> tuple
         limit = "the limit is CLUSTER_MAX_DOCUMENT_BYTES"
         raise StageFailed(STAGE, f"{exc}; {limit}", Outcome.TOO_LARGE) from exc
     _require_success(answer)
-    media_type, charset = _declared(answer)
-    if media_type not in PAGES:
+    if answer.headers.get("content-type", "").split(";")[0].strip().lower() not in PAGES:
         return answer.body, {}
-    page = await resources.parsers.read_web_page(
-        answer.body, url=answer.url, charset=charset, rank=attempt.job.priority_class.rank
-    )
+    page = (await HtmlReader(resources, attempt).read(answer, url=answer.url)).page
     if page.needs_browser:
         raise StageFailed("parse", f"the page {page.detail}", Outcome.NEEDS_BROWSER)
     if not page.blocks:
@@ -108,11 +106,3 @@ def _require_success(answer: OutboundAnswer) -> None:
         wait_s = min(float(asked), MAX_RETRY_AFTER_S) if asked.isdecimal() else None
         raise Unavailable(sentence, retry_after_s=wait_s)
     raise StageFailed(STAGE, sentence, Outcome.UNREADABLE)
-
-
-def _declared(answer: OutboundAnswer) -> tuple[str, str | None]:
-    """Return the media type that the server declares, or "", and the declared character set, or None."""
-    given, *parameters = answer.headers.get("content-type", "").split(";")
-    named = (parameter.partition("=") for parameter in parameters)
-    charsets = (value.strip().strip("\"'") for name, _, value in named if name.strip().lower() == "charset")
-    return given.strip().lower(), next(charsets, None)

@@ -22,7 +22,8 @@ from cluster.errors import Retryable
 from cluster.outbound import DeadlineExceeded, OutboundAnswer, Refused, TooLarge
 from cluster.outbound.client import MAX_REDIRECTS, REDIRECTS
 from cluster.records import Outcome
-from data_jobs.kinds.crawls.answer_format import HTML, charset_of, format_of_answer, is_document
+from data_jobs.kinds.crawls.answer_format import HTML, format_of_answer, is_document
+from data_jobs.kinds.crawls.html_reader import HtmlReader
 from data_jobs.kinds.crawls.links import LinkRules
 from data_jobs.kinds.crawls.origins import Origins
 from data_jobs.kinds.crawls.polite_client import PoliteClient, asks_for_less, retry_after_s
@@ -106,7 +107,7 @@ class Visitor:
         *,
         conditional_after: str | None,
     ) -> None:
-        self._parsers, self._attempt, self._crawl = resources.parsers, attempt, crawl
+        self._reader, self._attempt, self._crawl = HtmlReader(resources, attempt), attempt, crawl
         self._client, self._origins = client, origins
         self._links, self._conditional_after = links, conditional_after
         #: URL of the first page with each content, by the SHA-256 of the content.
@@ -241,13 +242,13 @@ class Visitor:
             sha256=hashlib.sha256(body).hexdigest(),
             requests=1,
         )
-        twin = await self._twin(page, seen.sha256 or "")
-        if twin is not None:
-            seen = replace(seen, outcome=PageOutcome.DUPLICATE, detail=f"{twin} has the same content")
-            return replace(visit, result=seen)
         forbidden = NOINDEX in answer.headers.get(ROBOTS_HEADER, "").lower()
+        twin = await self._twin(page, seen.sha256 or "")
+        if twin is not None and not (format.media_type == HTML and self._reader.renders):
+            return _duplicate(visit, seen, twin)
         if format.media_type == HTML:
-            return await self._web_page(replace(visit, result=seen, answer=answer), forbidden=forbidden)
+            visit = replace(visit, result=seen, answer=answer)
+            return await self._web_page(visit, twin=twin, forbidden=forbidden)
         if forbidden:
             seen = replace(seen, outcome=PageOutcome.NOINDEX, detail=FORBIDS_INDEX)
         elif format.parser is None:
@@ -271,18 +272,20 @@ class Visitor:
         first = self._first_with.setdefault(sha256, page.url) if found is None else found
         return None if first == page.url else first
 
-    async def _web_page(self, visit: Visit, *, forbidden: bool) -> Visit:
-        page, answer, seen = visit.page, visit.answer, visit.result
-        assert answer is not None
+    async def _web_page(self, visit: Visit, *, twin: str | None, forbidden: bool) -> Visit:
+        """Read the page. A rendered page is compared by its rendered HTML (decision 064)."""
+        page, seen = visit.page, visit.result
+        assert visit.answer is not None
         assert seen is not None
-        read = await self._parsers.read_web_page(
-            answer.body,
-            url=page.url,
-            charset=charset_of(answer),
-            rank=self._attempt.job.priority_class.rank,
-        )
-        seen = replace(seen, title=read.title or None)
-        visit = replace(visit, result=seen, links=await self._links.of_page(page, read.links), web_page=read)
+        found = await self._reader.read(visit.answer, url=page.url)
+        read, answer = found.page, found.answer
+        if found.sha256 != seen.sha256:
+            twin = await self._twin(page, found.sha256)
+        if twin is not None:
+            return _duplicate(visit, seen, twin)
+        seen = replace(seen, title=read.title or None, sha256=found.sha256)
+        links = await self._links.of_page(page, read.links)
+        visit = replace(visit, result=seen, answer=answer, links=links, web_page=read)
         canonical = page_url(read.canonical) if read.canonical else None
         if canonical is not None and page_id(canonical) != page.id and page.hops < MAX_REDIRECTS:
             return await self._canonical(visit, canonical)
@@ -312,11 +315,16 @@ def _outcome_of(read: WebPage, *, forbidden: bool) -> tuple[PageOutcome, str]:
     if read.noindex or forbidden:
         return PageOutcome.NOINDEX, FORBIDS_INDEX
     if read.needs_browser:
-        return PageOutcome.NEEDS_BROWSER, "the page shows its text only in a browser that runs its scripts"
+        return PageOutcome.NEEDS_BROWSER, f"the page {read.detail}"
     if read.outcome.searchable:
         return PageOutcome.VISITED, ""
     outcome = PageOutcome.EMPTY if read.outcome is Outcome.EMPTY else PageOutcome.UNSUPPORTED
     return outcome, f"the page {read.detail}"
+
+
+def _duplicate(visit: Visit, seen: PageResult, twin: str) -> Visit:
+    result = replace(seen, outcome=PageOutcome.DUPLICATE, detail=f"{twin} has the same content")
+    return replace(visit, result=result, answer=None)
 
 
 def _failed(outcome: PageOutcome, detail: str, status: int | None = None) -> PageResult:

@@ -30,6 +30,7 @@ FAST = {
     "crawl_concurrency_per_host": 6,
     "crawl_page_timeout_s": 1.5,
     "crawl_contact_url": "https://example.com/crawler",
+    "browser": "off",
 }
 
 

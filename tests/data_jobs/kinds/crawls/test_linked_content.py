@@ -40,7 +40,10 @@ def site() -> Iterator[TrapSite]:
 def client_settings(settings: Settings, site: TrapSite) -> Settings:
     reachable = site.settings()
     names = ("outbound_allow_cidrs", "outbound_ports")
-    changes = {name: getattr(reachable, name) for name in names} | {"crawl_requests_per_s": 500.0}
+    changes = {name: getattr(reachable, name) for name in names} | {
+        "crawl_requests_per_s": 500.0,
+        "browser": "off",
+    }
     return settings.model_copy(update={**changes, "stage_attempts": 1, "max_document_bytes": 2_000_000})
 
 
