@@ -27,6 +27,7 @@ from psycopg.rows import class_row
 from cluster.blobs import Blob, BlobStore
 from cluster.database.paging import ListPage, unknown_cursor
 from cluster.database.queries import queries
+from cluster.documents.containers.entry_removal import detach_entries_everywhere, forget_entries
 from cluster.documents.containers.membership import lock_if_container, unshared_entries
 from cluster.documents.vector_stores.store_files import detach_everywhere
 from cluster.errors import NotFound, Throttled
@@ -47,6 +48,8 @@ LIFETIMES_S = {"batch": 30 * 24 * 3600}
 #: Seconds that a client has to wait after a storage limit was reached. Space is freed only by deletions and
 #: expiries, which take time.
 STORAGE_RETRY_AFTER_S = 60.0
+#: Upkeep deletes the entries of a container with more entries, because deleting their blobs takes minutes.
+ENTRIES_DELETED_AT_ONCE = 100
 NO_LIMITS = StorageLimits()
 
 
@@ -253,7 +256,8 @@ def list_files(
 
 def delete_file(connection: Connection[Any], organisation: str, id: str) -> list[File]:
     """Delete the file and detach it from every vector store. Call this function inside a transaction. With a
-    container, its entries are deleted, except entries that another container has.
+    container, its entries are deleted, except entries that another container has. If more than
+    ``ENTRIES_DELETED_AT_ONCE`` entries are to be deleted, they are hidden, and upkeep deletes them.
 
     Returns:
         The file, and the files of its deleted entries. Call ``release_blobs`` with their hashes after the
@@ -267,10 +271,12 @@ def delete_file(connection: Connection[Any], organisation: str, id: str) -> list
     file = _one(connection, "lock", key)
     if file is None:
         raise NotFound(f"no file {id!r}")
-    detach_everywhere(connection, organisation, id)
     entries = unshared_entries(connection, organisation, id) if has_entries else []
+    if entries:  # lock files before their rows in stores, as ``attach_many`` does, to prevent deadlocks
+        connection.execute(SQL["lock_many"], {"organisation": organisation, "ids": entries})
+    detach_everywhere(connection, organisation, id)
     connection.execute(SQL["delete"], key)
-    return [file, *(deleted for entry in entries for deleted in delete_file(connection, organisation, entry))]
+    return [file, *_delete_entries(connection, organisation, entries, container=id)]
 
 
 def expire_files(connection: Connection[Any], *, limit: int = 100) -> list[File]:
@@ -314,6 +320,23 @@ def release_blobs(
     A crash before the end leaves blobs without rows, which ``cluster.doctor`` finds.
     """
     return sum(release_blob(connection, blobs, organisation, sha256) for sha256 in sorted(set(hashes)))
+
+
+def _delete_entries(
+    connection: Connection[Any], organisation: str, entries: list[str], *, container: str
+) -> list[File]:
+    """Delete or hide the entries as ``delete_file`` describes, and return the files that were deleted."""
+    if not entries:
+        return []
+    reason = f"file {container}, which has the entry, was deleted"
+    detach_entries_everywhere(connection, organisation, entries, reason=reason)
+    values = {"organisation": organisation, "ids": entries}
+    if len(entries) > ENTRIES_DELETED_AT_ONCE:
+        forget_entries(connection, organisation, entries)
+        connection.execute(SQL["expire_many"], values)
+        return []
+    with connection.cursor(row_factory=class_row(File)) as cursor:
+        return cursor.execute(SQL["delete_many"], values).fetchall()
 
 
 def _inserted(connection: Connection[Any], values: dict[str, Any]) -> File:

@@ -107,6 +107,20 @@ FOR UPDATE;
 -- name: delete
 DELETE FROM files WHERE organisation = %(organisation)s AND id = %(id)s;
 
+-- name: lock_many  in order of id, so that two transactions that do it do not deadlock
+SELECT FROM files
+WHERE organisation = %(organisation)s AND id = ANY(%(ids)s)
+ORDER BY id
+FOR UPDATE;
+
+-- name: delete_many
+DELETE FROM files
+WHERE organisation = %(organisation)s AND id = ANY(%(ids)s)
+RETURNING organisation, id, filename, purpose, bytes, sha256, media_type, created_at, expires_at;
+
+-- name: expire_many  an expired file is not found any more, and upkeep deletes it
+UPDATE files SET expires_at = now() WHERE organisation = %(organisation)s AND id = ANY(%(ids)s);
+
 -- name: expired_of_all
 SELECT organisation, id
 FROM files

@@ -24,7 +24,14 @@ def delete_document(
     As soon as the transaction commits, searches no longer find the chunks. The outbox deletes vectors in an
     external index after the transaction.
     """
-    deleted = chunk_store.delete_document(connection, organisation, store, document, collection=collection)
+    return delete_documents(connection, organisation, store, [document], collection=collection)
+
+
+def delete_documents(
+    connection: Connection[Any], organisation: str, store: str, documents: Sequence[str], *, collection: str
+) -> int:
+    """Delete the chunks of the documents as ``delete_document`` does. Returns the number of chunks."""
+    deleted = chunk_store.delete_documents(connection, organisation, store, documents, collection=collection)
     outbox.add(connection, organisation, store, deleted.outside)
     return deleted.count
 

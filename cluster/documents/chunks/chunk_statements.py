@@ -175,17 +175,12 @@ class ChunkStatements:
             """
         )
 
-    def delete(self, owner: Sequence[str]) -> sql.Composed:
-        """Delete all rows of an owner; returns what ``delete_others`` returns.
+    def delete_some(self, owner: Sequence[str]) -> sql.Composed:
+        """Delete at most ``limit`` rows of an owner. The rows are locked in the order that writers use.
+        Returns what ``delete_others`` returns.
 
         Args:
             owner: names of the columns that identify the owner; the first is "organisation".
-        """
-        return self._format("DELETE FROM {table} WHERE {of} RETURNING id, embedding IS NULL", of=_of(owner))
-
-    def delete_some(self, owner: Sequence[str]) -> sql.Composed:
-        """Delete at most ``limit`` rows of an owner; otherwise like ``delete``. Rows are locked in the order
-        that writers use.
         """
         return self._format(
             """
@@ -194,6 +189,19 @@ class ChunkStatements:
             RETURNING id, embedding IS NULL
             """,
             of=_of(owner),
+        )
+
+    def delete_documents(self) -> sql.Composed:
+        """Delete the rows of some documents. The rows are locked in the order that writers use. Returns what
+        ``delete_others`` returns.
+        """
+        return self._format(
+            """
+            DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+                SELECT ctid FROM {table} WHERE {owned} AND document = ANY(%(documents)s)
+                ORDER BY id FOR UPDATE))
+            RETURNING id, embedding IS NULL
+            """
         )
 
     def delete_ids(self) -> sql.Composed:

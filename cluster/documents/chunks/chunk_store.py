@@ -5,7 +5,7 @@ writes chunks and vectors together. A chunk is current while its row is in the c
 of a document replaces the rows of the old version in the transaction that records the new version.
 
     with connection.transaction():
-        delete_document(connection, "default", "vs_1", document, collection="m_minilm_0123")
+        delete_documents(connection, "default", "vs_1", [document], collection="m_minilm_0123")
 
 If the store keeps its vectors in pgvector, the vector is in the chunk's row too; see
 ``cluster.vector_index``.
@@ -265,14 +265,14 @@ def set_attributes(
     return _changed(connection, ChunkStatements(collection).set_attributes(), values)
 
 
-def delete_document(
-    connection: Connection[Any], organisation: str, store: str, document: str, *, collection: str
+def delete_documents(
+    connection: Connection[Any], organisation: str, store: str, documents: Sequence[str], *, collection: str
 ) -> Changed:
-    """Delete the document's chunks."""
-    owner = {"organisation": organisation, "vector_store": store, "document": document}
+    """Delete the chunks of the documents."""
+    values = {"organisation": organisation, "store": store, "documents": list(documents)}
     if look_up(connection, collection) is None:  # a store without a collection never had a chunk
         return Changed(count=0, outside=())
-    return _changed(connection, ChunkStatements(collection).delete(list(owner)), owner)
+    return _changed(connection, ChunkStatements(collection).delete_documents(), values)
 
 
 def delete_chunks(

@@ -28,6 +28,7 @@ from cluster.database.paging import ListPage, ListStatements, PageRequest, read_
 from cluster.database.queries import queries
 from cluster.documents import documents
 from cluster.documents.chunks import chunk_changes, chunk_store
+from cluster.documents.containers.entry_removal import detach_entries
 from cluster.documents.containers.membership import (
     entries_in_store,
     entries_left_in_store,
@@ -297,8 +298,8 @@ def _detach(
         connection.execute(SQL["detach"], key)
         connection.execute(SQL["leave_batches"], key)
         if has_entries:
-            for entry in entries_left_in_store(connection, organisation, store_id, file):
-                _detach(connection, organisation, store_id, collection, entry, reason=reason)
+            left = entries_left_in_store(connection, organisation, store_id, file)
+            detach_entries(connection, organisation, store_id, left, collection=collection, reason=reason)
 
 
 def _one(
