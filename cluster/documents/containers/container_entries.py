@@ -25,6 +25,7 @@ from psycopg.types.json import Jsonb
 
 from cluster.blobs import Blob, BlobStore
 from cluster.database.queries import queries
+from cluster.documents.containers.cancellation import CONTAINER_CANCELLED
 from cluster.documents.files import File, require_blob, require_room
 from cluster.documents.vector_stores.attaching import attach_many, like
 from cluster.documents.vector_stores.store_files import StoreFile
@@ -176,7 +177,8 @@ def attach_entries(
     Args:
         attached: the attached container.
         pipeline_version: version of the pipeline with which the jobs of the entries would index.
-        before: submission time of the container's job. An entry with a newer job stays as it is.
+        before: submission time of the container's job. An entry with a newer job stays as it is,
+            unless that job was cancelled together with the job of a container.
         options: priority class, priority and attempts of the jobs, see ``attach_many``.
 
     Raises:
@@ -193,6 +195,7 @@ def attach_entries(
         "ocr_languages": attached.ocr_languages,
         "pipeline_version": pipeline_version,
         "before": before,
+        "container_cancelled": CONTAINER_CANCELLED,
         "limit": ENTRIES_PER_TRANSACTION,
     }
     files = [file for (file,) in connection.execute(SQL["to_attach"], values).fetchall()]

@@ -39,7 +39,8 @@ WHERE organisation = %(organisation)s AND container = %(container)s AND number >
 INSERT INTO containers (organisation, file, version) VALUES (%(organisation)s, %(container)s, %(version)s)
 ON CONFLICT (organisation, file) DO UPDATE SET version = excluded.version, unpacked_at = now();
 
--- name: to_attach  entries that are not attached, or whose last job is older than the container's and left work to do
+-- name: to_attach  entries that are not attached, or that have work to do and whose last job is older than the
+-- container's job or was cancelled with it
 SELECT entry.file
 FROM container_entries AS entry
 LEFT JOIN vector_store_files AS attached ON attached.organisation = entry.organisation
@@ -48,7 +49,7 @@ LEFT JOIN jobs ON (jobs.organisation, jobs.id) = (attached.organisation, attache
 LEFT JOIN documents ON (documents.organisation, documents.id) = (attached.organisation, attached.document)
 WHERE entry.organisation = %(organisation)s AND entry.container = %(container)s AND entry.file IS NOT NULL
     AND (attached.file IS NULL
-        OR attached.status <> 'in_progress' AND coalesce(jobs.created_at < %(before)s, true)
+        OR attached.status <> 'in_progress' AND (coalesce(jobs.created_at < %(before)s, true) OR jobs.error_code = %(container_cancelled)s)
             AND (attached.status <> 'completed' OR attached.attributes <> %(attributes)s::jsonb
                 OR attached.chunking_strategy IS DISTINCT FROM %(chunking_strategy)s::jsonb
                 OR attached.ocr IS DISTINCT FROM %(ocr)s

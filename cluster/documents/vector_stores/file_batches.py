@@ -16,6 +16,8 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from cluster.database.queries import queries
+from cluster.documents.containers.cancellation import cancel_entries
+from cluster.documents.containers.membership import lock_entries
 from cluster.documents.vector_stores.attaching import Attachment, attach_many
 from cluster.documents.vector_stores.store_files import FileStatus
 from cluster.documents.vector_stores.store_usage import FileCounts
@@ -105,13 +107,14 @@ def cancel_batch(connection: Connection[Any], store: VectorStore, id: str) -> Fi
     notices the cancellation.
 
     A job that another batch waits for continues, but its file counts as cancelled in this batch. A batch
-    without open jobs does not change.
+    without open jobs does not change. The open jobs of the entries of a container are cancelled, too.
 
     Raises:
         NotFound: the store has no such batch.
     """
     key = _key(store, id)
     with connection.transaction():
+        lock_entries(connection, store.organisation)
         if connection.execute(SQL["lock"], key).fetchone() is None:
             raise NotFound(f"no file batch {id!r} in vector store {store.id!r}")
         found = connection.execute(SQL["open_jobs"], key).fetchall()
@@ -122,6 +125,7 @@ def cancel_batch(connection: Connection[Any], store: VectorStore, id: str) -> Fi
             queue.cancel_many(
                 connection, store.organisation, own_jobs, reason=f"its file batch {id} was cancelled"
             )
+            cancel_entries(connection, store.organisation, own_jobs)
         return get_batch(connection, store, id)
 
 

@@ -36,7 +36,7 @@ from cluster.documents.vector_stores.store_files import StoreFile
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import Throttled
 from cluster.jobs import attempts
-from cluster.jobs.jobs import GONE
+from cluster.jobs.jobs import CANCELLED, CANCELLED_BECAUSE, GONE
 from cluster.organisations.caller import Caller, CallerKind, acting_as
 from cluster.organisations.organisations import StorageLimits
 from cluster.records import Outcome
@@ -199,7 +199,8 @@ class Entries:
             )
         # Lock the job after the rows of the files, because attaching and detaching use the same order.
         # Another order could cause a deadlock.
-        attempts.hold(connection, job)
+        if attempts.hold(connection, job).cancel_asked:  # the jobs of earlier entries are cancelled by now
+            raise NotWanted(CANCELLED_BECAUSE, CANCELLED)
         return attached
 
     def _for_key(self) -> AbstractContextManager[None]:

@@ -13,6 +13,7 @@ from psycopg import Connection
 from pydantic import Field
 from starlette.responses import Response
 
+from cluster.documents.containers.cancellation import cancel_with_entries
 from cluster.errors import Conflict, NotFound
 from cluster.jobs import queue
 from cluster.jobs.jobs import Job, JobState, PriorityClass
@@ -193,13 +194,15 @@ async def cancel_job(job_id: str, service: ServiceDep, organisation: Organisatio
     """Cancels a job.
 
     A queued job is cancelled at once, and a running job within seconds. A job that has ended does not change.
+    If the job indexes an archive or an e-mail, the open jobs of its entries are cancelled, too.
     """
 
     def cancel(connection: Connection[Any]) -> Job:
-        kind = kind_named(get_job_record(connection, organisation, job_id).kind)
+        job = get_job_record(connection, organisation, job_id)
+        kind = kind_named(job.kind)
         if not kind.cancellable:
             raise Conflict(f"job {job_id} of kind {kind.name} cannot be cancelled; wait for its end")
-        return queue.cancel(connection, organisation, job_id)
+        return cancel_with_entries(connection, job)
 
     return JobObject.of(await service.in_transaction(cancel))
 

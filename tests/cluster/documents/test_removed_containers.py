@@ -1,4 +1,4 @@
-"""The entries of a deleted or detached container leave the stores with it, with a few statements for all."""
+"""The entries of a container are deleted, detached and cancelled with it, with a few statements for all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +10,15 @@ import pytest
 from psycopg import Connection
 
 from cluster.documents import files
+from cluster.documents.containers.cancellation import CONTAINER_CANCELLED, cancel_with_entries
+from cluster.documents.containers.container_entries import attach_entries
 from cluster.documents.files import delete_file, expire_files, list_files
 from cluster.documents.indexing import ChunkIndex
-from cluster.documents.vector_stores import attaching, store_files
+from cluster.documents.vector_stores import attaching, file_batches, store_files
 from cluster.documents.vector_stores.attaching import Attachment
 from cluster.documents.vector_stores.stores import VectorStore, ensure_store
-from cluster.jobs.jobs import GONE
+from cluster.jobs import queue
+from cluster.jobs.jobs import GONE, get_job
 from tests.cluster.jobs.turns import jobs_of
 from tests.indexed_files import make_files, process
 
@@ -122,3 +125,45 @@ def test_detaching_a_large_container_takes_few_statements_and_keeps_entries_of_a
         "cancelled"
     }
     assert len(list_files(connection, store.organisation, limit=1_000).items) == MANY + 2
+
+
+def codes(connection: Connection[Any], organisation: str) -> dict[str | None, str | None]:
+    """The error codes of the jobs by the ids of their files."""
+    return {job.subject: job.error_code for job in jobs_of(connection, organisation)}
+
+
+def test_cancelling_a_container_cancels_its_entries_and_queueing_it_again_attaches_them(
+    connection: Connection[Any], store: VectorStore
+) -> None:
+    organisation, entries = store.organisation, make_files(connection, store.organisation, 5)
+    one = make_container(connection, organisation, entries)
+    two = make_container(connection, organisation, entries[:1])
+    attach(connection, store, [one, two, *entries])
+    parent = store_files.get_store_file(connection, organisation, store.id, one)
+    with connection.transaction():
+        cancelled = cancel_with_entries(connection, get_job(connection, organisation, parent.job))
+    assert cancelled.state == "cancelled"
+    expected = {
+        one: "cancelled",
+        two: None,
+        entries[0]: None,
+        **dict.fromkeys(entries[1:], CONTAINER_CANCELLED),
+    }
+    assert codes(connection, organisation) == expected  # entries[0] is an entry of two as well
+    queue.replay(connection, organisation, parent.job)
+    options: dict[str, Any] = {"pipeline_version": "1", "before": cancelled.created_at}
+    assert attach_entries(connection, store, parent, **options) == len(entries) - 1
+    assert attach_entries(connection, store, parent, **options) == 0
+
+
+def test_cancelling_a_file_batch_cancels_the_entries_of_its_containers(
+    connection: Connection[Any], store: VectorStore
+) -> None:
+    entries = make_files(connection, store.organisation, 3)
+    container = make_container(connection, store.organisation, entries)
+    batch = file_batches.create_batch(connection, store, [Attachment(file=container)])
+    attach(connection, store, entries)
+    file_batches.cancel_batch(connection, store, batch.id)
+    found = codes(connection, store.organisation)
+    assert [found[entry] for entry in entries] == [CONTAINER_CANCELLED] * 3
+    assert found[container] == "cancelled"
