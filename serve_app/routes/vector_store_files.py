@@ -146,6 +146,9 @@ class VectorStoreFileObject(ResponseModel):
     """A sentence that says which part could not be read, and why."""
     failed_pages: list[int]
     """Numbers of the pages that could not be read, counted from 1."""
+    entries: int
+    """Number of entries of an archive or an e-mail; 0 for other files, and until the file is unpacked. The
+    entries are listed at `/v1/vector_stores/{vector_store_id}/files/{file_id}/entries`."""
     facts: dict[str, Any]
     """Facts that were found while reading the document, such as the character set (`encoding`)."""
 
@@ -183,6 +186,7 @@ class VectorStoreFileObject(ResponseModel):
             outcome=attached.outcome,
             detail=attached.detail or None,
             failed_pages=attached.failed_pages,
+            entries=attached.entries,
             facts=attached.facts or {},
         )
 

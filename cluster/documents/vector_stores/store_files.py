@@ -83,6 +83,8 @@ class StoreFile:
     failed_pages: list[int]
     created_at: datetime
     filename: str
+    #: Number of entries that were found in the file so far; 0 if the file is no container.
+    entries: int
     #: This field and the fields up to ``retry_at`` describe the job; None after the job was archived.
     job_state: JobState | None
     priority_class: PriorityClass | None
@@ -107,6 +109,8 @@ class StoreFile:
 #: Maps fields of ``StoreFile`` that are not in ``vector_store_files`` to the columns of other tables.
 OTHER_COLUMNS = {
     "filename": "files.filename",
+    "entries": """(SELECT count(*) FROM container_entries AS entry
+        WHERE entry.organisation = attached.organisation AND entry.container = attached.file)""",
     "job_state": "jobs.state",
     **{name: f"documents.{name}" for name in ("pages", "chunks", "outcome", "detail", "facts")},
     **{

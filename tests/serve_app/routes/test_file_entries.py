@@ -68,6 +68,7 @@ def test_entries_are_listed_in_pages_and_counted_by_status(
         "cancelled": 1,
         "left_out": 1,
     }
+    assert [http.get(f"{path}/{id}").json()["entries"] for id in (file, a["file_id"])] == [3, 0]
     listed = {one["filename"]: one for one in http.get(path).json()["data"]}
     assert (listed["a.txt"]["status"], listed["a.txt"]["attributes"]) == ("completed", {"plant": "north"})
     http.post(f"{path}/{file}", json={"attributes": {"plant": "south"}})
