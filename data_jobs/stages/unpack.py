@@ -51,8 +51,15 @@ class Unpack:
             return
         own = _without_content(row) if row["unchanged"] else row
         if self.whole:
-            detail = f"is {format.media_type}, which --provider-batch does not unpack; ingest it without"
-            yield own if format in READABLE else failed(row, Outcome.UNSUPPORTED, detail)
+            detail = (
+                f"is {format.media_type}, which --provider-batch does not unpack; "
+                "run the same command without --provider-batch to ingest it"
+            )
+            # Without a stamp and a hash, a later run without the option reads the container again.
+            if format in READABLE:
+                yield {**own, "stamp": ""}
+            else:
+                yield {**failed(row, Outcome.UNSUPPORTED, detail), "stamp": "", "content_hash": ""}
         elif row["unchanged"] and format not in READABLE:
             yield own  # the archive was refused before, and is recorded only for this reason
         else:
