@@ -25,12 +25,19 @@ NOT_RESOURCES = {"kustomization.yaml", "name-references.yaml", "gpu-workers.yaml
 Resource = dict[str, Any]
 
 
+def load(text: str) -> list[Any]:
+    """Return the documents of a YAML file. The schemas are large, and the parser in C reads them ten times
+    faster than the one in Python.
+    """
+    return list(yaml.load_all(text, yaml.CSafeLoader))
+
+
 def resources() -> dict[str, Resource]:
     """Return the resources as they stand in the files, by kind and name."""
     found = {}
     for path in sorted(KUBERAY.rglob("*.yaml")):
         if path.name not in NOT_RESOURCES:
-            for one in yaml.safe_load_all(path.read_text()):
+            for one in load(path.read_text()):
                 found[f"{one['kind']} {one['metadata']['name']}"] = one
     return found
 
@@ -43,7 +50,7 @@ def rendered(folder: str) -> tuple[Resource, ...]:
     text = subprocess.run(
         ["kubectl", "kustomize", KUBERAY / folder], capture_output=True, text=True, check=True, timeout=60
     ).stdout
-    return tuple(yaml.safe_load_all(text))
+    return tuple(load(text))
 
 
 def check(resource: Resource) -> None:
@@ -61,7 +68,7 @@ def crd(kind: str) -> Draft202012Validator:
     path = CRDS / f"ray.io_{kind.lower()}s.yaml"
     if not path.exists():
         pytest.skip(f"{path} is not here")
-    definition = yaml.safe_load(path.read_text())
+    (definition,) = load(path.read_text())
     (version,) = (one for one in definition["spec"]["versions"] if one["name"] == "v1")
     return Draft202012Validator(_closed(version["schema"]["openAPIV3Schema"], top=True))
 
