@@ -3,9 +3,11 @@
 A token is a word, its id is a hash, and a text's vector is the sum of its tokens' pseudo-random vectors.
 Texts that share words are near each other, so a search finds them.
 
-    with hashing_kind():
-        entry = Registry(Settings(model=NAME, models={NAME: "hashing:64"})).default
-        open_engine(entry).embed(["a text"])
+    with hashing_settings(Settings()) as settings:
+        open_engine(Registry(settings).default).embed(["a text"])
+
+Tests of ``data_jobs/kinds`` use this engine if their promise does not depend on the vectors. An embedding of
+the packaged model takes a thousand times as long.
 """
 
 import hashlib
@@ -21,7 +23,9 @@ from numpy.typing import NDArray
 from cluster.engines import Embeddings, Engine, Fingerprint, ModelEntry, ModelProperties, Tokeniser, Tokens
 from cluster.engines.registry import KINDS
 from cluster.errors import InvalidInput, Misconfigured
-from cluster.settings.models import PLACEMENT
+from cluster.settings import Settings
+from cluster.settings.models import PLACEMENT, ModelSetting
+from cluster.settings.values import Table
 
 KIND = "hashing"
 #: The name of a model of this kind, and its value in CLUSTER_MODELS.
@@ -148,3 +152,12 @@ def hashing_kind() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(KINDS, KIND, HashingKind())
         yield
+
+
+@contextmanager
+def hashing_settings(settings: Settings) -> Iterator[Settings]:
+    """Return the settings with a model of this kind as their only model. The kind exists inside the block."""
+    with hashing_kind():
+        yield settings.model_copy(
+            update={"model": NAME, "models": Table({NAME: ModelSetting(source=SOURCE)})}
+        )

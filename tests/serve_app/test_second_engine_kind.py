@@ -9,11 +9,9 @@ from psycopg_pool import ConnectionPool
 
 from cluster.documents.vector_stores.stores import get_store
 from cluster.settings import Settings
-from cluster.settings.models import ModelSetting
-from cluster.settings.values import Table
 from serve_app.deployment import Embedder
 from tests.data_jobs.running_consumer import consuming, until
-from tests.hashing_engine import NAME, SOURCE, HashingEngine, hashing_kind
+from tests.hashing_engine import NAME, HashingEngine, hashing_settings
 from tests.serve_app.conftest import Server, serving
 from tests.serve_app.test_deployment import replica
 
@@ -21,18 +19,16 @@ PUMP = "Only the operator on duty may stop the pump."
 
 
 @pytest.fixture(scope="module")
-def hashing_settings(settings: Settings) -> Iterator[Settings]:
+def only_hashing(settings: Settings) -> Iterator[Settings]:
     """Settings whose only model has no weights and no folder."""
-    with hashing_kind():
-        yield settings.model_copy(
-            update={"model": NAME, "models": Table({NAME: ModelSetting(source=SOURCE)})}
-        )
+    with hashing_settings(settings) as changed:
+        yield changed
 
 
 @pytest.fixture(scope="module")
-def hashing_server(hashing_settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
+def hashing_server(only_hashing: Settings, pool: ConnectionPool) -> Iterator[Server]:
     """A server of that model alone."""
-    with serving(hashing_settings) as server:
+    with serving(only_hashing) as server:
         yield server
 
 
@@ -59,12 +55,12 @@ def test_it_is_listed_with_its_limits_and_embeds_by_its_name(
 
 
 def test_a_store_is_made_filled_by_a_worker_and_searched_with_it(
-    hashing: httpx.Client, hashing_server: Server, hashing_settings: Settings, pool: ConnectionPool
+    hashing: httpx.Client, hashing_server: Server, only_hashing: Settings, pool: ConnectionPool
 ) -> None:
     engine = hashing_server.service.models.default.engine
     store = hashing.post("/v1/vector_stores", json={"name": "hashed"}).json()["id"]
     with pool.connection() as connection:
-        made = get_store(connection, hashing_settings.organisation, store)
+        made = get_store(connection, only_hashing.organisation, store)
     assert (made.fingerprint.model, made.fingerprint) == (NAME, engine.fingerprint)
     file = hashing.post(
         "/v1/files", files={"file": ("pump.txt", f"{PUMP}\n")}, data={"purpose": "assistants"}
@@ -72,7 +68,7 @@ def test_a_store_is_made_filled_by_a_worker_and_searched_with_it(
     path = f"/v1/vector_stores/{store}/files"
     attached = hashing.post(path, json={"file_id": file, "priority": "high"}).json()
     assert attached["chunking"]["max_chunk_size_tokens"] == engine.tokeniser.max_content_tokens
-    with consuming(hashing_settings, pool, engine):
+    with consuming(only_hashing, pool, engine):
         until(
             lambda: hashing.get(f"{path}/{file}").json(),
             lambda file: file["status"] != "in_progress",
@@ -95,12 +91,12 @@ async def test_a_worker_reaches_it_by_its_fingerprint(hashing_server: Server) ->
 
 
 def test_an_engine_that_bills_is_not_warmed_up(
-    hashing_settings: Settings, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+    only_hashing: Settings, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called: list[str] = []
     monkeypatch.setattr(HashingEngine, "billed", True)
     monkeypatch.setattr(HashingEngine, "embed", lambda *_: called.append("embed"))
     monkeypatch.setattr(HashingEngine, "embed_ids", lambda *_: called.append("embed_ids"))
-    with serving(hashing_settings):
+    with serving(only_hashing):
         pass
     assert called == []

@@ -12,7 +12,7 @@ from cluster.documents.files import File
 from cluster.documents.vector_stores import store_files
 from cluster.documents.vector_stores.rechunking import change_store
 from cluster.documents.vector_stores.stores import VectorStore
-from cluster.engines import Engine, Registry, open_engine
+from cluster.engines import Engine
 from cluster.jobs.jobs import Job, JobState
 from cluster.jobs.kinds import RECHUNK_STORE
 from cluster.settings import Settings
@@ -41,21 +41,20 @@ OVERLAPPING = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk
 
 
 @pytest.fixture(scope="module")
-def engine(settings: Settings) -> Engine:
-    return open_engine(Registry(settings).default)
-
-
-@pytest.fixture(scope="module")
-def consumer(settings: Settings, pool: ConnectionPool, engine: Engine) -> Iterator[Consumer]:
-    with consuming(settings, pool, engine) as consumer:
+def consumer(only_hashing: Settings, pool: ConnectionPool, hashing_engine: Engine) -> Iterator[Consumer]:
+    with consuming(only_hashing, pool, hashing_engine) as consumer:
         yield consumer
 
 
 @pytest.fixture
 def client(
-    settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str, consumer: Consumer
+    only_hashing: Settings,
+    pool: ConnectionPool,
+    hashing_engine: Engine,
+    organisation: str,
+    consumer: Consumer,
 ) -> LocalClient:
-    return LocalClient(settings, pool, engine, organisation)
+    return LocalClient(only_hashing, pool, hashing_engine, organisation)
 
 
 def chunks(client: LocalClient, store: VectorStore, file: File) -> list[ChunkRecord]:
@@ -99,12 +98,12 @@ def test_rows_of_a_table_are_stored_with_their_header_and_name_their_rows(client
         ),
         (
             "birds.json",
-            '{"birds": {"herons": {"note": "%s", "last": 1}}}' % ("Herons stand still. " * 60),
+            '{"birds": {"herons": {"note": "%s", "last": 1}}}' % ("Herons stand still. " * 120),
             {"heading": "birds > herons"},
         ),
         (
             "birds.py",
-            "import os\n\n\nclass Heron:\n    def stand(self):\n" + "        self.wait(for_hours=3)\n" * 90,
+            "import os\n\n\nclass Heron:\n    def stand(self):\n" + "        self.wait(for_hours=3)\n" * 300,
             {"heading": "class Heron: > def stand(self):"},
         ),
     ],

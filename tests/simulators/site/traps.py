@@ -177,8 +177,8 @@ def many_headers(handler: "SiteHandler") -> None:
     handler.start(200, {f"x-{number}": "a" * 1_000 for number in range(1_000)})
 
 
-def picture(handler: "SiteHandler") -> None:
-    handler.send(b"\x89PNG\r\n\x1a\n" + bytes(100), {"content-type": "image/png"})
+def film(handler: "SiteHandler") -> None:
+    handler.send(b"\0\0\0\x18ftypmp42" + bytes(100), {"content-type": "video/mp4"})
 
 
 def attachment(handler: "SiteHandler") -> None:
@@ -201,7 +201,7 @@ TRAPS: dict[str, Callable[["SiteHandler"], None]] = {
     "/traps/truncated.html": truncated,
     "/traps/reset.html": reset,
     "/traps/headers.html": many_headers,
-    "/traps/picture.png": picture,
+    "/traps/film.mp4": film,
     "/traps/notes.md": attachment,
 }
 #: The traps after which a page has text, in the end.

@@ -11,7 +11,7 @@ from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.files import File
 from cluster.documents.linked_files import INTERNET_SHORTCUT, create_linked_file
 from cluster.documents.vector_stores.stores import VectorStore
-from cluster.engines import Engine, Registry, open_engine
+from cluster.engines import Engine
 from cluster.jobs.jobs import Job, JobState
 from cluster.organisations.organisations import StorageLimits
 from cluster.settings import Settings
@@ -37,32 +37,31 @@ def site() -> Iterator[TrapSite]:
 
 
 @pytest.fixture(scope="module")
-def client_settings(settings: Settings, site: TrapSite) -> Settings:
+def client_settings(only_hashing: Settings, site: TrapSite) -> Settings:
     reachable = site.settings()
     names = ("outbound_allow_cidrs", "outbound_ports")
     changes = {name: getattr(reachable, name) for name in names} | {
         "crawl_requests_per_s": 500.0,
         "browser": "off",
     }
-    return settings.model_copy(update={**changes, "stage_attempts": 1, "max_document_bytes": 2_000_000})
+    return only_hashing.model_copy(update={**changes, "stage_attempts": 1, "max_document_bytes": 2_000_000})
 
 
 @pytest.fixture(scope="module")
-def engine(settings: Settings) -> Engine:
-    return open_engine(Registry(settings).default)
-
-
-@pytest.fixture(scope="module")
-def _consumer(client_settings: Settings, pool: ConnectionPool, engine: Engine) -> Iterator[None]:
-    with consuming(client_settings, pool, engine):
+def _consumer(client_settings: Settings, pool: ConnectionPool, hashing_engine: Engine) -> Iterator[None]:
+    with consuming(client_settings, pool, hashing_engine):
         yield
 
 
 @pytest.fixture
 def client(
-    client_settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str, _consumer: None
+    client_settings: Settings,
+    pool: ConnectionPool,
+    hashing_engine: Engine,
+    organisation: str,
+    _consumer: None,
 ) -> LocalClient:
-    return LocalClient(client_settings, pool, engine, organisation)
+    return LocalClient(client_settings, pool, hashing_engine, organisation)
 
 
 def indexed(client: LocalClient, url: str) -> tuple[VectorStore, File, Job]:
