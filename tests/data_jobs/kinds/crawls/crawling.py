@@ -25,7 +25,7 @@ from tests.data_jobs.running_consumer import LocalClient, consuming, until
 from tests.simulators.site import TrapSite
 
 #: Settings with which a crawl of the site ends in seconds.
-FAST = {
+FAST: dict[str, Any] = {
     "crawl_requests_per_s": 500.0,
     "crawl_concurrency_per_host": 6,
     "crawl_page_timeout_s": 1.5,

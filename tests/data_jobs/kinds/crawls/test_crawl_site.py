@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,7 +14,7 @@ from cluster.documents.vector_stores.stores import delete_store
 from cluster.engines import Engine
 from cluster.jobs.kinds.crawl_inputs import CrawlInput, DiscoverInput
 from cluster.settings import Settings
-from tests.data_jobs.kinds.crawls.crawling import CrawlClient, crawling, crawling_settings
+from tests.data_jobs.kinds.crawls.crawling import FAST, CrawlClient, crawling, crawling_settings
 from tests.data_jobs.running_consumer import LocalClient, until
 from tests.simulators.site import MAIN_NAME, TrapSite, site_of_traps
 from tests.simulators.site.traps import ADDRESS_FORMS, FORBIDDEN, page
@@ -211,9 +210,12 @@ def test_a_cancelled_crawl_continues_with_the_pages_that_wait(client: CrawlClien
         retry_crawl(connection, client.local.organisation, crawl.id)
     client.ended(crawl)
     times = sorted(request.at for request in site.requests)
-    gaps = sorted(later - earlier for earlier, later in pairwise(times))
-    # On a busy machine, some requests arrive late. Then the gap before the next request is shorter.
-    assert gaps[len(gaps) // 4] > 0.04
+    # A window has 20 gaps between beginnings of requests. Requests that arrive late, because the machine is
+    # busy, make it shorter by at most as many gaps as the host gets requests at the same time. The request
+    # for robots.txt comes before its delay is known.
+    windows = [later - earlier for earlier, later in zip(times, times[20:], strict=False)]
+    assert len(windows) > 20
+    assert min(windows) > (20 - FAST["crawl_concurrency_per_host"] - 1) * 0.05
 
 
 def test_a_block_that_many_pages_repeat_is_left_out(client: CrawlClient, site: TrapSite) -> None:
