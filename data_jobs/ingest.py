@@ -196,9 +196,7 @@ def ingest(
         indexes.of(store).ensure(store.collection, dim=store.fingerprint.dim)
         found = list_sources(location, on_left_out=report.leave_out)
         plan = make_plan(pool, settings, store, found, verify=options.verify)
-        if not plan.total:
-            reasons = [f"{what}: {why}" for what, _, why in report.left_out[:MAX_FOLDERS_NAMED]]
-            raise InvalidInput("; ".join([f"{location}: no files there", *reasons]))
+        _require_files(plan, location, report)
         input = {"location": shown_name(location), "vector_store": store.id}
         request = JobRequest(kind=INGEST, input=input, total=plan.total, subject=store.id)
         with CommandJob(pool, store.organisation, request, lease_s=settings.lease_s) as job:
@@ -214,6 +212,12 @@ def ingest(
             job.result = report.to_dict()
         if plan.pending:
             indexes.of(store).optimise(store.collection)
+
+
+def _require_files(plan: Plan, location: str, report: IngestReport) -> None:
+    if not plan.total:
+        reasons = [f"{what}: {why}" for what, _, why in report.left_out[:MAX_FOLDERS_NAMED]]
+        raise InvalidInput("; ".join([f"{location}: no files there", *reasons]))
 
 
 def _provider_batches(

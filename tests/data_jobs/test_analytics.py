@@ -70,4 +70,5 @@ def test_schedules_submit_the_jobs_and_an_alert_names_their_metric() -> None:
     folder: Path = ROOT / "cluster" / "deploy"
     (name,) = yaml.safe_load((folder / "prometheus.yaml").read_text())["rule_files"]
     rules = yaml.safe_load((folder / name).read_text())["groups"][0]["rules"]
-    assert "ray_embedding_rollup_differences" in rules[0]["expr"]
+    expressions = {rule["alert"]: rule["expr"] for rule in rules}
+    assert "ray_embedding_rollup_differences" in expressions["RollupsDiffer"]

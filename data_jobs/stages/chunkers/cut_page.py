@@ -117,10 +117,13 @@ class CutPage:
         return tokens[is_line]
 
     @cached_property
-    def bodies(self) -> NDArray[np.int64]:
-        """The tokens that begin the first row under the header of a table, in ascending order."""
-        tables = [block for block in self.page.structure.blocks if block.kind is BlockKind.TABLE]
-        starts = [table.body for table in tables if table.start < table.body < table.end]
+    def block_parts(self) -> NDArray[np.int64]:
+        """The tokens that begin a table, code, or the first row under the header of a table, in ascending
+        order. ``lines`` leaves out the beginning of a block directly after a heading, and such first rows.
+        """
+        blocks = [block for block in self.page.structure.blocks if block.kind is not BlockKind.HEADING]
+        bodies = {block.body for block in blocks if block.start < block.body < block.end}
+        starts = sorted({block.start for block in blocks} | bodies)
         tokens = np.searchsorted(self.places.begin[:-1], starts)
         return tokens[self.places.whole[tokens]]
 
@@ -141,12 +144,12 @@ class CutPage:
         """Return the place at which a chunk that begins at ``first`` ends: the last place up to ``most``.
 
         The place is the end of a sentence from ``least`` on. If no sentence ends there, the place is the end
-        of a row or a line, or else of a table header, of a word, or of a letter.
+        of a row or a line, or else of a heading, of a table header, of a word, or of a letter.
         """
         return (
             last_of(least, most, self.sentences[0])
             or last_of(first + 1, most, self.lines)
-            or last_of(first + 1, most, self.bodies)
+            or last_of(first + 1, most, self.block_parts)
             or last_of(first + 1, most, self.words[0])
             or self.letter(first, most)
         )

@@ -39,7 +39,7 @@ class FixedChunker(PageChunker):
         words, _ = page.words
         last = last_of(first + 1, most, words) or page.letter(first, most)
         if page.in_lines(last):
-            last = last_of(first + 1, last, page.lines) or last_of(first + 1, last, page.bodies) or last
+            last = last_of(first + 1, last, page.lines) or last_of(first + 1, last, page.block_parts) or last
         return last
 
     def _start(self, page: CutPage, first: int, last: int) -> int:

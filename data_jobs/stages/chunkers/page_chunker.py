@@ -115,7 +115,7 @@ class PageChunker:
                 best(first + self.least, most, page.sentences)
                 # A row or a line that does not fit begins the next chunk.
                 or last_of(first + 1, most, page.lines)
-                or last_of(first + 1, most, page.bodies)
+                or last_of(first + 1, most, page.block_parts)
                 # A table or a listing without structure has no sentences. So cut before a word or, if one
                 # word fills the whole chunk, before any letter.
                 or best(first + self.least, most, page.words)

@@ -59,7 +59,7 @@ def _records(text: str, delimiter: str) -> Rows:
     from its record on are read without quoting, because otherwise they would be one field.
     """
     csv.field_size_limit(MAX_FIELD)
-    backslashes = '\\"' in text and '""' not in text
+    backslashes = '\\"' in text and '""' not in text and not _is_well_formed(text, delimiter)
     reader = csv.reader(
         io.StringIO(text.removesuffix("\n") + "\n" + LAST_LINE),
         delimiter=delimiter,
@@ -74,6 +74,16 @@ def _records(text: str, delimiter: str) -> Rows:
         rest = text.split("\n", before)[before]
         records += csv.reader(io.StringIO(rest), delimiter=delimiter, quoting=csv.QUOTE_NONE)
     return [_without_empty_end(record) for record in records]
+
+
+def _is_well_formed(text: str, delimiter: str) -> bool:
+    """Return True if each quoted field ends before a delimiter or a line end."""
+    try:
+        for _ in csv.reader(io.StringIO(text), delimiter=delimiter, strict=True):
+            pass
+    except csv.Error:
+        return False
+    return True
 
 
 def _without_empty_end(record: list[str]) -> list[str]:

@@ -10,7 +10,6 @@ import csv
 import io
 import re
 from collections import Counter
-from itertools import islice
 
 #: Delimiters in the order of preference among equally good delimiters.
 DELIMITERS = ",;\t|"
@@ -46,11 +45,22 @@ def find_delimiter(text: str, *, preferred: str) -> str:
 
 def _score(sample: str, delimiter: str, *, wins: bool) -> tuple[float, bool, int]:
     """Return the share of the records that have the most common number of fields, ``wins``, and that number.
-    A number of 1 gives the lowest score, because the delimiter divides nothing.
+    A number of 1 gives the lowest score, because the delimiter divides nothing. A record whose quotation
+    marks are wrong has no number.
     """
-    records = csv.reader(io.StringIO(sample), delimiter=delimiter)
-    counts = Counter(len(record) for record in islice(records, EXAMINED_RECORDS) if any(record))
+    reader = csv.reader(io.StringIO(sample), delimiter=delimiter, strict=True)
+    counts, malformed = Counter[int](), 0
+    for _ in range(EXAMINED_RECORDS):
+        try:
+            record = next(reader)
+        except StopIteration:
+            break
+        except csv.Error:  # with this delimiter, text follows the end of a quoted field
+            malformed += 1
+            continue
+        if any(record):
+            counts[len(record)] += 1
     if not counts:
         return 0.0, wins, 1
     fields, count = counts.most_common(1)[0]
-    return (count / counts.total() if fields > 1 else 0.0), wins, fields
+    return (count / (counts.total() + malformed) if fields > 1 else 0.0), wins, fields

@@ -152,7 +152,7 @@ KINDS: tuple[tuple[dict[str, Any], str, str], ...] = (
     ({"instructions": "a", "role": "b"}, "", "has instructions and role"),
     ({"knowledge": [{"text": "a", "file_id": "b"}]}, "knowledge[0]", "must have exactly one of"),
     ({"knowledge": [{"file": "none.md"}]}, "knowledge[0].file", "the file 'none.md' cannot be read"),
-    ({"knowledge": [{"file": "image.png"}]}, "knowledge[0].file", "the file 'image.png' is image/png"),
+    ({"knowledge": [{"file": "film.gif"}]}, "knowledge[0].file", "the file 'film.gif' is image/gif"),
     ({"knowledge": [{"file_id": "file-0"}]}, "knowledge[0].file_id", "no file 'file-0'"),
     ({"knowledge": [{"vector_store_id": "vs_0"}]}, "knowledge[0].vector_store_id", "no vector store 'vs_0'"),
 )
@@ -164,7 +164,7 @@ def test_37_errors_of_12_kinds_are_37_lines_and_no_row(
     wrong = [KINDS[number % len(KINDS)] for number in range(36)]
     agents = [{"external_id": f"agent {number}", **fields} for number, (fields, *_) in enumerate(wrong)]
     agents.append({"external_id": "agent 0"})
-    code, _, lines = create({"agents": agents}, image_png=b"\x89PNG\r\n\x1a\n" + bytes(16))
+    code, _, lines = create({"agents": agents}, film_gif=b"GIF89a" + bytes(16))
     assert (code, lines.pop()) == (EXIT_USAGE, "37 errors; nothing was changed")
     assert len(lines) == 37
     for number, (_, place, message) in enumerate(wrong):

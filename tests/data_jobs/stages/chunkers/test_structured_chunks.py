@@ -5,7 +5,7 @@ from hashlib import blake2b
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -75,6 +75,12 @@ def test_every_token_is_in_a_chunk_that_fits(
     assert len({chunk.id for chunk in chunks}) == len(chunks)
 
 
+HEADING = "It was, e.g., short. " * 4
+
+
+@example(
+    blocks=[("heading", HEADING, 1), ("table", [["", "", "Rome", "4.1. It ends. Then"]], False)], most=40
+)
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(blocks=BLOCKS, most=st.sampled_from([40, 254]))
 def test_rows_and_lines_that_fit_are_never_cut(

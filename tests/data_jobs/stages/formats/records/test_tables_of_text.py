@@ -4,7 +4,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cluster.page_structure import Block
@@ -100,6 +100,8 @@ CELL = st.text(
 )
 
 
+@example([["", "", ";"], ["", "0"]])
+@example([["0", "\\"]])
 @given(st.lists(st.lists(CELL, min_size=2, max_size=5), min_size=1, max_size=6))
 def test_no_cell_is_lost(rows: list[list[str]]) -> None:
     file = io.StringIO()
