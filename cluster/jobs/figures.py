@@ -12,9 +12,9 @@ from typing import Any
 from psycopg import Connection
 
 from cluster.database.queries import queries
-from cluster.jobs.jobs import PriorityClass
+from cluster.jobs.jobs import LINES, PriorityClass
 
-SQL = queries("cluster.jobs", "figures.sql")
+SQL = {name: text.replace("{lines}", LINES) for name, text in queries("cluster.jobs", "figures.sql").items()}
 #: The figures of ended jobs count the jobs that ended in the last ``LATELY_S`` seconds.
 LATELY_S = 900.0
 

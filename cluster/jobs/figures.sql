@@ -2,18 +2,9 @@
 SELECT kind, priority_class, state, count(*)::bigint FROM jobs WHERE state IN ('queued', 'running')
 GROUP BY kind, priority_class, state;
 
--- name: oldest_of_all  seconds that the oldest job of each class has waited, without jobs whose start time has not come, and without those above a concurrency limit
-SELECT priority_class,
-    coalesce(extract(epoch FROM now() - min(oldest) FILTER (WHERE concurrency_limit IS NULL OR running < concurrency_limit)), 0)::float8
-FROM (
-    SELECT organisation, priority_class,
-        count(*) FILTER (WHERE state = 'running' AND NOT by_command) AS running,
-        min(coalesce(retry_at, created_at)) FILTER (WHERE state = 'queued') AS oldest
-    FROM jobs
-    WHERE state = 'running' OR state = 'queued' AND (retry_at IS NULL OR retry_at <= now())
-    GROUP BY organisation, priority_class
-) AS line
-JOIN organisations ON organisations.id = line.organisation
+-- name: oldest_of_all  seconds that the oldest job of each class has waited, without jobs above a concurrency limit; {lines} is a statement of jobs.sql
+SELECT priority_class, coalesce(extract(epoch FROM now() - min(oldest_permitted)), 0)::float8
+FROM ({lines}) AS line
 GROUP BY priority_class;
 
 -- name: ended_of_all  jobs that ended lately

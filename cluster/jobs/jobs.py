@@ -181,7 +181,10 @@ def with_columns(file: str) -> dict[str, str]:
     return {name: text.replace("{columns}", COLUMNS) for name, text in queries("cluster.jobs", file).items()}
 
 
-SQL = with_columns("jobs.sql")
+_FILE = with_columns("jobs.sql")
+#: The jobs that wait and run, in one row for each priority class of each organisation.
+LINES = _FILE["lines_of_all"]
+SQL = {name: text.replace("{lines}", LINES) for name, text in _FILE.items()}
 
 
 def new_job_id() -> str:
