@@ -12,10 +12,10 @@ import pymupdf
 
 from cluster.records import Outcome
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput, Unreadable
-from data_jobs.stages.formats.line_ends import joined_paragraphs, page_text
 from data_jobs.stages.formats.ocr.tesseract import recognise
-from data_jobs.stages.formats.pdf.faults import DAMAGED, check_page_count, no_text
-from data_jobs.stages.formats.pdf.headings import OutlineEntry, ReadPage, structures
+from data_jobs.stages.formats.pdf.assembling import assembled
+from data_jobs.stages.formats.pdf.faults import DAMAGED, check_page_count
+from data_jobs.stages.formats.pdf.headings import OutlineEntry, ReadPage
 from data_jobs.stages.formats.pdf.mupdf_page import picture_of, read_page, shows_something, why_textless
 from data_jobs.stages.formats.pdf.mupdf_structure import content_outside_pages, open_pages, refuse_cut_short
 from data_jobs.stages.parsing.out_of_memory import is_out_of_memory
@@ -67,15 +67,15 @@ def _read(document: pymupdf.Document, options: ParseOptions) -> ParserOutput:
         return recognise(picture_of(document.load_page(first)), options.ocr, page_count=count)
     form = bool(document.is_form_pdf)
     pages = [_page(document, number, form=form) for number in range(first, min(last, count))]
-    unread |= {number: page.reason for number, page in enumerate(pages, start=first + 1) if page.reason}
-    joined = joined_paragraphs([page.paragraphs for page in pages])
-    texts = [page_text(paragraphs) for paragraphs in joined]
-    if options.part is None and not any(texts):
-        raise no_text(unread, shows_something=lambda: any(map(shows_something, document.pages())))
-    structure = structures(
-        pages, joined, first=first, outline=_outline(document), labels=_labels(document, first, len(pages))
+    return assembled(
+        pages,
+        options,
+        count=count,
+        unread=unread,
+        shows_something=lambda: any(map(shows_something, document.pages())),
+        outline=lambda: _outline(document),
+        labels=lambda: _labels(document, first, len(pages)),
     )
-    return ParserOutput(pages=texts, page_count=count, unread=unread, structure=structure)
 
 
 def _outline(document: pymupdf.Document) -> list[OutlineEntry]:

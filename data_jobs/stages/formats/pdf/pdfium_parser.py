@@ -12,18 +12,17 @@ from pypdfium2 import PdfDocument, PdfiumError
 
 from cluster.records import NO_PAGE, Outcome
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput, Unreadable
-from data_jobs.stages.formats.line_ends import joined_paragraphs, page_text
 from data_jobs.stages.formats.ocr.tesseract import recognise
+from data_jobs.stages.formats.pdf.assembling import assembled
 from data_jobs.stages.formats.pdf.faults import (
     DAMAGED,
     PASSWORD,
     XFA,
     check_end,
     check_page_count,
-    no_text,
     portfolio,
 )
-from data_jobs.stages.formats.pdf.headings import OutlineEntry, ReadPage, structures
+from data_jobs.stages.formats.pdf.headings import OutlineEntry, ReadPage
 from data_jobs.stages.formats.pdf.pdfium_page import (
     load_page,
     picture_of,
@@ -76,16 +75,21 @@ def _read(document: PdfDocument, data: bytes, options: ParseOptions) -> ParserOu
     if form:
         document.init_forms()  # give an appearance to the fields that have none
     pages = [_page(document, number, form=form) for number in range(first, min(last, count))]
-    unread |= {number: page.reason for number, page in enumerate(pages, start=first + 1) if page.reason}
-    joined = joined_paragraphs([page.paragraphs for page in pages])
-    texts = [page_text(paragraphs) for paragraphs in joined]
-    if options.part is None and not any(texts):
-        raise no_text(unread, shows_something=lambda: any(map(shows_something, document)))
-    labels = [document.get_page_label(first + place) for place in range(len(pages))]
-    structure = structures(
-        pages, joined, first=first, outline=_outline(document), labels=labels if any(labels) else []
+    return assembled(
+        pages,
+        options,
+        count=count,
+        unread=unread,
+        shows_something=lambda: any(map(shows_something, document)),
+        outline=lambda: _outline(document),
+        labels=lambda: _labels(document, first, len(pages)),
     )
-    return ParserOutput(pages=texts, page_count=count, unread=unread, structure=structure)
+
+
+def _labels(document: PdfDocument, first: int, count: int) -> list[str]:
+    """Return the labels of pages; empty if the document labels none of them."""
+    labels = [document.get_page_label(first + place) for place in range(count)]
+    return labels if any(labels) else []
 
 
 def _outline(document: PdfDocument) -> list[OutlineEntry]:
