@@ -12,7 +12,7 @@ Tables become rows in Markdown, one line for each row, which language models rea
 
 from collections.abc import Sequence
 
-from cluster.page_structure import Block, BlockKind, PageStructure
+from cluster.page_structure import PROSE, Block, BlockKind, PageStructure
 from data_jobs.stages.formats.text import clean
 
 #: Blocks are separated by a blank line.
@@ -93,7 +93,9 @@ class PageBuilder:
         return "".join(self._parts)
 
     def structure(self) -> PageStructure:
-        """Return the structure of the page."""
+        """Return the structure of the page. A page without text has none."""
+        if not self._parts:
+            return PROSE
         return PageStructure(label=self._label, blocks=tuple(self._blocks))
 
     def _add(self, text: str) -> int:

@@ -2,7 +2,7 @@
 
 from xml.etree.ElementTree import Element
 
-from cluster.page_structure import PROSE, PageStructure
+from cluster.page_structure import PageStructure
 from cluster.records import Fact
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput
 from data_jobs.stages.formats.office.open_document.document import OpenDocument
@@ -38,7 +38,7 @@ def parse(data: bytes, options: ParseOptions) -> ParserOutput:
             _write(page, story, slide)
         characters += story.hidden
         pages.append(page.text())
-        structure.append(page.structure() if page.text() else PROSE)
+        structure.append(page.structure())
     refuse_pictures_only(pages, document.package.names)
     facts: dict[Fact, str | float | bool] = {}
     if hidden:

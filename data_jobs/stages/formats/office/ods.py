@@ -7,7 +7,6 @@ no formats.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cluster.page_structure import PROSE
 from cluster.records import Fact, Outcome
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput, Unreadable
 from data_jobs.stages.formats.office.open_document.document import (
@@ -52,7 +51,7 @@ def parse(data: bytes, options: ParseOptions) -> ParserOutput:
             for line in sheet.beside:
                 page.paragraph(line)
         pages.append(page.text())
-        structure.append(page.structure() if page.text() else PROSE)
+        structure.append(page.structure())
     refuse_pictures_only(pages, package.names)
     return ParserOutput(pages=pages, structure=structure, facts={Fact.HIDDEN_PAGES: hidden} if hidden else {})
 

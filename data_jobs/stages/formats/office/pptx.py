@@ -6,7 +6,7 @@ readers follow, too, and then the notes of the speaker.
 
 from xml.etree.ElementTree import Element
 
-from cluster.page_structure import PROSE, PageStructure
+from cluster.page_structure import PageStructure
 from cluster.records import Fact, Outcome
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput, Unreadable
 from data_jobs.stages.formats.office.package import Package
@@ -55,7 +55,7 @@ def parse(data: bytes, options: ParseOptions) -> ParserOutput:
             else:
                 _write(page, package, part, slide, footers)
         pages.append(page.text())
-        structure.append(page.structure() if page.text() else PROSE)
+        structure.append(page.structure())
     refuse_pictures_only(pages, package.names)
     return ParserOutput(
         pages=pages,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
-from cluster.page_structure import PROSE, PageStructure
+from cluster.page_structure import PageStructure
 from cluster.records import NO_PAGE, Fact, Outcome
 from data_jobs.stages.formats.contract import ParseOptions, ParserOutput, Unreadable
 from data_jobs.stages.formats.office.drawing import text_of_drawing
@@ -59,7 +59,7 @@ def parse(data: bytes, options: ParseOptions) -> ParserOutput:
         elif target is None or not workbook.write(page, target):
             unread[number] = "is damaged"
         pages.append(page.text())
-        structure.append(page.structure() if page.text() else PROSE)
+        structure.append(page.structure())
     refuse_pictures_only(pages, package.names)
     if workbook.without_result:
         unread[NO_PAGE] = (

@@ -12,6 +12,7 @@ from xml.parsers import expat
 
 from cluster.records import Outcome
 from data_jobs.stages.formats.contract import Unreadable
+from data_jobs.stages.formats.office.xml_tree import doctype_refused
 
 
 class XmlHandler(Protocol):
@@ -60,6 +61,4 @@ def read_stream(data: bytes, handler: XmlHandler) -> None:
 
 
 def _refuse_doctype(*_: object) -> None:
-    raise Unreadable(
-        Outcome.CORRUPT, "has a document type definition in its XML, which no office program writes"
-    )
+    raise doctype_refused()

@@ -108,6 +108,13 @@ def texts(element: Element, tag: str) -> Iterator[str]:
     return (found.text or "" for found in element.iter(tag))
 
 
+def doctype_refused() -> Unreadable:
+    """Return the error about a part that has a document type definition."""
+    return Unreadable(
+        Outcome.CORRUPT, "has a document type definition in its XML, which no office program writes"
+    )
+
+
 class _ShortNames(TreeBuilder):
     """Builds a tree with short names, and refuses documents that no office program writes."""
 
@@ -141,9 +148,7 @@ class _ShortNames(TreeBuilder):
     def doctype(self, *_: str | None) -> None:
         """Refuse a document type definition, unless ``with_doctype`` is True."""
         if not self._with_doctype:
-            raise Unreadable(
-                Outcome.CORRUPT, "has a document type definition in its XML, which no office program writes"
-            )
+            raise doctype_refused()
 
     def _attribute(self, name: str) -> str:
         try:
