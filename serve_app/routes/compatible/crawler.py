@@ -10,7 +10,6 @@ from psycopg import Connection
 from pydantic import Field
 from starlette.responses import Response
 
-from cluster.crawls.crawls import create_crawl
 from cluster.documents.vector_stores.stores import ensure_store
 from cluster.jobs.jobs import get_job
 from cluster.vector_index import collection_name
@@ -21,8 +20,8 @@ from serve_app.edge.json_route import json_router
 from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
 from serve_app.routes.compatible.tasks import TaskObject
-from serve_app.routes.crawls.crawl_requests import CrawledFilesRequest
-from serve_app.routes.vector_store_fields import Name, queue_options
+from serve_app.routes.crawls.crawl_requests import CrawledFilesRequest, queue_crawl
+from serve_app.routes.vector_store_fields import Name
 
 #: Name of the vector store for websites if the request names no store.
 DEFAULT_STORE = "websites"
@@ -71,9 +70,7 @@ async def enqueue(
             index=settings.vector_index,
         )
         service.require_configured(store)
-        asked = body.crawl_input(store.id)
-        options = queue_options(settings, body)
-        crawl = create_crawl(connection, organisation, asked, max_pages=settings.crawl_max_pages, **options)
+        crawl = queue_crawl(connection, settings, organisation, body, body.crawl_input(store.id))
         return AcceptedCrawl(task_id=crawl.job, crawl_id=crawl.id, vector_store_id=store.id)
 
     await service.in_database(

@@ -1,16 +1,20 @@
 """Define the requests of /v1/crawls. They have the fields of the jobs' inputs and some of ``OF_THE_JOB``."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
+from psycopg import Connection
 from pydantic import Field
 
+from cluster.crawls.crawls import Crawl, create_crawl
 from cluster.jobs.kinds.crawl_inputs import MAX_OWN_ATTRIBUTES, CrawlInput, CrawlOptions, DiscoverInput
+from cluster.settings import Settings
 from serve_app.edge.request_model import RequestModel, Text, Whole
 from serve_app.routes.vector_store_fields import (
     Attributes,
     ChunkingStrategy,
     Priority,
     RequestedClass,
+    queue_options,
     stored_json,
 )
 
@@ -77,3 +81,23 @@ class NewCrawlRequest(CrawledFilesRequest):
 
     vector_store_id: Text
     """Id of the vector store."""
+
+
+def queue_crawl(
+    connection: Connection[Any],
+    settings: Settings,
+    organisation: str,
+    body: CrawlScopeRequest,
+    asked: CrawlInput | DiscoverInput,
+) -> Crawl:
+    """Create a crawl with the priority of the request, in the caller's transaction.
+
+    Args:
+        body: the request.
+        asked: the input of the crawl, which ``body`` made.
+
+    Raises:
+        ClusterError: the errors of ``create_crawl`` and of ``queue_options``.
+    """
+    options = queue_options(settings, body)
+    return create_crawl(connection, organisation, asked, max_pages=settings.crawl_max_pages, **options)

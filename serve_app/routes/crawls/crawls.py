@@ -22,8 +22,7 @@ from serve_app.edge.json_route import json_router
 from serve_app.edge.paging import PageDep
 from serve_app.edge.service_access import ServiceDep
 from serve_app.routes.crawls.crawl_objects import CrawlList, CrawlObject, CrawlPageList, CrawlPageObject
-from serve_app.routes.crawls.crawl_requests import DiscoverRequest, NewCrawlRequest
-from serve_app.routes.vector_store_fields import queue_options
+from serve_app.routes.crawls.crawl_requests import DiscoverRequest, NewCrawlRequest, queue_crawl
 
 router = json_router(404)
 
@@ -39,17 +38,11 @@ async def create(
 ) -> Response:
     """Queues a crawl. Each page becomes a file that is attached to the vector store. Another crawl into the
     same store changes only the files of pages that have changed."""
-    settings = service.settings
 
     def work(connection: Connection[Any]) -> CrawlObject:
         service.require_configured(get_store(connection, organisation, body.vector_store_id))
-        options = queue_options(settings, body)
         asked = body.crawl_input(body.vector_store_id)
-        return CrawlObject.of(
-            crawls.create_crawl(
-                connection, organisation, asked, max_pages=settings.crawl_max_pages, **options
-            )
-        )
+        return CrawlObject.of(queue_crawl(connection, service.settings, organisation, body, asked))
 
     return await once(work)
 
@@ -64,16 +57,10 @@ async def discover(
     body: DiscoverRequest, service: ServiceDep, organisation: Organisation, once: Once
 ) -> Response:
     """Queues a crawl that stores no page. `GET /v1/crawls/{crawl_id}/pages` lists the URLs that it finds."""
-    settings = service.settings
 
     def work(connection: Connection[Any]) -> CrawlObject:
-        options = queue_options(settings, body)
         asked = body.discover_input()
-        return CrawlObject.of(
-            crawls.create_crawl(
-                connection, organisation, asked, max_pages=settings.crawl_max_pages, **options
-            )
-        )
+        return CrawlObject.of(queue_crawl(connection, service.settings, organisation, body, asked))
 
     return await once(work)
 
