@@ -45,13 +45,24 @@ def test_every_resource_is_valid(name: str) -> None:
 
 @pytest.mark.parametrize("size", ["small", "large"])
 def test_the_groups_of_gpu_nodes_are_valid(size: str) -> None:
-    (patch,) = yaml.safe_load((KUBERAY / f"overlays/gpu-{size}/gpu-workers.yaml").read_text())
     service: Any = yaml.safe_load(yaml.safe_dump(RESOURCES["RayService embedding-cluster"]))
-    service["spec"]["rayClusterConfig"]["workerGroupSpecs"].append(patch["value"])
+    groups = service["spec"]["rayClusterConfig"]["workerGroupSpecs"]
+    (patch,) = yaml.safe_load((KUBERAY / "components/gpu-workers/gpu-workers.yaml").read_text())
+    groups.append(patch["value"])
+    overlay = yaml.safe_load((KUBERAY / f"overlays/gpu-{size}/kustomization.yaml").read_text())
+    for change in (change for one in overlay.get("patches", []) for change in yaml.safe_load(one["patch"])):
+        *parents, name = change["path"].split("/")[1:]
+        place = service
+        for parent in parents:
+            place = place[int(parent) if isinstance(place, list) else parent]
+        assert change["op"] == "replace"
+        assert name in place
+        place[name] = change["value"]
 
     check(service)
 
-    assert patch["value"]["minReplicas"] == 0
+    assert groups[1]["minReplicas"] == 0
+    assert groups[1]["maxReplicas"] == {"small": 2, "large": 8}[size]
 
 
 def test_a_field_that_the_schema_does_not_know_is_refused() -> None:
