@@ -5,7 +5,7 @@ crawl that nobody disturbed.
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -13,16 +13,19 @@ import pytest
 
 from cluster.crawls.crawls import Crawl, create_crawl, get_crawl, list_pages
 from cluster.crawls.outcomes import PageOutcome
+from cluster.database import open_pool
 from cluster.database.paging import PageRequest
+from cluster.database.row_access import OWNER
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.vector_stores.stores import NewStore, VectorStore, create_store
 from cluster.engines import Registry, describe
 from cluster.jobs.jobs import JobState
 from cluster.jobs.kinds.crawl_inputs import CrawlInput
-from tests.conftest import kill_postmaster, new_organisation
+from tests.conftest import NewHome, kill_postmaster, new_organisation
 from tests.data_jobs.kinds.crawls.crawling import crawling_settings
 from tests.data_jobs.running_consumer import until
 from tests.faults.accepted_files import Home
+from tests.faults.conftest import LEASE_S
 from tests.faults.worker_processes import Workers
 from tests.simulators.site import TrapSite, site_of_traps
 
@@ -32,6 +35,15 @@ pytestmark = pytest.mark.timeout(300)
 MAX_PAGE_BYTES = 10_000
 OPEN_JOBS = "SELECT count(*) FROM jobs WHERE organisation = %s AND state IN ('queued', 'running')"
 Found = tuple[dict[str, PageOutcome | None], set[tuple[str, str]]]
+
+
+@pytest.fixture(scope="module")
+def home(new_home: NewHome) -> Iterator[Home]:
+    """A home of its own. The workers of the shared home would take the crawl, and may not reach the site."""
+    settings = new_home("crawls").model_copy(update={"lease_s": LEASE_S, "engine_threads": 1})
+    pool = open_pool(settings, access=OWNER)
+    yield Home(settings, pool)
+    pool.close()
 
 
 def test_a_crawl_that_is_killed_stores_what_a_quiet_crawl_stores(
