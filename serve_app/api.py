@@ -46,6 +46,7 @@ from serve_app.routes.platform_data import events as platform_events
 from serve_app.routes.profiles import customer_profiles, segments
 from serve_app.routes.responses import responses
 from serve_app.routes.schedules import schedules
+from serve_app.routes.stores import embedding_map, page_text
 from serve_app.routes.usage import organization, usage
 from serve_app.routes.webhooks import deliveries as webhook_deliveries
 from serve_app.routes.webhooks import endpoints as webhook_endpoints
@@ -70,6 +71,8 @@ PARTS: tuple[Any, ...] = (
     vector_store_files,
     vectors,
     file_content,
+    page_text,
+    embedding_map,
     file_entries,
     file_batches,
     crawls,

@@ -112,6 +112,7 @@ def things_of_an_organisation(http: httpx.Client, store: str, file: str) -> dict
         "crawl_id": http.post("/v1/crawls/discover", json={"url": "https://docs.test/"}).json()["id"],
         "event_id": "none",
         "key_id": "none",
+        "page_number": "1",
     }
 
 

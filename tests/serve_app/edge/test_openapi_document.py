@@ -268,6 +268,9 @@ def _ask_about_stores(ask: Any, http: httpx.Client, birds: VectorStore) -> None:
     )
     ask("GET", "/v1/vector_stores/{vector_store_id}/files/{file_id}/content", of_file)
     ask("GET", "/v1/vector_stores/{vector_store_id}/files/{file_id}/entries", of_file)
+    of_birds = {"vector_store_id": birds.id, "file_id": "doc_1", "page_number": "1"}
+    ask("GET", "/v1/vector_stores/{vector_store_id}/files/{file_id}/pages/{page_number}", of_birds)
+    ask("GET", "/v1/vector_stores/{vector_store_id}/embedding_map", of_birds)
     batch = ask("POST", "/v1/vector_stores/{vector_store_id}/file_batches", names, json={"file_ids": [file]})[
         "id"
     ]

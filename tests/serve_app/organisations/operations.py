@@ -120,6 +120,7 @@ PLAIN_PARAMETERS = frozenset(
         "order",
         "purpose",
         "page",
+        "start",
         "filter",
         "format",
         "kind",
@@ -337,4 +338,4 @@ NOTHING = dict.fromkeys(
         "segment_id",
     ),
     "none",
-) | {"model": MODEL}
+) | {"model": MODEL, "page_number": "1"}

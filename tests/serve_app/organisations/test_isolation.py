@@ -44,7 +44,7 @@ from tests.serve_app.organisations.operations import (
 SECRET = "zyzzogeton"
 STORE_NAME = "the victims store"
 #: Path parameters that do not name a thing of an organisation.
-SHARED_PARAMETERS = {"model", "deployment"}
+SHARED_PARAMETERS = {"model", "deployment", "page_number"}
 ALL_SCOPES = ["read", "write", "admin"]
 #: A request of a batch.
 LINE = b'{"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {"model": "m", "input": "a"}}'
@@ -69,6 +69,7 @@ class Everything:
             "organisation_id": self.organisation,
             "key_id": made["id"],
             "model": MODEL,
+            "page_number": "1",
             "query": f"which word is {SECRET[:5]}",
         }
 

@@ -1,0 +1,1 @@
+"""Routes that show the content of a vector store to people."""

@@ -1,0 +1,179 @@
+"""GET /v1/vector_stores/{id}/files/{file_id}/pages/{page_number}: the text of one page of a document.
+
+The page "Stores" of the console shows it beside a search result. OpenAI's API has no such route.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Annotated, Any, Literal
+
+from fastapi import Path, Query
+from psycopg import Connection
+
+from cluster.documents.chunks.chunk_rows import ChunkRecord
+from cluster.documents.chunks.chunk_store import document_chunks
+from cluster.documents.vector_stores.store_files import get_store_file
+from cluster.documents.vector_stores.stores import get_store
+from cluster.errors import NotFound
+from cluster.vector_index.attributes import page_text, system_attributes
+from cluster.vector_index.collections import look_up
+from serve_app.edge.authentication import Organisation
+from serve_app.edge.json_route import json_router
+from serve_app.edge.response_model import ResponseModel
+from serve_app.edge.service_access import ServiceDep
+
+#: Maximum number of characters in one answer. A page of a text file can have millions.
+MAX_CHARACTERS = 200_000
+#: Maximum value of a page's number and of a character's position.
+MAX_NUMBER = 2**31 - 1
+#: Beginning of the ids of documents; a bulk ingest adds documents without an attached file.
+DOCUMENT_PREFIX = "doc_"
+#: Maximum number of ranges of pages that an error names.
+MAX_RANGES = 10
+
+router = json_router(404)
+
+
+class PagePassage(ResponseModel):
+    """A part of a page."""
+
+    chunk_id: str
+    """Id of the chunk to which the part belongs."""
+    start: int
+    """Position of the part's first character on the page, counted from 0."""
+    end: int
+    """Position after the part's last character on the page."""
+    text: str
+    """The text. Text that two chunks share belongs to the first chunk only."""
+
+
+class PageText(ResponseModel):
+    """The text of one page of a document."""
+
+    object: Literal["vector_store.file.page"] = "vector_store.file.page"
+    """Always `vector_store.file.page`."""
+    file_id: str
+    """Id of the file, or of the document if a bulk ingest added the document."""
+    filename: str
+    """Name of the file."""
+    page: int
+    """Number of the page, from 1."""
+    data: list[PagePassage]
+    """The parts of the page that are indexed, in the order of the page. Between two parts there may be
+    characters that no chunk has, such as line breaks."""
+    next_start: int | None
+    """Value of the query parameter `start` for the rest of the page; null if the page ends here."""
+    previous_page: int | None
+    """Number of the nearest page with text before this page; null if there is none."""
+    next_page: int | None
+    """Number of the nearest page with text after this page; null if there is none."""
+
+
+@router.get(
+    "/v1/vector_stores/{vector_store_id}/files/{file_id}/pages/{page_number}",
+    summary="Get the text of a page",
+)
+async def get_page(
+    vector_store_id: str,
+    file_id: str,
+    page_number: Annotated[int, Path(ge=1, le=MAX_NUMBER)],
+    service: ServiceDep,
+    organisation: Organisation,
+    start: Annotated[
+        int, Query(ge=0, le=MAX_NUMBER, description="Position of the first character to return")
+    ] = 0,
+) -> PageText:
+    """Returns the indexed text of a page, as far as it fits into one answer. `file_id` is the id of an
+    attached file, or of a document that a bulk ingest added.
+    """
+
+    def read(connection: Connection[Any]) -> tuple[str, list[ChunkRecord]]:
+        return _chunks(connection, organisation, vector_store_id, file_id)
+
+    filename, chunks = await service.in_transaction(read)
+    pages = {page for chunk in chunks if (page := _whole(chunk, "page")) is not None}
+    if page_number not in pages:
+        raise NotFound(
+            f"page {page_number} of {file_id!r} has no indexed text in this vector store; "
+            f"pages with text: {_ranges(pages)}"
+        )
+    passages, next_start = _passages(chunks, page_number, start)
+    return PageText(
+        file_id=file_id,
+        filename=filename,
+        page=page_number,
+        data=passages,
+        next_start=next_start,
+        previous_page=max((page for page in pages if page < page_number), default=None),
+        next_page=min((page for page in pages if page > page_number), default=None),
+    )
+
+
+def _chunks(
+    connection: Connection[Any], organisation: str, store_id: str, file_id: str
+) -> tuple[str, list[ChunkRecord]]:
+    """Return the name and the chunks of a file or of a document.
+
+    Raises:
+        NotFound: the store has no such file or document.
+    """
+    store = get_store(connection, organisation, store_id)
+    if not file_id.startswith(DOCUMENT_PREFIX):
+        attached = get_store_file(connection, organisation, store.id, file_id)
+        rows = document_chunks(
+            connection, organisation, store.id, attached.document, collection=store.collection
+        )
+        return attached.filename, rows
+    if look_up(connection, store.collection) is None:  # the store never had a chunk
+        raise NotFound(f"vector store {store.id!r} has no document {file_id!r}")
+    rows = document_chunks(connection, organisation, store.id, file_id, collection=store.collection)
+    if not rows:
+        raise NotFound(f"vector store {store.id!r} has no document {file_id!r}")
+    return system_attributes(rows[0].attributes).get("filename", ""), rows
+
+
+def _passages(
+    chunks: Iterable[ChunkRecord], page: int, position: int
+) -> tuple[list[PagePassage], int | None]:
+    """Return the parts of the page from a position on, and the position of the rest of the page.
+
+    A chunk without a position is left out, because callers may insert such chunks.
+    """
+    placed = [
+        (start, chunk)
+        for chunk in chunks
+        if _whole(chunk, "page") == page and (start := _whole(chunk, "start")) is not None
+    ]
+    passages: list[PagePassage] = []
+    room = MAX_CHARACTERS
+    for start, chunk in sorted(placed, key=lambda one: (one[0], one[1].id)):
+        begin = max(start, position)
+        text = page_text(chunk.text, chunk.attributes)[begin - start :]
+        if text and not room:
+            return passages, begin
+        if text:
+            shown = text[:room]
+            position, room = begin + len(shown), room - len(shown)
+            passages.append(PagePassage(chunk_id=chunk.id, start=begin, end=position, text=shown))
+            if len(shown) < len(text):
+                return passages, position
+    return passages, None
+
+
+def _whole(chunk: ChunkRecord, name: str) -> int | None:
+    """Return a system attribute of the chunk if it is a whole number; otherwise None, because attributes may
+    come from a file that another program wrote.
+    """
+    value = system_attributes(chunk.attributes).get(name)
+    return value if type(value) is int else None
+
+
+def _ranges(pages: Collection[int]) -> str:
+    """Return at most ten ranges of the numbers as text, such as ``1-3, 7``."""
+    ranges: list[tuple[int, int]] = []
+    for page in sorted(pages):
+        if ranges and page == ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], page)
+        else:
+            ranges.append((page, page))
+    shown = [str(first) if first == last else f"{first}-{last}" for first, last in ranges[:MAX_RANGES]]
+    return ", ".join([*shown, *(["..."] if len(ranges) > MAX_RANGES else [])]) or "none"

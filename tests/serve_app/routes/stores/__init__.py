@@ -1,0 +1,1 @@
+"""The routes that show the content of a vector store."""
