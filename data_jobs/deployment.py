@@ -26,6 +26,7 @@ from ray.serve.handle import DeploymentHandle
 from cluster.blobs import open_blob_store
 from cluster.budgets.reservations import BatchHolder
 from cluster.database import for_all_organisations, translated
+from cluster.deploy.gpu_nodes import away_from_gpus
 from cluster.deploy.loopback import keep_to_loopback
 from cluster.deploy.model_deployments import (
     APPLICATION,
@@ -280,7 +281,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "health_check_timeout_s": HEALTH_TIMEOUT_S,
         "graceful_shutdown_wait_loop_s": 1,
         "graceful_shutdown_timeout_s": STOP_S + 10,
-        "ray_actor_options": {"num_cpus": CPUS},
+        "ray_actor_options": {"num_cpus": CPUS, **away_from_gpus()},
         **_scale(settings),
     }
 

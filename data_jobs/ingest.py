@@ -25,6 +25,7 @@ from ray.exceptions import RayError
 
 from cluster.command import read_settings
 from cluster.database import open_pool, organisation_access, translated
+from cluster.deploy.gpu_nodes import away_from_gpus
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.file_names import shown_name
 from cluster.documents.vector_stores import stores
@@ -99,7 +100,7 @@ def pipeline(
     # Half a CPU, because these stages wait for the parser and for Postgres. This share must differ from the
     # engine's share. If the shares were equal, Ray Data would run these stages inside the engine's actor, one
     # after the other.
-    each: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": 1, "num_cpus": 0.5}
+    each: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": 1, "num_cpus": 0.5, **away_from_gpus()}
 
     def stage(work: Stage) -> Callable[[pa.Table], pa.Table]:
         return map_rows(work, settings, **fields)
@@ -151,7 +152,8 @@ def engines(settings: Settings, model: Fingerprint, fields: dict[str, str]) -> d
     or the number of CPUs for each engine.
     """
     gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
-    own = Registry(settings).of(model).options.gpus
+    entry = Registry(settings).of(model)
+    own = entry.options.gpus
     share = settings.gpu_share(gpus) if own is None else own
     size = settings.bulk_engines or (max(1, int(gpus / share)) if share else 1)
     return {
@@ -159,7 +161,8 @@ def engines(settings: Settings, model: Fingerprint, fields: dict[str, str]) -> d
         "compute": ActorPoolStrategy(size=size),
         "batch_format": "pyarrow",
         "batch_size": DOCUMENTS_PER_BATCH,
-        **({"num_gpus": share} if share else {"num_cpus": 1}),
+        **({"num_gpus": share} if share else {"num_cpus": 1, **away_from_gpus()}),
+        **({"memory": int(entry.memory_gib * 2**30)} if entry.memory_gib else {}),
     }
 
 

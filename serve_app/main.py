@@ -11,6 +11,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingContext
 
+from cluster.deploy.gpu_nodes import away_from_gpus
 from cluster.deploy.model_deployments import ENDPOINT, own_deployment
 from cluster.deploy.serve_config import require_release_only
 from cluster.engines import ModelEntry, Registry
@@ -57,6 +58,7 @@ def options(settings: Settings, *, gpus: float) -> dict[str, Any]:
         settings,
         name=ENDPOINT,
         gpus=settings.gpu_share(gpus),
+        memory_gib=settings.memory_per_replica_gib,
         bounds=(settings.min_replicas, settings.max_replicas),
     )
     if "autoscaling_config" in made and any(model.own_deployment for model in settings.models.values()):
@@ -71,6 +73,7 @@ def model_options(entry: ModelEntry, *, gpus: float) -> dict[str, Any]:
         entry.settings,
         name=own_deployment(entry.name),
         gpus=entry.settings.gpu_share(gpus) if own is None else own,
+        memory_gib=entry.memory_gib,
         bounds=entry.options.replicas,
     )
 
@@ -89,7 +92,9 @@ def by_own_requests(context: AutoscalingContext) -> tuple[float, dict[str, Any]]
     return max(least, own / context.config.get_target_ongoing_requests()), context.policy_state
 
 
-def _options(settings: Settings, *, name: str, gpus: float, bounds: tuple[int, int]) -> dict[str, Any]:
+def _options(
+    settings: Settings, *, name: str, gpus: float, memory_gib: float, bounds: tuple[int, int]
+) -> dict[str, Any]:
     return {
         "name": name,
         "max_ongoing_requests": MAX_ONGOING_REQUESTS,
@@ -101,6 +106,8 @@ def _options(settings: Settings, *, name: str, gpus: float, bounds: tuple[int, i
         "ray_actor_options": {
             "num_cpus": settings.cpus_per_replica or 1,
             "num_gpus": gpus,
+            **({} if gpus else away_from_gpus()),
+            **({"memory": int(memory_gib * 2**30)} if memory_gib else {}),
         },
         **_scale(settings, *bounds),
     }

@@ -224,6 +224,12 @@ class ModelEntry:
     #: Settings of the engine on this machine: device, precision, threads.
     settings: Settings = field(repr=False)
 
+    @property
+    def memory_gib(self) -> float:
+        """GiB of a node's memory that Ray reserves for one process with the model's engine; 0: none."""
+        own = self.options.memory_gib
+        return self.settings.memory_per_replica_gib if own is None else own
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelProperties:

@@ -173,7 +173,8 @@ def _entry(name: str, model: ModelSetting | None, settings: Settings) -> ModelEn
     if is_default and options.own_deployment:
         raise Misconfigured(
             f"CLUSTER_MODELS: {name} is the default model, which runs in the endpoint's replicas; set "
-            "CLUSTER_MIN_REPLICAS, CLUSTER_MAX_REPLICAS and CLUSTER_GPUS_PER_ENGINE_PROCESS instead of "
+            "CLUSTER_MIN_REPLICAS, CLUSTER_MAX_REPLICAS, CLUSTER_GPUS_PER_ENGINE_PROCESS and "
+            "CLUSTER_MEMORY_PER_REPLICA_GIB instead of "
             f"{', '.join(sorted(options.given & PLACEMENT))}"
         )
     sha256 = settings.model_sha256 if is_default else None

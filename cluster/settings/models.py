@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from cluster.settings.values import AbsolutePath, Concern, KeyVariable, ModelSource, ProviderUrl, Table
 
 #: The options that give a model a Serve deployment of its own.
-PLACEMENT = frozenset({"gpus", "min_replicas", "max_replicas"})
+PLACEMENT = frozenset({"gpus", "memory_gib", "min_replicas", "max_replicas"})
 
 
 def _gpus(share: float) -> float:
@@ -58,6 +58,10 @@ class ModelOptions(BaseModel):
     gpus: Annotated[float, AfterValidator(_gpus)] | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Number of GPUs, or share of one GPU, for each replica of the model's own deployment. Unset: as many as
     a replica of the endpoint has."""
+
+    memory_gib: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Memory in GiB that Ray reserves on a node for each replica of the model's own deployment, and for each
+    engine of a bulk job. Unset: as much as for a replica of the endpoint."""
 
     min_replicas: int | None = Field(default=None, ge=0)
     """Minimum number of replicas of the model's own deployment. Unset: 1."""

@@ -1,5 +1,5 @@
-"""The replicas of the embedding deployment: their number, the CPUs each one asks Ray for, and how updates
-replace them."""
+"""The replicas of the embedding deployment: their number, the CPUs and the memory that each one asks Ray for,
+and how updates replace them."""
 
 from typing import Self
 
@@ -9,12 +9,16 @@ from cluster.settings.values import Concern
 
 
 class ReplicaSettings(Concern):
-    """The replicas of the embedding deployment: their number, the CPUs each one asks Ray for, and how updates
-    replace them."""
+    """The replicas of the embedding deployment: their number, the CPUs and the memory that each one
+    asks Ray for, and how updates replace them."""
 
     cpus_per_replica: int = Field(default=0, ge=0)
     """Number of CPUs that one replica asks Ray for, and number of threads of its engine. 0: the replica asks
     for one CPU, and its engine uses all cores of the node that jobs leave idle."""
+
+    memory_per_replica_gib: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Memory in GiB that Ray reserves on a node for one replica, and for one engine of a bulk job. Ray starts
+    only as many on a node as its memory has room for. 0: Ray reserves no memory."""
 
     min_replicas: int = Field(default=1, ge=0)
     """Minimum number of replicas."""

@@ -14,6 +14,7 @@ from ray.serve._private.common import DeploymentID, ReplicaID
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
 from cluster.blobs import open_blob_store
+from cluster.deploy.gpu_nodes import ACCELERATOR
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.errors import Throttled
 from cluster.jobs import queue
@@ -97,6 +98,14 @@ def test_serve_takes_the_policy_by_its_path() -> None:
     policy = AutoscalingConfig(**scaled).policy.get_policy()
     assert policy(context(now=2, waiting=40, oldest_s=0))[0] == 5
     assert options(Settings())["num_replicas"] == 1
+
+
+def test_workers_prefer_nodes_without_gpus() -> None:
+    asked = options(Settings())["ray_actor_options"]
+    refused = asked["label_selector"][ACCELERATOR]
+    assert refused.startswith("!in(")
+    assert {"T4", "L40S", "H200"} <= set(refused[4:-1].split(","))
+    assert asked["fallback_strategy"] == [{"label_selector": {}}]
 
 
 def test_what_waits_counts_with_the_age_of_the_oldest(pool: ConnectionPool, organisation: str) -> None:

@@ -15,6 +15,7 @@ from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.config import AutoscalingConfig
 
+from cluster.deploy.gpu_nodes import ACCELERATOR
 from cluster.deploy.model_deployments import (
     ModelCall,
     call_replica,
@@ -113,8 +114,22 @@ def test_a_model_scales_alone_and_has_its_own_share_of_a_gpu(own_settings: Setti
     )
     model = model_options(Registry(fixed).named("a/b"), gpus=0)
     assert (model["num_replicas"], model["ray_actor_options"]["num_gpus"]) == (2, 0)
+    assert model["ray_actor_options"]["label_selector"].keys() == {ACCELERATOR}, (
+        "it prefers nodes without GPUs"
+    )
     assert model["name"].startswith("embedder-a-b-")
     assert own_deployment("a:b") != model["name"]
+
+
+@pytest.mark.parametrize(("own", "reserved"), [({}, 1.5), ({"memory_gib": 4.0}, 4), ({"memory_gib": 0}, 0)])
+def test_a_replica_reserves_the_memory_of_its_model(
+    own_settings: Settings, own: dict[str, float], reserved: float
+) -> None:
+    models = Table({"own": ModelSetting(source="/a", min_replicas=1, **own)})
+    changed = own_settings.model_copy(update={"models": models, "memory_per_replica_gib": 1.5})
+    asked = model_options(Registry(changed).named("own"), gpus=1)["ray_actor_options"]
+    assert asked.get("memory", 0) == reserved * 2**30
+    assert options(changed, gpus=1)["ray_actor_options"]["memory"] == 1.5 * 2**30
 
 
 def test_requests_that_wait_for_another_deployment_add_no_replica_of_the_endpoint(

@@ -108,6 +108,7 @@ def test_a_model_with_replicas_or_gpus_has_its_own_deployment() -> None:
                 "idle": {"source": "/a", "min_replicas": 0},
                 "fixed": {"source": "/a", "min_replicas": 3},
                 "gpu": {"source": "/a", "gpus": 0.5},
+                "memory": {"source": "/a", "memory_gib": 2},
             }  # type: ignore[dict-item]
         ).models.items()
     }
@@ -117,4 +118,5 @@ def test_a_model_with_replicas_or_gpus_has_its_own_deployment() -> None:
         "idle": (True, (0, 1)),
         "fixed": (True, (3, 3)),
         "gpu": (True, (1, 1)),
+        "memory": (True, (1, 1)),
     }
