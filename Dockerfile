@@ -16,14 +16,15 @@ RUN apt-get update \
 RUN python -m venv /opt/embedding-cluster
 ENV PATH=/opt/embedding-cluster/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /source
-COPY constraints.txt ./
-# The variant of torch comes first, because the packages after it accept any.
-RUN pip install --constraint constraints.txt --index-url "$TORCH_INDEX" torch
+COPY constraints.txt requirements.lock ./
+# Every file is checked by its hash, except those of torch, whose variant is chosen above.
+RUN pip install --no-deps --require-hashes --requirement requirements.lock \
+    && pip install --constraint constraints.txt --index-url "$TORCH_INDEX" torch
 COPY pyproject.toml README.md LICENSE ./
 COPY cluster cluster
 COPY data_jobs data_jobs
 COPY serve_app serve_app
-RUN pip install --constraint constraints.txt ".[s3,gcs]" \
+RUN pip install --no-deps --no-build-isolation . \
     && python -c "from cluster.engines.bert.compiled import LIBRARY; from importlib.util import find_spec; assert find_spec(LIBRARY)"
 
 FROM python:${PYTHON}-slim-bookworm

@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo up down status doctor test faults lint bench bench-words bench-main-content bench-analytics
+.PHONY: lock chart sbom
 
 PYTHON := .venv/bin/python
 READY := .venv/.installed
@@ -57,11 +58,21 @@ bench-main-content: $(READY) ## Compare the main content of web pages with refer
 bench-analytics: $(READY) ## Compare the roll-ups of 5 million events with DuckDB, and time the statistics
 	@$(PYTHON) -m benchmarks.analytics $(ARGS)
 
+lock: $(READY) ## Write requirements.lock and requirements-dev.lock again, after a change of constraints.txt
+	@.ci/lock
+
+chart: ## Write the overlays of the Helm chart again, after a change of the manifests (needs kubectl)
+	@for overlay in cpu gpu-small gpu-large; do \
+	  kubectl kustomize cluster/deploy/kuberay/overlays/$$overlay >cluster/deploy/helm/overlays/$$overlay.yaml; done
+
+sbom: $(READY) ## Print the software bill of materials of this environment (CycloneDX)
+	@$(PYTHON) -m cluster.local.sbom
+
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The environment is made again only when the dependencies or the compiled sources change.
-$(READY): pyproject.toml constraints.txt cluster/engines/bert/bert_avx2.c cluster/engines/bert/pairs_avx2.h \
+$(READY): pyproject.toml constraints.txt requirements-dev.lock cluster/engines/bert/bert_avx2.c cluster/engines/bert/pairs_avx2.h \
   cluster/engines/bert/products_avx2.h
 	@.ci/make-venv
 	@touch $@

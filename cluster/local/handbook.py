@@ -2,14 +2,17 @@
 Without PyMuPDF, all pages stay Markdown.
 
 The demo, the quickstart notebook and the tests call ``build``. As a command, this module prints the settings
-page, which it generates from the code:
+page, which it generates from the code, or the index of the handbook for language models (https://llmstxt.org):
 
     python -m cluster.local.handbook > docs/settings.md
+    python -m cluster.local.handbook llms > llms.txt
 """
 
+import argparse
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,6 +47,24 @@ for one setting are an error.
 This page is generated from `cluster/settings/` by `python -m cluster.local.handbook > docs/settings.md`.
 A test fails when the page and the code differ.
 """
+
+LLMS_TXT = """# Embedding cluster
+
+> {summary}
+
+{purpose}
+
+## Handbook
+
+{pages}
+
+## Optional
+
+{optional}
+"""
+#: Pages that a language model may leave out if its context is short.
+OPTIONAL = frozenset({"glossary.md", "licences.md"})
+INDEX_ROW = re.compile(r"^\| \[(.+?)\]\((.+?)\) \| (.+?) \|$", re.MULTILINE)
 
 CONCERN_SECTION = """## {title}
 
@@ -91,6 +112,21 @@ def settings_page() -> str:
     )
 
 
+def llms_txt() -> str:
+    """Return the text of ``llms.txt``: a link to each page of the handbook, and the page's questions."""
+    text = (SOURCES / "index.md").read_text(encoding="utf-8")
+    _, summary, purpose, *_ = text.split("\n\n")
+    links: dict[bool, list[str]] = {False: [], True: []}
+    for title, page, questions in INDEX_ROW.findall(text):
+        links[page in OPTIONAL].append(f"- [{title}](docs/{page}): {questions}")
+    return LLMS_TXT.format(
+        summary=" ".join(summary.split()),
+        purpose=" ".join(purpose.split()),
+        pages="\n".join(links[False]),
+        optional="\n".join(links[True]),
+    )
+
+
 def _section(concern: type[Concern]) -> str:
     """Return the section of the settings page about one concern. The class's name becomes the title."""
     rows = "\n".join(
@@ -125,5 +161,23 @@ def _cell(text: str | None) -> str:
     )
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the page that the command line names, and return the exit code of the process."""
+    parser = argparse.ArgumentParser(
+        prog="python -m cluster.local.handbook", description="Print a page that is generated from the code."
+    )
+    parser.add_argument(
+        "page",
+        nargs="?",
+        choices=tuple(_GENERATED),
+        default="settings",
+        help="settings: docs/settings.md; llms: llms.txt, the index of the handbook for language models",
+    )
+    sys.stdout.write(_GENERATED[parser.parse_args(arguments).page]())
+    return 0
+
+
+_GENERATED = {"settings": settings_page, "llms": llms_txt}
+
 if __name__ == "__main__":
-    sys.stdout.write(settings_page())
+    sys.exit(main())

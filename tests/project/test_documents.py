@@ -27,6 +27,16 @@ def test_the_settings_page_is_the_code() -> None:
     assert (ROOT / "docs" / "settings.md").read_text() == handbook.settings_page()
 
 
+def test_llms_txt_is_made_from_the_index_of_the_handbook() -> None:
+    text = (ROOT / "llms.txt").read_text()
+
+    assert text == handbook.llms_txt(), "run python -m cluster.local.handbook llms > llms.txt"
+    linked = re.findall(r"^- \[.+\]\((.+)\): .+$", text, re.MULTILINE)
+    assert sorted(linked) == sorted(
+        f"docs/{page.name}" for page in ROOT.glob("docs/*.md") if page.name != "index.md"
+    )
+
+
 def test_every_setting_says_what_it_is() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
@@ -80,9 +90,7 @@ def commands_of_the_pages() -> list[str]:
     )
 
 
-@pytest.mark.parametrize(
-    "module", [name for name in commands_of_the_pages() if name != "cluster.local.handbook"]
-)
+@pytest.mark.parametrize("module", commands_of_the_pages())
 def test_every_command_a_page_names_explains_itself(module: str) -> None:
     shown = subprocess.run(
         [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60
