@@ -10,9 +10,11 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from serve_app.console import console_files
 from serve_app.edge.boundary import Boundary
 from serve_app.edge.error_responses import hide_status_422
 from serve_app.edge.errors import install_error_handlers
+from serve_app.fleet.fleet_state import ReadFleet
 from serve_app.routes import (
     batches,
     embeddings,
@@ -41,6 +43,8 @@ from serve_app.routes.jobs import jobs, submission
 from serve_app.routes.jobs.job_events import EventFeed
 from serve_app.routes.mcp import endpoint as mcp_endpoint
 from serve_app.routes.organisations import audit_logs, budgets, keys, organisations
+from serve_app.routes.overview import overview
+from serve_app.routes.overview.overview_feed import OverviewFeed
 from serve_app.routes.platform_data import conversations, customers, feedback
 from serve_app.routes.platform_data import events as platform_events
 from serve_app.routes.profiles import customer_profiles, segments
@@ -102,15 +106,20 @@ PARTS: tuple[Any, ...] = (
     organization,
     organisations,
     usage_reports,
+    overview,
+    console_files,
     health,
 )
 
 
-def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False) -> FastAPI:
+def build_api(
+    service: Service, *, stopping: Callable[[], bool] = lambda: False, read_fleet: ReadFleet = lambda: None
+) -> FastAPI:
     """Build the application that uses this service.
 
     Args:
         stopping: returns True if the process only has to finish open requests; ``/readyz`` then answers 503.
+        read_fleet: reads the state of the fleet, for ``/v1/overview``.
     """
 
     @asynccontextmanager
@@ -128,6 +137,7 @@ def build_api(service: Service, *, stopping: Callable[[], bool] = lambda: False)
     app.state.service = service
     app.state.stopping = stopping
     app.state.events = EventFeed(service)
+    app.state.overviews = OverviewFeed(service, read_fleet)
     for part in PARTS:
         app.include_router(part.router)
     install_error_handlers(app)

@@ -42,6 +42,7 @@ from serve_app.embedding.metrics import Metrics, ObservedModel
 from serve_app.embedding.ranking import cross_encoder_scores
 from serve_app.embedding.rate_metrics import RateMetrics
 from serve_app.embedding.served_model import open_batcher
+from serve_app.fleet.ray_fleet import ray_fleet
 from serve_app.jobs.job_metrics import JobMetrics
 from serve_app.open_address import only_this_machine
 from serve_app.routes.batch_requests import answer_requests
@@ -101,7 +102,7 @@ class Embedder:
         self._metrics.start()
 
     def __serve_build_asgi_app__(self, *_: Any, **__: Any) -> FastAPI:
-        return build_api(self._service, stopping=stopping)
+        return build_api(self._service, stopping=stopping, read_fleet=ray_fleet)
 
     async def embed_ids(
         self,

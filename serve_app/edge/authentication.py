@@ -19,7 +19,10 @@ from cluster.organisations.caller import Caller
 
 #: Paths that need no key. Load balancers call ``/healthz`` and ``/readyz``, and the other paths only describe
 #: the API.
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/console"})
+#: Beginning of the paths of the console's files, which contain no data and need no key either. The page asks
+#: its reader for a key.
+CONSOLE = "/console/"
 SCHEME = "bearer"
 #: The header in which clients of Azure OpenAI send the API key.
 AZURE_HEADER = "api-key"
@@ -52,7 +55,7 @@ class Authenticator:
             Unavailable: the database or the issuer of tokens does not answer, so the cluster does not know if
                 the key or the token works.
         """
-        if scope["path"] in OPEN_PATHS:
+        if scope["path"] in OPEN_PATHS or scope["path"].startswith(CONSOLE):
             return None
         client, key = scope.get("client"), _key(headers)
         organisation = headers.get(ORGANISATION_HEADER) or None

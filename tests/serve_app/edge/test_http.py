@@ -22,6 +22,8 @@ from tests.serve_app.raw_requests import connect
 
 REQUEST = {"model": MODEL, "input": "a heron"}
 BODY = json.dumps(REQUEST).encode()
+#: Paths without parameters whose GET follows something without end.
+ENDLESS = frozenset({"/v1/overview/events"})
 #: The bytes that the HttpClient of OpenJDK 17 sent.
 JDK = (
     b"POST /v1/embeddings HTTP/1.1\r\n"
@@ -74,7 +76,7 @@ def test_head_answers_like_get_without_a_body(http: httpx.Client, server: Server
     paths = [
         path
         for path, operations in http.get("/openapi.json").json()["paths"].items()
-        if "get" in operations and "{" not in path
+        if "get" in operations and "{" not in path and path not in ENDLESS
     ]
     assert len(paths) >= 6
     for path in [

@@ -168,6 +168,8 @@ def _ask_for_vectors(ask: Any) -> None:
     ask("POST", "/v1/rerank", json={"query": "a heron", "documents": documents, "return_documents": True})
     ask("POST", "/rerank", json={"query": "a heron", "texts": ["a bird"], "return_text": True})
     ask("GET", "/v1/models")
+    ask("GET", "/v1/caller")
+    ask("GET", "/v1/overview")
     ask("GET", "/v1/models/{model}", {"model": MODEL})
     ask("GET", "/healthz")
     ask("GET", "/readyz")

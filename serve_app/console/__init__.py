@@ -1,0 +1,3 @@
+"""The console, a web page for people that shows and controls the cluster: its files and the route that serves
+them.
+"""

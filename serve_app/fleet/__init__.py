@@ -1,0 +1,1 @@
+"""Describes what executes the work: the replicas of each deployment, and the nodes with their processors."""

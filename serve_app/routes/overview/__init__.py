@@ -1,0 +1,1 @@
+"""The routes that show the present state: who the caller is, the queues, the fleet, and what is wrong."""

@@ -1,0 +1,119 @@
+"""Reads the overview for many listeners at the same time; ``edge.sse`` sends it.
+
+Listeners of the same organisation share one reading, so the database is asked once every ``PERIOD_S`` seconds
+for each organisation, however many pages are open.
+
+    feed = OverviewFeed(service, read_fleet)
+    source = OverviewEvents(feed, "organisation", "acme")
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, cast
+
+from fastapi import Depends, Request
+from psycopg import Connection
+
+from cluster.analytics.overview.overview import Overview, read_overview
+from cluster.database import for_all_organisations
+from serve_app.edge.sse import Batch, Listeners, ServerSentEvent
+from serve_app.fleet.fleet_state import FleetState, ReadFleet
+from serve_app.routes.overview.overview_objects import OverviewObject
+from serve_app.service import Service
+
+OverviewScope = Literal["organisation", "cluster"]
+#: Seconds for which a reading is used before the database is asked again.
+PERIOD_S = 2.0
+#: Maximum number of organisations whose last reading is kept.
+MAX_KEPT = 256
+#: Maximum number of listeners of one replica. Each listener counts towards ``main.MAX_ONGOING_REQUESTS``.
+MAX_LISTENERS = 64
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The last reading of one organisation or of the cluster."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    at: float = float("-inf")
+    found: OverviewObject | None = None
+
+
+class OverviewFeed:
+    """Reads the overview of organisations and of the cluster.
+
+    Args:
+        read_fleet: reads the state of the fleet, in a thread.
+    """
+
+    def __init__(self, service: Service, read_fleet: ReadFleet) -> None:
+        self._service, self._read_fleet = service, read_fleet
+        self._readings: dict[str | None, _Reading] = {}
+        self.listeners = Listeners(MAX_LISTENERS, instead="ask GET /v1/overview from time to time")
+
+    async def read(self, scope: OverviewScope, organisation: str) -> OverviewObject:
+        """Return the overview, at most ``PERIOD_S`` seconds old.
+
+        Args:
+            scope: ``cluster`` only if the caller operates the cluster.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        key = None if scope == "cluster" else organisation
+        reading = self._readings.pop(key, None) or _Reading()
+        self._readings[key] = reading  # at the end, because the first entries are dropped
+        while len(self._readings) > MAX_KEPT:
+            del self._readings[next(iter(self._readings))]
+        async with reading.lock:
+            if reading.found is None or time.monotonic() - reading.at >= PERIOD_S:
+                reading.found, reading.at = await self._ask(scope, key), time.monotonic()
+            return reading.found
+
+    async def _ask(self, scope: OverviewScope, organisation: str | None) -> OverviewObject:
+        lease_s = self._service.settings.lease_s
+
+        def ask(connection: Connection[Any]) -> Overview:
+            return read_overview(connection, organisation, lease_s=lease_s)
+
+        if scope == "organisation":
+            return OverviewObject.of(await self._service.read(ask), scope, None)
+        with for_all_organisations():
+            overview = await self._service.read(ask)
+        fleet: FleetState | None = await asyncio.to_thread(self._read_fleet)
+        return OverviewObject.of(overview, scope, fleet)
+
+
+class OverviewEvents:
+    """An ``edge.sse.EventSource`` that gives the overview to one listener each time the overview changes."""
+
+    def __init__(self, feed: OverviewFeed, scope: OverviewScope, organisation: str) -> None:
+        self._feed, self._scope, self._organisation = feed, scope, organisation
+        self._sent: OverviewObject | None = None
+        self._count = 0
+
+    async def next(self, timeout_s: float) -> Batch | None:
+        """Return the overview when it differs from the last one; None if it does not change in
+        ``timeout_s`` seconds.
+        """
+        until = time.monotonic() + timeout_s
+        while True:
+            if self._sent is not None:
+                await asyncio.sleep(PERIOD_S)
+            found = await self._feed.read(self._scope, self._organisation)
+            if found != self._sent:
+                self._sent = found
+                self._count += 1
+                data = found.model_dump(mode="json")
+                event = ServerSentEvent(id=self._count, type="overview", data=data)
+                return Batch(events=[event], last=False)
+            if time.monotonic() >= until:
+                return None
+
+
+async def _feed(request: Request) -> OverviewFeed:
+    return cast(OverviewFeed, request.app.state.overviews)
+
+
+OverviewFeedDep = Annotated[OverviewFeed, Depends(_feed)]
