@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status doctor test faults lint bench bench-words bench-main-content bench-analytics
+.PHONY: help demo up down status doctor test faults nodes lint bench bench-words bench-main-content bench-analytics
 .PHONY: lock chart sbom
 
 PYTHON := .venv/bin/python
@@ -35,10 +35,16 @@ doctor: $(READY) ## Show what is wrong and what to do about it (ARGS=--mend repa
 	@$(PYTHON) -m cluster.doctor $(ARGS)
 
 test: $(READY) ## Run every test but the faults, three at a time (ARGS="-m 'not launch'" or a path narrows it; -n0: one)
-	@$(PYTHON) -m pytest --numprocesses 3 --ignore tests/faults $(ARGS)
+	@$(PYTHON) -m pytest --numprocesses 3 --ignore tests/faults \
+	  --ignore-glob "tests/nodes/test_*" $(ARGS)
 
 faults: $(READY) ## Kill and stop processes at random moments, in 20 rounds (ROUNDS=1 SEED=7 repeats one round)
 	@ROUNDS=$(ROUNDS) SEED=$(SEED) $(PYTHON) -m pytest --numprocesses 2 tests/faults --verbose $(ARGS)
+
+# Without -n: one cluster of five nodes keeps a machine busy.
+nodes: ROUNDS = 10
+nodes: $(READY) ## As root: lose, cut and drain nodes of a cluster of five, in 10 rounds (ROUNDS=1 SEED=7 repeats one)
+	@ROUNDS=$(ROUNDS) SEED=$(SEED) $(PYTHON) -m pytest tests/nodes --verbose -rP $(ARGS)
 
 lint: $(READY) ## Check style, types and the import arrows
 	@ruff check . && ruff format --check . && mypy && lint-imports

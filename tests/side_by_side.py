@@ -24,7 +24,7 @@ UNITS = {
         r"tests/(cluster/engines/test_(contract|families|sentence_transformers_kind)"
         r"|serve_app/(edge/test_compatibility_fields|routes/test_(rerank|search)))\.py"
     ),
-    "other clusters": r"tests/(data_jobs/test_|launch/|faults/test_kill_ingest)",
+    "other clusters": r"tests/(data_jobs/test_|launch/|nodes/|faults/test_kill_ingest)",
     "faults": r"tests/faults/",
 }
 
