@@ -23,6 +23,7 @@ from ray.serve.config import AutoscalingContext
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from cluster.alerts.watch import Watch
 from cluster.blobs import open_blob_store
 from cluster.budgets.reservations import BatchHolder
 from cluster.database import for_all_organisations, translated
@@ -56,6 +57,8 @@ from data_jobs.worker.parser_pool import Parsers
 
 log = structlog.get_logger(__name__)
 
+#: Serve's name of the deployment.
+DEPLOYMENT = "worker"
 #: Number of CPUs that Ray reserves for a replica. The parsers of the replica can use more CPUs.
 CPUS = 0.5
 HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 10, 30
@@ -161,11 +164,14 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self._thread.start()
         self._begun.wait()
+        self._watch = Watch(self._settings, deployment=DEPLOYMENT)
+        self._watch.start()
 
     async def check_health(self) -> None:
         """Raise an error if the consumer has ended; Serve then replaces the replica."""
-        if not self._thread.is_alive():
-            raise RuntimeError("the consumer has ended") from self._failure
+        with self._watch.health_check():
+            if not self._thread.is_alive():
+                raise RuntimeError("the consumer has ended") from self._failure
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Return the input of the autoscaling: number of waiting jobs, age of the oldest waiting job in
@@ -174,6 +180,8 @@ class Worker:
         return await asyncio.to_thread(self._waiting)
 
     def __del__(self) -> None:
+        if hasattr(self, "_watch"):
+            self._watch.stop()
         if self._loop is not None and self._consumer is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._consumer.stop)
             self._thread.join(STOP_S)
@@ -276,7 +284,7 @@ def build(arguments: dict[str, str]) -> Application:
 def options(settings: Settings) -> dict[str, Any]:
     """Return the options of the deployment."""
     return {
-        "name": "worker",
+        "name": DEPLOYMENT,
         "health_check_period_s": HEALTH_PERIOD_S,
         "health_check_timeout_s": HEALTH_TIMEOUT_S,
         "graceful_shutdown_wait_loop_s": 1,

@@ -150,5 +150,6 @@ def build_api(
         usage=service.usage,
         admission=service.admission,
         rate_headers=service.rates.headers,
+        requests=service.requests,
     )
     return app

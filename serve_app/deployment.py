@@ -17,12 +17,14 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from cluster.alerts.alert_store import firing_counts
+from cluster.alerts.watch import Watch
 from cluster.analytics.reconciliation import difference_count
 from cluster.analytics.rollups import rollup_lag
 from cluster.budgets.reservations import BatchHolder
 from cluster.database import open_pool
 from cluster.deploy.loopback import keep_to_loopback
-from cluster.deploy.model_deployments import call_replica
+from cluster.deploy.model_deployments import ENDPOINT, call_replica, own_deployment
 from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.engines import Registry, Scored, open_engine
 from cluster.errors import ClusterError, Conflict
@@ -43,6 +45,7 @@ from serve_app.embedding.ranking import cross_encoder_scores
 from serve_app.embedding.rate_metrics import RateMetrics
 from serve_app.embedding.served_model import open_batcher
 from serve_app.fleet.ray_fleet import ray_fleet
+from serve_app.jobs.alert_metrics import AlertMetrics
 from serve_app.jobs.job_metrics import JobMetrics
 from serve_app.open_address import only_this_machine
 from serve_app.routes.batch_requests import answer_requests
@@ -80,6 +83,7 @@ class Embedder:
             )
             for name, model in models.items()
         }
+        self._watch = Watch(settings, deployment=ENDPOINT, state=self._state)
         self._metrics = Metrics(
             watched,
             self._service.known_shortages,
@@ -97,9 +101,13 @@ class Embedder:
                 ChatMetrics(self._service.chat_stats, self._service.chat.names),
                 AnswerMetrics(self._service.answer_stats, self._service.contexts.stats),
                 JobMetrics(partial(self._service.read_now, job_figures)),
+                AlertMetrics(
+                    partial(self._service.read_now, firing_counts), lambda: self._watch.database_away_s
+                ),
             ],
         )
         self._metrics.start()
+        self._watch.start()
 
     def __serve_build_asgi_app__(self, *_: Any, **__: Any) -> FastAPI:
         return build_api(self._service, stopping=stopping, read_fleet=ray_fleet)
@@ -162,9 +170,23 @@ class Embedder:
 
     async def check_health(self) -> None:
         """Raise an error if a model no longer computes. After three failures, Serve replaces the replica."""
-        await asyncio.gather(*(heartbeat.check() for heartbeat in self._heartbeats))
+        with self._watch.health_check():
+            await asyncio.gather(*(heartbeat.check() for heartbeat in self._heartbeats))
+
+    def _state(self) -> dict[str, Any]:
+        """Return what this replica reports about itself (``ProcessReport``)."""
+        requests, failed = self._service.requests.sums()
+        return {
+            "requests": requests,
+            "failed_requests": failed,
+            "short": tuple(self._service.recent_shortages()),
+            "usage_unsent_s": self._service.usage.stats.unsent_s,
+            "usage_only_in_memory": self._service.usage.stats.only_in_memory,
+        }
 
     def __del__(self) -> None:
+        if hasattr(self, "_watch"):
+            self._watch.stop()
         if hasattr(self, "_metrics"):
             self._metrics.stop()
         if hasattr(self, "_service"):
@@ -192,6 +214,8 @@ class ModelReplica:
         # This replica publishes no shortages (``frozenset``), because the endpoint's replicas publish them.
         self._metrics = Metrics(watched, frozenset)
         self._metrics.start()
+        self._watch = Watch(settings, deployment=own_deployment(name))
+        self._watch.start()
 
     async def embed_ids(
         self,
@@ -218,9 +242,12 @@ class ModelReplica:
 
     async def check_health(self) -> None:
         """Raise an error if the model no longer computes."""
-        await self._heartbeat.check()
+        with self._watch.health_check():
+            await self._heartbeat.check()
 
     def __del__(self) -> None:
+        if hasattr(self, "_watch"):
+            self._watch.stop()
         if hasattr(self, "_metrics"):
             self._metrics.stop()
         if hasattr(self, "_keys"):

@@ -42,6 +42,7 @@ from serve_app.embedding.openai_tokens import open_openai_tokens
 from serve_app.embedding.rate_gate import RateGate
 from serve_app.embedding.remote_model import CallReplica
 from serve_app.embedding.served_models import ServedModels
+from serve_app.request_counts import RequestCounts
 from serve_app.usage.usage_recorder import UsageRecorder
 
 T = TypeVar("T")
@@ -92,6 +93,8 @@ class Service(DatabaseAccess):
         self.search_cache = ResultCache(settings.search_cache_bytes)
         #: Sources of frequent questions of agents; used on the event loop only.
         self.contexts = ContextLookup(self.in_database, similarity=settings.context_similarity)
+        #: The requests of the last minutes. The edge counts them.
+        self.requests = RequestCounts()
         self.chat_stats = ChatStats()
         self.answer_stats = AnswerStats()
         #: The chat models; false if there is none. Used on the event loop only.

@@ -35,6 +35,7 @@ from cluster.settings.outbound import BrowserSettings, CrawlSettings, OutboundSe
 from cluster.settings.replicas import ReplicaSettings
 from cluster.settings.secrets import SecretSettings
 from cluster.settings.values import MIB, Concern
+from cluster.settings.watching.alerts import AlertSettings
 from cluster.settings.workers import BulkSettings, WorkerSettings
 
 __all__ = [
@@ -77,6 +78,7 @@ class Settings(
     CrawlSettings,
     BrowserSettings,
     LogSettings,
+    AlertSettings,
     BaseSettings,
 ):
     """Every setting of the cluster, frozen. Paths are absolute, sizes are in bytes, times in seconds."""

@@ -33,6 +33,7 @@ from serve_app.edge.bodies.content_headers import with_json_type
 from serve_app.edge.cors import Cors, RawHeaders
 from serve_app.edge.errors import http_error_response, response_of, unexpected_error_response
 from serve_app.embedding.admission import REQUEST, Admission
+from serve_app.request_counts import RequestCounts
 from serve_app.usage.usage_recorder import RequestUsage, UsageRecorder
 
 log = structlog.get_logger(__name__)
@@ -70,8 +71,10 @@ class Boundary:
         tokens: IssuerTokens | None = None,
         admission: Admission | None = None,
         rate_headers: Callable[[Caller], Mapping[str, str]] = lambda _: {},
+        requests: RequestCounts | None = None,
     ) -> None:
         self._app = app
+        self._requests = requests or RequestCounts()
         self._usage = usage
         self._rate_headers = rate_headers
         self._admission = admission or Admission()
@@ -151,6 +154,7 @@ class Boundary:
             await unexpected_error_response(exc)(scope, receive, answer.send)
         finally:
             if scope["path"] not in UNLOGGED_PATHS:
+                self._requests.add(answer.status)
                 milliseconds = round(answer.milliseconds, 1)
                 log.info(
                     "request",

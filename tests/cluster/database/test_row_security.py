@@ -48,6 +48,7 @@ REACHES_ALL = re.compile(
 )
 #: The only files with such code.
 MAY_REACH_ALL = {
+    "cluster/alerts/watch.py",  # evaluates the alerts of the whole cluster
     "cluster/database/pool.py",  # commands of the operator
     "cluster/database/row_access.py",
     "cluster/database/scoped_connection.py",

@@ -37,6 +37,9 @@ CAUSES = {
         'ray_serve_num_http_requests_total{status_code="200"}': "0+60x120",
         'ray_serve_num_http_requests_total{status_code="503"}': "0x9 0+6x29 180x60",
     },
+    "DatabaseAway": {
+        "ray_embedding_database_away_seconds": "0x9 60+60x28 0x60",
+    },
     "ResourceUsedUp": {'ray_embedding_short{resource="database_disk"}': "0x9 1x29 0x60"},
     "DiskNearlyFull": {
         'ray_node_disk_free{ip="10.0.0.1"}': "50x9 5x29 50x60",

@@ -1,0 +1,118 @@
+"""Keeps open alerts and messages about alerts in the database, so that another process can continue.
+
+before = read_open(connection)
+keep_evaluation(connection, before, evaluation, channels=["log"], process="host-1-7")
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from cluster.alerts.evaluation import Evaluation, Key, key_of
+from cluster.alerts.notices import AlertNotice, OpenAlert, from_json
+from cluster.database.queries import queries
+
+SQL = queries("cluster.alerts", "alert_store.sql")
+#: Number of days for which a message that was sent or given up stays in the database.
+KEPT_DAYS = 30
+#: Maximum number of waiting messages that a process reads when it begins to evaluate the rules.
+MAX_WAITING = 1_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LastEvaluation:
+    """Which process evaluated the rules last, and when."""
+
+    process: str
+    evaluated_at: datetime
+
+
+def read_open(connection: Connection[Any]) -> dict[Key, OpenAlert]:
+    """Return the open alerts."""
+    with connection.cursor(row_factory=class_row(OpenAlert)) as cursor:
+        return {key_of(alert): alert for alert in cursor.execute(SQL["open"])}
+
+
+def firing_counts(connection: Connection[Any]) -> dict[str, int]:
+    """Return the number of firing alerts by name of the rule."""
+    return dict(connection.execute(SQL["firing"]).fetchall())
+
+
+def read_last_evaluation(connection: Connection[Any]) -> LastEvaluation | None:
+    """Return the last evaluation; None if no process has evaluated the rules yet."""
+    with connection.cursor(row_factory=class_row(LastEvaluation)) as cursor:
+        return cursor.execute(SQL["last_evaluation"]).fetchone()
+
+
+def read_waiting(connection: Connection[Any]) -> list[tuple[str, AlertNotice]]:
+    """Return the newest ``MAX_WAITING`` messages that are neither sent nor given up, oldest first, each with
+    the name of its channel.
+    """
+    rows = connection.execute(SQL["waiting"], {"limit": MAX_WAITING}).fetchall()
+    return [(channel, from_json(notice)) for channel, notice in reversed(rows)]
+
+
+def keep_evaluation(
+    connection: Connection[Any],
+    before: Mapping[Key, OpenAlert],
+    evaluation: Evaluation,
+    *,
+    channels: Iterable[str],
+    process: str,
+) -> None:
+    """Write the changes of one evaluation and its messages, in one transaction.
+
+    Args:
+        before: the open alerts as they are in the database.
+        channels: names of the channels that get each message.
+        process: name of the process that evaluated the rules.
+    """
+    with connection.transaction():
+        for key in before.keys() - evaluation.open.keys():
+            connection.execute(SQL["close"], _key_values(before[key]))
+        for key, alert in evaluation.open.items():
+            if alert != before.get(key):
+                connection.execute(SQL["keep"], _values(alert))
+        for notice in evaluation.notices:
+            for channel in channels:
+                values = {"id": notice.id, "channel": channel, "at": notice.at}
+                connection.execute(SQL["add_notice"], {**values, "notice": Jsonb(notice.json())})
+        connection.execute(SQL["evaluated"], {"process": process})
+
+
+def record_attempt(
+    connection: Connection[Any], id: str, channel: str, *, error: str | None, given_up: bool = False
+) -> bool:
+    """Record the result of an attempt to send a message. Return False if the database does not have the
+    message.
+
+    Args:
+        error: why the attempt failed; None if the message was sent.
+        given_up: True if no further attempt follows a failed attempt.
+    """
+    values = {"id": id, "channel": channel, "error": error, "given_up": given_up}
+    return connection.execute(SQL["end_attempt"], values).rowcount == 1
+
+
+def delete_old_notices(connection: Connection[Any]) -> None:
+    """Delete the messages that are older than ``KEPT_DAYS``."""
+    connection.execute(SQL["delete_old"], {"days": KEPT_DAYS})
+
+
+def _key_values(alert: OpenAlert) -> dict[str, Any]:
+    return {"rule": alert.rule, "labels": Jsonb(alert.labels)}
+
+
+def _values(alert: OpenAlert) -> dict[str, Any]:
+    return {
+        **_key_values(alert),
+        "since": alert.since,
+        "fired_at": alert.fired_at,
+        "notified_at": alert.notified_at,
+        "value": alert.value,
+    }

@@ -1,0 +1,90 @@
+"""Compares the rules with the facts, and decides which alerts fire, repeat and end.
+
+found = evaluate(facts, open_alerts, now=now, repeat_s=14_400)
+found.open                                        # the open alerts from now on
+found.notices                                     # the messages to send
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from cluster.alerts.facts import Facts
+from cluster.alerts.notices import AlertNotice, OpenAlert, firing, resolved
+from cluster.alerts.rules import RULES, AlertRule
+
+#: The name of the rule, and the labels with their values.
+Key = tuple[str, frozenset[tuple[str, str]]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """What one evaluation of all rules found."""
+
+    open: dict[Key, OpenAlert]
+    notices: list[AlertNotice]
+
+
+def key_of(alert: OpenAlert) -> Key:
+    """Return the key of the alert."""
+    return alert.rule, frozenset(alert.labels.items())
+
+
+def evaluate(
+    facts: Facts,
+    before: Mapping[Key, OpenAlert],
+    *,
+    now: datetime,
+    repeat_s: float,
+    rules: Mapping[str, AlertRule] = RULES,
+) -> Evaluation:
+    """Evaluate all rules.
+
+    An alert fires when its condition has lasted for ``for_s`` of its rule, and gives one message. Further
+    messages follow every ``repeat_s`` while the condition lasts, and one message when the condition ends.
+
+    Args:
+        before: the open alerts of the last evaluation.
+        repeat_s: seconds between two messages about an alert that still fires; 0: no repetition.
+    """
+    after, notices = dict[Key, OpenAlert](), list[AlertNotice]()
+    for rule in rules.values():
+        for values, value in rule.breaches(facts).items():
+            labels = dict(zip(rule.labels, values, strict=True))
+            new = OpenAlert(rule=rule.name, labels=labels, since=now, value=value)
+            known = before.get(key_of(new), new)
+            alert, notice = _continued(rule, replace(known, value=value), now, repeat_s)
+            after[key_of(alert)] = alert
+            notices += notice
+    notices += _ended(before, after, now, rules)
+    return Evaluation(open=after, notices=notices)
+
+
+def _continued(
+    rule: AlertRule, alert: OpenAlert, now: datetime, repeat_s: float
+) -> tuple[OpenAlert, list[AlertNotice]]:
+    """Return the alert after this evaluation, and the message to send if one is due."""
+    if alert.fired_at is None:
+        due = now - alert.since >= timedelta(seconds=rule.for_s)
+    else:
+        last = alert.notified_at or alert.fired_at
+        due = repeat_s > 0 and now - last >= timedelta(seconds=repeat_s)
+    if not due:
+        return alert, []
+    alert = replace(alert, fired_at=alert.fired_at or now, notified_at=now)
+    return alert, [firing(rule, alert, at=now)]
+
+
+def _ended(
+    before: Mapping[Key, OpenAlert],
+    after: Mapping[Key, OpenAlert],
+    now: datetime,
+    rules: Mapping[str, AlertRule],
+) -> Iterable[AlertNotice]:
+    """Return a message for each alert that had fired and whose condition is no longer true.
+
+    An alert of a rule that this release does not have ends without a message.
+    """
+    for key, alert in before.items():
+        if key not in after and alert.fired_at is not None and alert.rule in rules:
+            yield resolved(rules[alert.rule], alert, at=now)

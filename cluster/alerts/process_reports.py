@@ -1,0 +1,89 @@
+"""Reports that replicas and workers write about themselves, for alerts.
+
+Each process writes its report every few seconds. A report that gets old shows that its process hangs or died.
+
+    write_report(connection, ProcessReport(process="host-1-7", deployment="worker", node="host-1"))
+    read_reports(connection)                          # the reports of all processes
+"""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from cluster.database.queries import queries
+
+SQL = queries("cluster.alerts", "process_reports.sql")
+#: Age of a report in seconds from which its process counts as silent. A silent process that a newer process
+#: of its deployment has replaced is left out.
+SILENT_S = 60.0
+#: Age of a report in seconds after which the report is deleted.
+FORGOTTEN_S = 3_600.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessReport:
+    """What one replica or worker says about itself."""
+
+    #: Unique name of the process.
+    process: str
+    #: Serve's name of the deployment.
+    deployment: str
+    #: Host name of the machine or pod.
+    node: str
+    #: False if the last health check failed.
+    healthy: bool = True
+    #: Number of requests that were answered in the last five minutes.
+    requests: int = 0
+    #: Number of these requests whose status was 500 or higher.
+    failed_requests: int = 0
+    #: Free part of the disk that holds the home of the cluster, from 0 to 1.
+    disk_free_share: float = 1.0
+    #: The resources whose shortage this process has met lately (``cluster.errors.Resource``).
+    short: tuple[str, ...] = ()
+    #: Seconds for which the usage of requests has waited for the database.
+    usage_unsent_s: float = 0.0
+    #: True while the usage of requests cannot be written to a file.
+    usage_only_in_memory: bool = False
+    #: Seconds since the report was written.
+    age_s: float = 0.0
+
+    @property
+    def works(self) -> bool:
+        """True if the process is healthy and not silent."""
+        return self.healthy and self.age_s < SILENT_S
+
+
+#: The fields of a report that have a column of their own.
+COLUMNS = frozenset({"process", "deployment", "node", "age_s"})
+DETAILS = tuple(field.name for field in fields(ProcessReport) if field.name not in COLUMNS)
+
+
+def write_report(connection: Connection[Any], report: ProcessReport) -> None:
+    """Write the report over the previous report of the process."""
+    values = asdict(report)
+    details = Jsonb({name: values[name] for name in DETAILS})
+    connection.execute(SQL["write"], {**values, "details": details})
+
+
+def read_reports(connection: Connection[Any]) -> list[ProcessReport]:
+    """Return the reports of all processes that still count (``SILENT_S``)."""
+    rows = connection.execute(SQL["all"], {"silent_s": SILENT_S, "forgotten_s": FORGOTTEN_S}).fetchall()
+    return [
+        replace(
+            ProcessReport(process=process, deployment=deployment, node=node, age_s=age_s),
+            **{name: details[name] for name in DETAILS if name in details},
+        )
+        for process, deployment, node, details, age_s in rows
+    ]
+
+
+def delete_report(connection: Connection[Any], process: str) -> None:
+    """Delete the report of a process that stops."""
+    connection.execute(SQL["delete"], {"process": process})
+
+
+def delete_old_reports(connection: Connection[Any]) -> None:
+    """Delete the reports that are older than ``FORGOTTEN_S``."""
+    connection.execute(SQL["delete_old"], {"forgotten_s": FORGOTTEN_S})

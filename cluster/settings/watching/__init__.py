@@ -1,0 +1,1 @@
+"""Settings of what watches the cluster. ``cluster.settings`` composes them into ``Settings``."""

@@ -1,0 +1,41 @@
+"""Publish which alerts fire and whether this replica reaches the database, as Ray metrics.
+
+The thread of ``serve_app.embedding.metrics`` calls ``publish`` every few seconds.
+
+    AlertMetrics(partial(service.read_now, firing_counts), lambda: watch.database_away_s).publish()
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ray.serve.metrics import Gauge
+
+from cluster.alerts.rules import RULES
+
+
+class AlertMetrics:
+    """Publishes the alerts of the built-in alerter, and how long the database has been away.
+
+    Args:
+        read: reads the number of firing alerts by name of the rule; returns None if the database does not
+            answer.
+        database_away_s: returns the seconds for which this replica has not reached the database.
+    """
+
+    def __init__(
+        self, read: Callable[[], Mapping[str, int] | None], database_away_s: Callable[[], float]
+    ) -> None:
+        self._read, self._database_away_s = read, database_away_s
+        self._away: Any = Gauge(
+            "embedding_database_away_seconds", "Seconds for which a replica has not reached the database"
+        )
+        labels: Any = ("alert", "severity")  # Ray's annotation permits a single label
+        self._firing: Any = Gauge("embedding_alerts_firing", "Firing alerts of the built-in alerter", labels)
+
+    def publish(self) -> None:
+        """Pass the gauges to Ray. If the database does not answer, pass only the time without it."""
+        self._away.set(self._database_away_s())
+        counts = self._read()
+        if counts is not None:
+            for name, rule in RULES.items():
+                self._firing.set(float(counts.get(name, 0)), {"alert": name, "severity": rule.severity})

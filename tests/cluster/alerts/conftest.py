@@ -1,0 +1,71 @@
+"""A database of its own, because the rules count all rows, and a channel that keeps its messages."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from psycopg_pool import ConnectionPool
+
+from cluster.alerts.channels import NotSent
+from cluster.alerts.notices import AlertNotice
+from cluster.alerts.rules import RULES
+from cluster.database import open_pool
+from cluster.database.row_access import OWNER
+from cluster.settings import Settings
+from tests.own_database import own_database
+
+#: The rules of the cluster, but each alert fires at once.
+AT_ONCE = {name: replace(rule, for_s=0) for name, rule in RULES.items()}
+
+
+class KeepingChannel:
+    """Keeps the messages that it sent, and fails as often as the test says."""
+
+    def __init__(self, name: str = "kept") -> None:
+        self.name = name
+        self.sent: list[AlertNotice] = []
+        self.failures = 0
+        self._changed = threading.Condition()
+
+    def send(self, notice: AlertNotice) -> None:
+        """Keep the message."""
+        if self.failures:
+            self.failures -= 1
+            raise NotSent("the receiver is away")
+        with self._changed:
+            self.sent.append(notice)
+            self._changed.notify_all()
+
+    def wait(self, count: int) -> list[tuple[str, str]]:
+        """State and rule of each message, as soon as there are as many."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.sent) >= count, timeout=20), self.sent
+            return [(notice.state, notice.rule) for notice in self.sent]
+
+
+@pytest.fixture(scope="package")
+def own_settings(settings: Settings, database_url: str) -> Iterator[Settings]:
+    """The settings of the package's own database."""
+    with own_database(settings, database_url) as own:
+        yield own
+
+
+@pytest.fixture(scope="package")
+def own_pool(own_settings: Settings) -> Iterator[ConnectionPool]:
+    """Connections to it, with the schema."""
+    with open_pool(own_settings, access=OWNER) as pool:
+        yield pool
+
+
+@pytest.fixture(autouse=True)
+def no_alerts(own_pool: ConnectionPool) -> None:
+    """Delete the alerts, messages and reports of earlier tests."""
+    with own_pool.connection() as connection:
+        for table in ("open_alerts", "alert_notices", "alert_evaluations", "process_reports"):
+            connection.execute(f"DELETE FROM {table}")
+
+
+@pytest.fixture
+def kept() -> KeepingChannel:
+    return KeepingChannel()
