@@ -23,7 +23,7 @@ from ray.serve.config import AutoscalingContext
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from cluster.alerts.watch import Watch
+from cluster.alerts.watch import ProcessWatch
 from cluster.blobs import open_blob_store
 from cluster.budgets.reservations import BatchHolder
 from cluster.database import for_all_organisations, translated
@@ -164,7 +164,7 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self._thread.start()
         self._begun.wait()
-        self._watch = Watch(self._settings, deployment=DEPLOYMENT)
+        self._watch = ProcessWatch(self._settings, deployment=DEPLOYMENT)
         self._watch.start()
 
     async def check_health(self) -> None:

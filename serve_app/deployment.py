@@ -18,7 +18,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from cluster.alerts.alert_store import firing_counts
-from cluster.alerts.watch import Watch
+from cluster.alerts.watch import ProcessWatch
 from cluster.analytics.reconciliation import difference_count
 from cluster.analytics.rollups import rollup_lag
 from cluster.budgets.reservations import BatchHolder
@@ -83,7 +83,7 @@ class Embedder:
             )
             for name, model in models.items()
         }
-        self._watch = Watch(settings, deployment=ENDPOINT, state=self._state)
+        self._watch = ProcessWatch(settings, deployment=ENDPOINT, state=self._state)
         self._metrics = Metrics(
             watched,
             self._service.known_shortages,
@@ -214,7 +214,7 @@ class ModelReplica:
         # This replica publishes no shortages (``frozenset``), because the endpoint's replicas publish them.
         self._metrics = Metrics(watched, frozenset)
         self._metrics.start()
-        self._watch = Watch(settings, deployment=own_deployment(name))
+        self._watch = ProcessWatch(settings, deployment=own_deployment(name))
         self._watch.start()
 
     async def embed_ids(

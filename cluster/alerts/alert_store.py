@@ -13,7 +13,7 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from cluster.alerts.evaluation import Evaluation, Key, key_of
+from cluster.alerts.evaluation import AlertKey, RuleEvaluation, key_of
 from cluster.alerts.notices import AlertNotice, OpenAlert, from_json
 from cluster.database.queries import queries
 
@@ -32,7 +32,7 @@ class LastEvaluation:
     evaluated_at: datetime
 
 
-def read_open(connection: Connection[Any]) -> dict[Key, OpenAlert]:
+def read_open(connection: Connection[Any]) -> dict[AlertKey, OpenAlert]:
     """Return the open alerts."""
     with connection.cursor(row_factory=class_row(OpenAlert)) as cursor:
         return {key_of(alert): alert for alert in cursor.execute(SQL["open"])}
@@ -59,8 +59,8 @@ def read_waiting(connection: Connection[Any]) -> list[tuple[str, AlertNotice]]:
 
 def keep_evaluation(
     connection: Connection[Any],
-    before: Mapping[Key, OpenAlert],
-    evaluation: Evaluation,
+    before: Mapping[AlertKey, OpenAlert],
+    evaluation: RuleEvaluation,
     *,
     channels: Iterable[str],
     process: str,

@@ -19,8 +19,8 @@ from psycopg import Connection
 
 from cluster.alerts import alert_store
 from cluster.alerts.channels import AlertChannel, open_channels
-from cluster.alerts.delivery import BACKOFF, Delivery
-from cluster.alerts.evaluation import Evaluation, Key, evaluate
+from cluster.alerts.delivery import BACKOFF, NoticeDelivery
+from cluster.alerts.evaluation import AlertKey, RuleEvaluation, evaluate
 from cluster.alerts.facts import Facts, read_facts
 from cluster.alerts.notices import AlertNotice, OpenAlert
 from cluster.alerts.process_reports import delete_old_reports
@@ -64,10 +64,10 @@ class Alerter:
     ) -> None:
         self._settings, self._process, self._rules = settings, process, rules
         found = open_channels(settings) if channels is None else channels
-        self._delivery = Delivery(found, record=self._record, backoff=backoff)
-        self._open: dict[Key, OpenAlert] = {}
+        self._delivery = NoticeDelivery(found, record=self._record, backoff=backoff)
+        self._open: dict[AlertKey, OpenAlert] = {}
         #: The open alerts as they are in the database.
-        self._stored: dict[Key, OpenAlert] = {}
+        self._stored: dict[AlertKey, OpenAlert] = {}
         #: Messages that are not in the database yet.
         self._unstored: list[AlertNotice] = []
         #: Results of attempts that are not in the database yet, by id and channel of the message.
@@ -166,7 +166,7 @@ class Alerter:
         database has no room, keep all of these in memory until the next evaluation.
         """
         self._unstored += notices
-        whole = Evaluation(open=self._open, notices=self._unstored)
+        whole = RuleEvaluation(open=self._open, notices=self._unstored)
         try:
             alert_store.keep_evaluation(
                 connection, self._stored, whole, channels=self._delivery.channels, process=self._process

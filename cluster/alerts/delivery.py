@@ -4,7 +4,7 @@ Each channel has a thread and a queue, so a channel that hangs delays neither ot
 evaluation of the rules. A message may arrive twice, with the same id, if a process dies right after it sent
 the message.
 
-    delivery = Delivery(open_channels(settings), record=record)
+    delivery = NoticeDelivery(open_channels(settings), record=record)
     delivery.add("mail", notice)
     delivery.stop()
 """
@@ -30,10 +30,10 @@ GIVE_UP_AFTER = timedelta(days=1)
 MAX_WAITING = 1_000
 
 #: Called after each attempt: id of the message, channel, error or None, and True if the message is given up.
-Record = Callable[[str, str, str | None, bool], None]
+RecordAttempt = Callable[[str, str, str | None, bool], None]
 
 
-class Delivery:
+class NoticeDelivery:
     """Sends the messages of one process.
 
     Args:
@@ -43,7 +43,7 @@ class Delivery:
     """
 
     def __init__(
-        self, channels: Sequence[AlertChannel], *, record: Record, backoff: Backoff = BACKOFF
+        self, channels: Sequence[AlertChannel], *, record: RecordAttempt, backoff: Backoff = BACKOFF
     ) -> None:
         self._lanes = {channel.name: _Lane(channel, record, backoff) for channel in channels}
 
@@ -73,7 +73,7 @@ class Delivery:
 class _Lane:
     """The thread and the queue of one channel. The thread starts with the first message."""
 
-    def __init__(self, channel: AlertChannel, record: Record, backoff: Backoff) -> None:
+    def __init__(self, channel: AlertChannel, record: RecordAttempt, backoff: Backoff) -> None:
         self._channel, self._record, self._backoff = channel, record, backoff
         self._waiting: deque[AlertNotice] = deque()
         self._changed = threading.Condition()

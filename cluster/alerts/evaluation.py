@@ -14,30 +14,30 @@ from cluster.alerts.notices import AlertNotice, OpenAlert, firing, resolved
 from cluster.alerts.rules import RULES, AlertRule
 
 #: The name of the rule, and the labels with their values.
-Key = tuple[str, frozenset[tuple[str, str]]]
+AlertKey = tuple[str, frozenset[tuple[str, str]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Evaluation:
+class RuleEvaluation:
     """What one evaluation of all rules found."""
 
-    open: dict[Key, OpenAlert]
+    open: dict[AlertKey, OpenAlert]
     notices: list[AlertNotice]
 
 
-def key_of(alert: OpenAlert) -> Key:
+def key_of(alert: OpenAlert) -> AlertKey:
     """Return the key of the alert."""
     return alert.rule, frozenset(alert.labels.items())
 
 
 def evaluate(
     facts: Facts,
-    before: Mapping[Key, OpenAlert],
+    before: Mapping[AlertKey, OpenAlert],
     *,
     now: datetime,
     repeat_s: float,
     rules: Mapping[str, AlertRule] = RULES,
-) -> Evaluation:
+) -> RuleEvaluation:
     """Evaluate all rules.
 
     An alert fires when its condition has lasted for ``for_s`` of its rule, and gives one message. Further
@@ -47,7 +47,7 @@ def evaluate(
         before: the open alerts of the last evaluation.
         repeat_s: seconds between two messages about an alert that still fires; 0: no repetition.
     """
-    after, notices = dict[Key, OpenAlert](), list[AlertNotice]()
+    after, notices = dict[AlertKey, OpenAlert](), list[AlertNotice]()
     for rule in rules.values():
         for values, value in rule.breaches(facts).items():
             labels = dict(zip(rule.labels, values, strict=True))
@@ -57,7 +57,7 @@ def evaluate(
             after[key_of(alert)] = alert
             notices += notice
     notices += _ended(before, after, now, rules)
-    return Evaluation(open=after, notices=notices)
+    return RuleEvaluation(open=after, notices=notices)
 
 
 def _continued(
@@ -76,8 +76,8 @@ def _continued(
 
 
 def _ended(
-    before: Mapping[Key, OpenAlert],
-    after: Mapping[Key, OpenAlert],
+    before: Mapping[AlertKey, OpenAlert],
+    after: Mapping[AlertKey, OpenAlert],
     now: datetime,
     rules: Mapping[str, AlertRule],
 ) -> Iterable[AlertNotice]:

@@ -12,7 +12,7 @@ from uuid import uuid4
 from cluster.alerts.rules import AlertRule
 
 #: ``test`` is a message that ``python -m cluster.alerts test`` sends.
-State = Literal["firing", "resolved", "test"]
+NoticeState = Literal["firing", "resolved", "test"]
 PAGE = "docs/runbook.md"
 
 
@@ -37,7 +37,7 @@ class OpenAlert:
 class AlertNotice:
     """A message that an alert fires or that its cause is gone."""
 
-    state: State
+    state: NoticeState
     rule: str
     severity: str
     labels: dict[str, str]
@@ -107,7 +107,7 @@ def resolved(rule: AlertRule, alert: OpenAlert, *, at: datetime) -> AlertNotice:
     return _notice("resolved", rule, alert, at)
 
 
-def _notice(state: State, rule: AlertRule, alert: OpenAlert, at: datetime) -> AlertNotice:
+def _notice(state: NoticeState, rule: AlertRule, alert: OpenAlert, at: datetime) -> AlertNotice:
     return AlertNotice(
         state=state,
         rule=rule.name,

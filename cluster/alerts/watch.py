@@ -3,7 +3,7 @@
 Each process tries to be the evaluator, so the alerts are evaluated while any replica or worker is alive.
 A process that is not the evaluator keeps no connection open between two reports.
 
-    watch = Watch(settings, deployment="worker", state=lambda: {"requests": 7})
+    watch = ProcessWatch(settings, deployment="worker", state=lambda: {"requests": 7})
     watch.start()
     watch.stop()                                      # deletes the report of this process
 """
@@ -35,7 +35,7 @@ STATEMENT_TIMEOUT_S = 10
 STOP_S = 5.0
 
 
-class Watch:
+class ProcessWatch:
     """Reports the state of this process, and evaluates the alerts while no other process does.
 
     Args:

@@ -38,7 +38,7 @@ class KeepingChannel:
             self._changed.notify_all()
 
     def wait(self, count: int) -> list[tuple[str, str]]:
-        """State and rule of each message, as soon as there are as many."""
+        """NoticeState and rule of each message, as soon as there are as many."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.sent) >= count, timeout=20), self.sent
             return [(notice.state, notice.rule) for notice in self.sent]

@@ -14,7 +14,7 @@ from cluster.alerts import alert_store
 from cluster.alerts.alerter import Alerter
 from cluster.alerts.process_reports import SILENT_S, ProcessReport, read_reports, write_report
 from cluster.alerts.rules import RULES
-from cluster.alerts.watch import Watch
+from cluster.alerts.watch import ProcessWatch
 from cluster.database import connect, for_all_organisations
 from cluster.database.shortages import announce
 from cluster.errors import Resource
@@ -179,7 +179,7 @@ def test_a_silent_replica_is_not_healthy_until_a_new_one_replaces_it(
 
 def test_a_process_deletes_its_report_when_it_stops(own_settings: Settings, session: Connection[Any]) -> None:
     settings = own_settings.model_copy(update={"alert_period_s": 0.1, "alerts": False})
-    watch = Watch(settings, deployment="worker", state=lambda: {"requests": 7})
+    watch = ProcessWatch(settings, deployment="worker", state=lambda: {"requests": 7})
     watch.start()
     until(lambda: [report.requests for report in read_reports(session)] == [7])
     assert watch.database_away_s == 0

@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.alerts.alerter import Alerter
 from cluster.alerts.rules import RULES
-from cluster.alerts.watch import Watch
+from cluster.alerts.watch import ProcessWatch
 from cluster.analytics.reconciliation import reconcile, repair
 from cluster.analytics.rollups import compute_days, compute_hours
 from cluster.errors import Unavailable
@@ -46,7 +46,9 @@ class Cluster:
         self.requests, self.usage = RequestCounts(), UsageStats()
         self.settings = settings.model_copy(update={"home": folder})
         self.alerter = Alerter(self.settings, process="this", channels=[kept], rules=AT_ONCE)
-        self.watch = Watch(self.settings, deployment="embedder", state=self._state, alerter=self.alerter)
+        self.watch = ProcessWatch(
+            self.settings, deployment="embedder", state=self._state, alerter=self.alerter
+        )
 
     def run(self, work: Callable[[Connection[Any]], Any]) -> Any:
         with self.pool.connection() as connection:
