@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status doctor test faults nodes lint bench bench-words bench-main-content bench-analytics
+.PHONY: help demo up down status doctor logs test faults nodes lint bench bench-words bench-main-content bench-analytics
 .PHONY: lock chart sbom
 
 PYTHON := .venv/bin/python
@@ -15,6 +15,7 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 unexport PYTHONDONTWRITEBYTECODE
 
 DOCS ?=
+JOB ?=
 ARGS ?=
 ROUNDS ?= 20
 SEED ?= $(shell date +%s)
@@ -33,6 +34,9 @@ status: $(READY) ## Show what runs, where the data is and how much there is
 
 doctor: $(READY) ## Show what is wrong and what to do about it (ARGS=--mend repairs what it can)
 	@$(PYTHON) -m cluster.doctor $(ARGS)
+
+logs: $(READY) ## Show all that every process logged about one job (JOB=job_..., ARGS=--help explains)
+	@$(PYTHON) -m cluster.local.job_logs $(if $(JOB),"$(JOB)") $(ARGS)
 
 test: $(READY) ## Run every test but the faults, three at a time (ARGS="-m 'not launch'" or a path narrows it; -n0: one)
 	@$(PYTHON) -m pytest --numprocesses 3 --ignore tests/faults \

@@ -1,14 +1,16 @@
-"""Configures the log: JSON lines, or readable lines on a terminal, with job, document and organisation.
+"""Configures the log: JSON lines, or readable lines on a terminal, with process, job, organisation and trace.
 
 Each process (a command, a replica, an actor) calls ``configure`` once when it starts.
 
-    configure(settings)
-    with about(job=job.id, organisation="default"):
+    configure(settings, process="worker")
+    with about(job=job.id, organisation="default", kind=job.kind):
         structlog.get_logger(__name__).info("document_written", document=document, chunks=12)
 """
 
 import logging
+import os
 import sys
+from collections.abc import MutableMapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,6 +18,7 @@ import structlog
 
 from cluster.settings import Settings
 from cluster.text.well_formed import json_bytes
+from cluster.tracing import current_trace
 
 
 class _StderrLogger(structlog.WriteLogger):
@@ -29,14 +32,19 @@ class _StderrLogger(structlog.WriteLogger):
         self.name = name
 
 
-def configure(settings: Settings) -> None:
+def configure(settings: Settings, *, process: str | None = None) -> None:
     """Send all log lines of this process and its libraries to standard error, in one form.
 
     A process may call this function again to change the configuration.
+
+    Args:
+        process: the part of the cluster that this process is, such as ``worker``, for the field ``process``
+            of each line. None: the name of the module that Python runs.
     """
     console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _Origin(process or _own_module()),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -71,6 +79,25 @@ def configure(settings: Settings) -> None:
     root.setLevel(level)
     for chatty in ("httpx", "httpcore", "psycopg.pool", "asyncio", "procrastinate", "mcp"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+class _Origin:
+    """Adds to a log line the process that writes the line, and the trace id of the request or job."""
+
+    def __init__(self, process: str) -> None:
+        self._process = process
+
+    def __call__(self, _logger: Any, _method: str, line: MutableMapping[str, Any]) -> Any:
+        line["process"], line["pid"] = self._process, os.getpid()
+        if (context := current_trace()) is not None:
+            line.setdefault("trace", context.trace_id)
+        return line
+
+
+def _own_module() -> str:
+    """Return the name of the module that ``python -m`` runs, or of the program."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec.name.removesuffix(".__main__") if spec is not None else os.path.basename(sys.argv[0])
 
 
 def _json(line: Any, **_: Any) -> str:

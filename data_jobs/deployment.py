@@ -47,6 +47,7 @@ from cluster.jobs import jobs
 from cluster.jobs.schedules.system_schedules import create_system_schedules
 from cluster.logs import configure
 from cluster.settings import Settings
+from cluster.tracing import flush_spans, start_tracing, trace_argument
 from cluster.vector_index.collections import collection_name
 from data_jobs.kinds.registry import open_kinds
 from data_jobs.kinds.resources import Resources
@@ -123,7 +124,11 @@ class ServedAnswerer:
             CancelledError: the caller or the replica cancelled the call.
         """
         response = self._handle.answer_requests.remote(
-            lines, organisation=organisation, fingerprints=dict(fingerprints), holder=holder
+            lines,
+            organisation=organisation,
+            fingerprints=dict(fingerprints),
+            holder=holder,
+            **trace_argument(),
         )
         answers: list[RequestAnswer | ClusterError]
         answers = await answer_of(response, faults=(RayError, RayServeException))
@@ -145,7 +150,7 @@ class ServedScorer:
             Throttled: the replica's queue is full.
             CancelledError: the caller or the replica cancelled the call.
         """
-        response = self._handle.score_texts.remote(question, list(texts))
+        response = self._handle.score_texts.remote(question, list(texts), **trace_argument())
         scored: Scored = await answer_of(response, faults=(RayError, RayServeException))
         return scored
 
@@ -155,7 +160,8 @@ class Worker:
 
     def __init__(self) -> None:
         self._settings = Settings()
-        configure(self._settings)
+        configure(self._settings, process="worker")
+        start_tracing(self._settings, process="worker")
         keep_to_loopback()
         self._consumer: Consumer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -185,6 +191,7 @@ class Worker:
         if self._loop is not None and self._consumer is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._consumer.stop)
             self._thread.join(STOP_S)
+        flush_spans()
 
     def _waiting(self) -> dict[str, float]:
         with (

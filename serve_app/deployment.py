@@ -33,6 +33,7 @@ from cluster.jobs.schedules.schedules import schedule_lag
 from cluster.keys.known_keys import KnownKeys
 from cluster.logs import configure
 from cluster.settings import Settings
+from cluster.tracing import SERVER, Span, TraceContext, continued_trace, flush_spans, start_tracing
 from serve_app.api import build_api
 from serve_app.chat.answer_metrics import AnswerMetrics
 from serve_app.chat.chat_metrics import ChatMetrics
@@ -67,7 +68,7 @@ class Embedder:
     """
 
     def __init__(self, handles: Mapping[str, DeploymentHandle[Any]] | None = None) -> None:
-        settings = _settings()
+        settings = _settings("endpoint")
         keyless = only_this_machine(settings)
         remote = {
             name: partial(call_replica, handle, faults=(RayError, RayServeException))
@@ -120,6 +121,7 @@ class Embedder:
         organisation: str,
         lane: Lane = "bulk",
         deadline_s: float = math.inf,
+        traceparent: str | None = None,
     ) -> NDArray[np.float32]:
         """Return the vectors of tokenised inputs, (n, dim) float32, to callers inside the cluster.
 
@@ -129,15 +131,17 @@ class Embedder:
             organisation: the organisation that sends the inputs. Each organisation has a share of the model.
             lane: ``interactive`` if a person waits for the answer.
             deadline_s: seconds from now after which the answer is useless.
+            traceparent: the caller's position in a trace, as for the other methods that replicas call.
 
         Raises:
             Conflict: this replica does not serve the intended model; another model would misread the token
                 ids.
             Throttled: too many tokens wait already, or the deadline cannot be met.
         """
-        return await self._service.models.of_fingerprint(fingerprint).batcher.embed(
-            ids, lane=lane, organisation=organisation, deadline_s=deadline_s
-        )
+        with _called("embed_ids", traceparent):
+            return await self._service.models.of_fingerprint(fingerprint).batcher.embed(
+                ids, lane=lane, organisation=organisation, deadline_s=deadline_s
+            )
 
     async def answer_requests(
         self,
@@ -146,13 +150,15 @@ class Embedder:
         organisation: str,
         fingerprints: Mapping[str, str],
         holder: BatchHolder | None = None,
+        traceparent: str | None = None,
     ) -> list[RequestAnswer | ClusterError]:
         """Answer embedding requests of a batch (``serve_app.routes.batch_requests``)."""
-        return await answer_requests(
-            self._service, lines, organisation=organisation, fingerprints=fingerprints, holder=holder
-        )
+        with _called("answer_requests", traceparent):
+            return await answer_requests(
+                self._service, lines, organisation=organisation, fingerprints=fingerprints, holder=holder
+            )
 
-    async def score_texts(self, question: str, texts: list[str]) -> Scored:
+    async def score_texts(self, question: str, texts: list[str], *, traceparent: str | None = None) -> Scored:
         """Score with the cross-encoder how well each text answers the question, for callers inside the
         cluster.
 
@@ -160,7 +166,8 @@ class Embedder:
             Conflict: this replica has no cross-encoder.
             Throttled: too many requests wait for the cross-encoder already.
         """
-        return await cross_encoder_scores(self._service.models, question, texts)
+        with _called("score_texts", traceparent):
+            return await cross_encoder_scores(self._service.models, question, texts)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Return the metric ``ELSEWHERE`` for Serve's autoscaling: the number of requests that wait for
@@ -191,6 +198,7 @@ class Embedder:
             self._metrics.stop()
         if hasattr(self, "_service"):
             self._service.close()
+        flush_spans()
 
 
 class ModelReplica:
@@ -202,7 +210,7 @@ class ModelReplica:
     """
 
     def __init__(self, name: str) -> None:
-        settings = _settings()
+        settings = _settings("model")
         self._engine = open_engine(Registry(settings).named(name))
         # The endpoint has already checked the caller, so this replica uses only the weights of the
         # organisations.
@@ -225,6 +233,7 @@ class ModelReplica:
         organisation: str,
         lane: Lane = "bulk",
         deadline_s: float = math.inf,
+        traceparent: str | None = None,
     ) -> NDArray[np.float32]:
         """Return the vectors of tokenised inputs, as ``Embedder.embed_ids`` does.
 
@@ -238,7 +247,8 @@ class ModelReplica:
                 f"vectors of {fingerprint} are requested, but this replica computes those of {own}; nothing "
                 "was computed. Configure the same weights on every node (CLUSTER_MODELS)"
             )
-        return await self._batcher.embed(ids, lane=lane, organisation=organisation, deadline_s=deadline_s)
+        with _called("embed_ids", traceparent):
+            return await self._batcher.embed(ids, lane=lane, organisation=organisation, deadline_s=deadline_s)
 
     async def check_health(self) -> None:
         """Raise an error if the model no longer computes."""
@@ -252,14 +262,21 @@ class ModelReplica:
             self._metrics.stop()
         if hasattr(self, "_keys"):
             self._keys.close()
+        flush_spans()
 
 
-def _settings() -> Settings:
-    """Read the settings, and prepare the log and the gRPC port of a replica. Return the settings, with
-    ``engine_threads`` set.
+def _called(method: str, traceparent: str | None) -> Span:
+    """Continue the trace of a call from another replica."""
+    return continued_trace(method, SERVER, TraceContext.parse(traceparent))
+
+
+def _settings(process: str) -> Settings:
+    """Read the settings, and prepare the log, the traces and the gRPC port of a replica. Return the settings,
+    with ``engine_threads`` set.
     """
     settings = Settings()
-    configure(settings)
+    configure(settings, process=process)
+    start_tracing(settings, process=process)
     keep_to_loopback()
     threads = settings.engine_threads or settings.cpus_per_replica
     return settings.model_copy(update={"engine_threads": threads})

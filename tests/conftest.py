@@ -26,8 +26,9 @@ from cluster.settings import RAY_PORTS, RAY_WORKER_PORTS, Settings
 from tests.keys_in_output import assert_no_key, pytest_runtest_makereport  # noqa: F401  a hook
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Prefixes of the variables that would bring a developer's own settings, Ray, Postgres or OpenMP into a test.
-FOREIGN_PREFIXES = ("CLUSTER_", "RAY_", "PG", "OMP_", "GOMP_")
+#: Prefixes of the variables that would bring a developer's own settings, Ray, Postgres, OpenMP or
+#: OpenTelemetry into a test.
+FOREIGN_PREFIXES = ("CLUSTER_", "RAY_", "PG", "OMP_", "GOMP_", "OTEL_")
 #: Linux takes the ports of outgoing connections from here on.
 EPHEMERAL_PORTS_START = 32_768
 

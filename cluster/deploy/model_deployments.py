@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from cluster.errors import ClusterError, Unavailable, last_line
 from cluster.records import digest
 from cluster.settings import Settings
+from cluster.tracing import trace_argument
 
 #: Name of the Serve application with the endpoint and the models, as in ``serve.yaml``.
 APPLICATION = "embedding-cluster"
@@ -82,6 +83,7 @@ async def call_replica(
         organisation=call.organisation,
         lane="interactive" if call.urgent else "bulk",
         deadline_s=call.deadline_s,
+        **trace_argument(),
     )
     return cast("NDArray[np.float32]", await answer_of(response, faults=faults))
 

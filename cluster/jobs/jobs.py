@@ -19,6 +19,8 @@ from psycopg.rows import dict_row
 
 from cluster.database.queries import queries
 from cluster.errors import NotFound
+from cluster.organisations.caller import current_key
+from cluster.tracing import position_of_work
 
 #: Error code of a job whose last attempt failed because a service, such as the model, asked for fewer
 #: requests.
@@ -145,6 +147,9 @@ class Job:
     scheduled_for: datetime | None
     #: The window in which the job may begin (``cluster.jobs.schedules.run_window``); None: at any time.
     run_window: dict[str, Any] | None
+    #: Position in a trace (``cluster.tracing``) at which the job was submitted: a ``traceparent``; None for
+    #: jobs that are older than this column.
+    traceparent: str | None
     #: True if the job's cancellation was requested.
     cancel_asked: bool
     #: Reason of the cancellation request, until the job has ended.
@@ -190,6 +195,13 @@ SQL = {name: text.replace("{lines}", LINES) for name, text in _FILE.items()}
 def new_job_id() -> str:
     """Return a new job id, which cannot be guessed."""
     return f"job_{uuid4().hex}"
+
+
+def submitter() -> dict[str, str | None]:
+    """Return the columns of a new job that name the request which submits it: its key, and its position in a
+    trace.
+    """
+    return {"key": current_key(), "traceparent": position_of_work()}
 
 
 def get_job(connection: Connection[Any], organisation: str, id: str) -> Job:

@@ -36,11 +36,11 @@ from cluster.jobs.jobs import (
     as_jobs,
     new_job_id,
     select_jobs,
+    submitter,
     with_columns,
 )
 from cluster.jobs.kinds import kind_named
 from cluster.jobs.kinds.job_kind import JobKind
-from cluster.organisations.caller import current_key
 
 SQL = with_columns("queue.sql")
 
@@ -169,7 +169,7 @@ def _values(request: JobRequest, attempts: int | None) -> dict[str, Any]:
 
 def _insert(connection: Connection[Any], rows: Sequence[dict[str, Any]]) -> list[Job]:
     with connection.cursor(row_factory=dict_row) as cursor:
-        cursor.executemany(SQL["submit"], [{**row, "key": current_key()} for row in rows], returning=True)
+        cursor.executemany(SQL["submit"], [{**row, **submitter()} for row in rows], returning=True)
         jobs = as_jobs(row for result in cursor.results() for row in result)
         cursor.executemany(SQL["event"], [_event(job, "queued") for job in jobs])
     return jobs

@@ -1,8 +1,8 @@
 -- name: submit
 INSERT INTO jobs (organisation, id, kind, state, input, subject, total, unit, priority_class, priority,
-    last_attempt, retry_at, entry, by_command, key)
+    last_attempt, retry_at, entry, by_command, key, traceparent)
 VALUES (%(organisation)s, %(id)s, %(kind)s, 'queued', %(input)s, %(subject)s, %(total)s, %(unit)s, %(priority_class)s, %(priority)s,
-    %(last_attempt)s, %(retry_at)s, %(entry)s, %(by_command)s, %(key)s)
+    %(last_attempt)s, %(retry_at)s, %(entry)s, %(by_command)s, %(key)s, %(traceparent)s)
 RETURNING {columns};
 
 -- name: event

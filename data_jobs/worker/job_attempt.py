@@ -41,6 +41,7 @@ from cluster.jobs.kinds import kind_named
 from cluster.logs import about
 from cluster.retrying import Backoff, is_waited_out
 from cluster.settings import Settings
+from cluster.tracing import span
 from data_jobs.worker.shortages import Shortages, as_shortage
 from data_jobs.worker.stage_errors import StageFailed, TryLater
 
@@ -176,12 +177,11 @@ class JobAttempt:
             TryLater: a service asked for a pause longer than ``BACKOFF.longest_s``, or a provider asked for
                 any pause in the last attempt.
         """
-        tries, self._share = tries or self.settings.stage_attempts, share
-        percent = share and share[1]
+        tries, self._share, percent = tries or self.settings.stage_attempts, share, share and share[1]
         for number in range(1, tries + 1):
             await self.in_transaction(lambda connection: progress.begin_stage(connection, self.job, name))
             try:
-                with about(stage=name):
+                with about(stage=name), span(f"stage {name}"):
                     self._waits = None
                     async with asyncio.timeout(self.stage_timeout_s) as self._limit:
                         made = await self._with_room(work)

@@ -22,6 +22,8 @@ from cluster.errors import LeaseLost, Retryable, Shortage
 from cluster.jobs import attempts
 from cluster.jobs.jobs import INTERNAL_ERROR, SYSTEM, Job
 from cluster.settings import Settings
+from cluster.tracing import CONSUMER, Span, TraceContext, continued_trace
+from cluster.tracing.conventions import ATTEMPT, JOB, KIND, ORGANISATION
 from data_jobs.worker.job_attempt import (
     DatabaseLost,
     JobAttempt,
@@ -78,6 +80,12 @@ class JobRunner:
             CancelledError: this call was cancelled; the end of the job is recorded first.
             DatabaseLost: the database does not answer; the end of the job is not recorded.
         """
+        with continued_trace(f"job {job.kind}", CONSUMER, TraceContext.parse(job.traceparent)) as trace:
+            if trace.recorded:
+                trace.set({JOB: job.id, KIND: job.kind, ATTEMPT: job.attempt, ORGANISATION: job.organisation})
+            await self._run(job, stopped, trace)
+
+    async def _run(self, job: Job, stopped: Callable[[], bool], trace: Span) -> None:
         assert self.pool is not None
         attempt = JobAttempt(job, self._settings, self.pool, self._threads, self._shortages)
         try:
@@ -92,7 +100,9 @@ class JobRunner:
             await self.end(job, partial(attempts.end_cancelled, reason=str(exc), code=exc.code))
         except LeaseLost as exc:
             log.warning("lease_lost", reason=str(exc))
+            trace.fail("lease_lost")
         except TryLater as exc:
+            trace.fail(exc.code)
             if exc.counts and job.attempt >= job.last_attempt:
                 await self.end(job, partial(attempts.fail, error=str(exc), code=exc.code))
             else:
@@ -102,11 +112,13 @@ class JobRunner:
                 await self.end(job, later)
         except StageFailed as exc:
             log.warning("job_failed", reason=str(exc))
+            trace.fail(exc.code)
             await self.end(job, partial(attempts.fail, error=str(exc), code=exc.code))
         except DatabaseLost:
             raise
         except Exception as exc:  # after any other error, the job is a dead letter; the log has the traceback
             log.exception("job_broke")
+            trace.fail(type(exc).__name__)
             error = f"{type(exc).__name__}: {exc}"
             await self.end(job, partial(attempts.fail, error=error, code=INTERNAL_ERROR))
 

@@ -27,6 +27,9 @@ from cluster.logs import about
 from cluster.oidc.tokens import IssuerTokens
 from cluster.organisations.caller import Caller, acting_as
 from cluster.settings import Settings
+from cluster.tracing import SERVER, UNRECORDED, Span, TraceContext, continued_trace
+from cluster.tracing.conventions import METHOD, ORGANISATION, PATH, REQUEST_ID, ROUTE, STATUS
+from cluster.tracing.trace_context import TRACEPARENT
 from serve_app.edge.authentication import Authenticator
 from serve_app.edge.bodies.body import BodyLimits, RequestBody
 from serve_app.edge.bodies.content_headers import with_json_type
@@ -109,9 +112,16 @@ class Boundary:
         headers = Headers(scope=scope)
         requested_id = headers.get("x-request-id", "")
         id = requested_id if ACCEPTED_ID.fullmatch(requested_id) else f"req_{uuid4().hex}"
-        answer = _Answer(send, id, self._cors.headers(headers), head_only=scope["method"] == "HEAD")
-        with about(request=id):
-            await self._serve(scope, receive, headers, answer)
+        with about(request=id), _trace_of(scope, headers) as trace:
+            more = self._cors.headers(headers)
+            if trace.context is not None:
+                more = [(TRACEPARENT.encode(), trace.context.traceparent.encode()), *more]
+            answer = _Answer(send, id, more, head_only=scope["method"] == "HEAD")
+            try:
+                await self._serve(scope, receive, headers, answer)
+            finally:
+                if trace.recorded:
+                    _describe(trace, scope, answer)
 
     async def _serve(self, scope: Scope, receive: Receive, headers: Headers, answer: "_Answer") -> None:
         try:
@@ -122,8 +132,7 @@ class Boundary:
             if caller is None:
                 await self._answer(_scope_for_routes(scope, headers), receive, answer)
                 return
-            if caller.rates:
-                answer.rate_headers = partial(self._rate_headers, caller)
+            answer.set_caller(caller, self._rate_headers)
             confined = not caller.operates
             with (
                 acting_as(caller),
@@ -171,6 +180,7 @@ class Boundary:
             HTTPException: 503, the answer did not begin within CLUSTER_REQUEST_TIMEOUT_S; 413 or 415, the
                 headers announce a body that is too large or has a coding that is not supported.
         """
+        answer.routed = scope
         task = asyncio.current_task()
         assert task is not None
 
@@ -220,6 +230,31 @@ class Boundary:
         return self._limits
 
 
+def _trace_of(scope: Scope, headers: Headers) -> Span:
+    """Continue the trace of the caller, or begin a trace. Health checks have no trace."""
+    if scope["path"] in UNLOGGED_PATHS:
+        return UNRECORDED
+    return continued_trace(scope["method"], SERVER, TraceContext.parse(headers.get(TRACEPARENT)))
+
+
+def _describe(trace: Span, scope: Scope, answer: "_Answer") -> None:
+    """Set the name and the attributes of a request's span. The name has the route, not the path with ids."""
+    route = getattr(answer.routed.get("route"), "path", None)
+    trace.rename(f"{scope['method']} {route}" if route else scope["method"])
+    trace.set(
+        {
+            METHOD: scope["method"],
+            PATH: scope["path"],
+            STATUS: answer.status,
+            REQUEST_ID: answer.id,
+            **({ROUTE: route} if route else {}),
+            **({ORGANISATION: answer.organisation} if answer.organisation else {}),
+        }
+    )
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        trace.fail(str(answer.status))
+
+
 def _scope_for_routes(scope: Scope, headers: Headers) -> Scope:
     """Return the scope with GET in place of HEAD. If the path reads JSON, add the media type JSON to a
     request without a media type.
@@ -253,6 +288,10 @@ class _Answer:
         #: True after the last byte was sent. After that, the server reports a disconnect even if the client
         #: is still connected.
         self.complete = False
+        #: The scope that the routes got; empty before.
+        self.routed: Scope = {}
+        #: Id of the caller's organisation; None if the path needs no caller, or before the caller is known.
+        self.organisation: str | None = None
         #: The work for the request; None if the path needs no caller.
         self.usage: RequestUsage | None = None
 
@@ -260,6 +299,12 @@ class _Answer:
     def milliseconds(self) -> float:
         """Milliseconds since the request began."""
         return (time.perf_counter() - self._began) * 1000
+
+    def set_caller(self, caller: Caller, rate_headers: Callable[[Caller], Mapping[str, str]]) -> None:
+        """Set the caller. If the caller has rates, the answer gets their headers."""
+        self.organisation = caller.organisation
+        if caller.rates:
+            self.rate_headers = partial(rate_headers, caller)
 
     def cut_off(self) -> None:
         """Record that the client disconnected before the answer was complete."""

@@ -30,6 +30,7 @@ RATE_HEADERS = [
 EXPOSED_HEADERS = ", ".join(
     [
         "x-request-id",
+        "traceparent",
         "openai-processing-ms",
         "retry-after",
         "x-truncated-inputs",

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from cluster.engines import Engine, ModelEntry, describe, open_tokeniser, properties
 from cluster.errors import InvalidInput
 from cluster.settings import Settings
+from cluster.tracing import CLIENT, INTERNAL, span
+from cluster.tracing.conventions import embeddings
 from cluster.usage.events import EMBEDDING, UsageSource
 from serve_app.embedding.admission import Admission
 from serve_app.embedding.batching import Batcher, Lane
@@ -93,6 +95,7 @@ class ServedModel:
         self.batcher = batcher
         #: Number of HTTP requests whose inputs have no vectors yet.
         self.waiting_requests = 0
+        self._span_kind = CLIENT if isinstance(batcher, RemoteBatcher) else INTERNAL
         self._usage = usage
         self._admission = admission or Admission()
         self._tokenising = Tokenising(engine.tokeniser, threads=threads)
@@ -238,9 +241,14 @@ class ServedModel:
         return vectors
 
     async def _vectors(self, ids: list[Ids], context: RequestContext, lane: Lane) -> NDArray[np.float32]:
-        return await self.batcher.embed(
-            ids, lane=lane, organisation=context.organisation, deadline_s=context.deadline_s
-        )
+        with span(f"embeddings {self.name}", self._span_kind) as made:
+            if made.recorded:
+                tokens = sum(map(len, ids)) + len(ids) * self.engine.tokeniser.special_tokens
+                dim = self.engine.fingerprint.dim
+                made.set(embeddings(self.name, dim=dim, inputs=len(ids), tokens=tokens))
+            return await self.batcher.embed(
+                ids, lane=lane, organisation=context.organisation, deadline_s=context.deadline_s
+            )
 
     def _most(self, long: LongInputPolicy) -> int:
         """Return the maximum number of tokens to read of an input, special tokens not counted.

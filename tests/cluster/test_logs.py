@@ -1,4 +1,4 @@
-"""Log lines of every process have one form, and name their job, organisation and stage."""
+"""Log lines of every process have one form, and name their process, job, organisation, stage and trace."""
 
 import json
 import subprocess
@@ -10,8 +10,10 @@ PROGRAM = """
 import logging, structlog
 from cluster.logs import about, configure
 from cluster.settings import Settings
-configure(Settings(log_format="{form}"))
-with about(job="job_1", organisation="default", stage="parse"):
+from cluster.tracing import TraceContext, in_trace
+configure(Settings(log_format="{form}"), process="worker")
+where = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
+with in_trace(where), about(job="job_1", organisation="default", kind="index_file", stage="parse"):
     structlog.get_logger("ours").warning("document_refused", document="doc_1")
     logging.getLogger("a.library").warning("of a %s", "library")
     try:
@@ -38,6 +40,9 @@ def test_json_lines_carry_the_fields_of_their_block() -> None:
     for line in (ours, library, failure):
         assert (line["job"], line["organisation"], line["stage"]) == ("job_1", "default", "parse")
         assert line["timestamp"].endswith("Z")
+        assert (line["process"], line["kind"]) == ("worker", "index_file")
+        assert isinstance(line["pid"], int)
+        assert line["trace"] == "4bf92f3577b34da6a3ce929d0e0e4736"
     assert (ours["event"], ours["document"], ours["level"]) == ("document_refused", "doc_1", "warning")
     assert (library["event"], library["logger"]) == ("of a library", "a.library")
     assert "TypeError" in failure["exception"]
@@ -58,6 +63,8 @@ def test_the_console_format_is_for_people() -> None:
     first = lines("console")[0]
     assert "document_refused" in first
     assert not first.startswith("{")
+    assert "process=worker" in first
+    assert "trace=4bf92f3577b34da6a3ce929d0e0e4736" in first
 
 
 @pytest.mark.parametrize("form", ["json", "console"])

@@ -59,6 +59,7 @@ TEXTS = (
     "unit",
     "worker",
     "stage",
+    "traceparent",
 )
 SCHEMA = pa.schema(
     [

@@ -5,7 +5,7 @@ SELECT pg_try_advisory_xact_lock(hashtextextended('retention', 0));
 
 -- name: old_jobs_of_all  locked, so that none of them is queued again while it is moved
 SELECT organisation, id, kind, state, priority_class, priority, subject, input, result, error, error_code, done, total, unit,
-       attempt, last_attempt, worker, stage, schedule, scheduled_for, run_window, key, created_at, started_at, finished_at
+       attempt, last_attempt, worker, stage, schedule, scheduled_for, run_window, key, traceparent, created_at, started_at, finished_at
 FROM jobs
 WHERE finished_at < now() - make_interval(secs => %(older_than_s)s) AND state IN ('succeeded', 'failed', 'cancelled')
 ORDER BY finished_at, organisation, id

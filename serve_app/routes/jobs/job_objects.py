@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from cluster.jobs.jobs import Job, JobState, PriorityClass
 from cluster.jobs.view import AttemptRun, JobView, Reason, StageRun, Waiting
+from cluster.tracing import TraceContext
 from serve_app.edge.response_model import ListObject, ResponseModel
 from serve_app.routes.jobs.window_fields import WindowObject
 
@@ -122,6 +123,9 @@ class JobObject(ResponseModel):
     """Id of the schedule that submitted the job; null if no schedule submitted the job."""
     scheduled_for: float | None
     """The time of the schedule for which the job was submitted; null if no schedule submitted the job."""
+    trace_id: str | None
+    """Id of the trace in which the job was submitted: 32 hexadecimal digits, as in the `traceparent` of W3C
+    Trace Context. Log lines of the job carry this id. Null for jobs of older releases."""
 
     @classmethod
     def of(cls, job: Job) -> Self:
@@ -292,6 +296,7 @@ def _fields(job: Job) -> dict[str, Any]:
         "window": None if job.run_window is None else WindowObject.of(job.run_window),
         "schedule_id": job.schedule,
         "scheduled_for": _seconds(job.scheduled_for),
+        "trace_id": None if (trace := TraceContext.parse(job.traceparent)) is None else trace.trace_id,
     }
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-TARGETS = ["demo", "up", "down", "status", "doctor", "test", "faults", "nodes", "lint"]
+TARGETS = ["demo", "up", "down", "status", "doctor", "logs", "test", "faults", "nodes", "lint"]
 TARGETS += ["bench", "bench-words", "bench-main-content", "bench-analytics", "lock", "chart", "sbom", "help"]
 PINS = ["constraints.txt", "requirements-dev.lock"]
 COMPILED = [f"cluster/engines/bert/{name}" for name in ("bert_avx2.c", "pairs_avx2.h", "products_avx2.h")]

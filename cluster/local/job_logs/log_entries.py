@@ -1,0 +1,125 @@
+"""Read the log lines of a process, and keep those that belong to a job or to its trace.
+
+``cluster.logs`` writes each line as a JSON object, or in a form for people. Lines without a time, such as
+those of a traceback, belong to the line before them.
+
+    for entry in matching(lines, [job.id, trace_id], source="worker-1.err"):
+        print(entry.shown())
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+#: Colours of a terminal, which the form for people may have.
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+#: Time, level and event of a line for people.
+FOR_PEOPLE = re.compile(r"(\d{4}-\d\d-\d\dT[\d:.]+)(?:Z|\+00:00)? +\[(\w+) *\] +(\S.*)")
+#: Maximum number of lines of a traceback that are kept.
+MAX_MORE_LINES = 200
+#: Fields of a JSON line with a place of their own in an entry.
+PLACED = ("timestamp", "level", "event", "process", "pid", "exception")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogEntry:
+    """One line of a log, or one event of a job in the database."""
+
+    at: datetime
+    #: The process, with its id if it is known, or ``database``.
+    process: str
+    level: str
+    event: str
+    fields: Mapping[str, Any]
+    #: The lines of a traceback.
+    more: tuple[str, ...] = ()
+
+    def shown(self) -> str:
+        """Return the entry as lines for people."""
+        fields = " ".join(f"{name}={_plain(value)}" for name, value in self.fields.items())
+        at = self.at.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
+        first = f"{at}  {self.process:<16} {self.level:<8} {self.event}"
+        return "\n".join([f"{first}  {fields}".rstrip(), *(f"    {line}" for line in self.more)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry as values that JSON can represent."""
+        return {
+            "at": self.at.isoformat(),
+            "process": self.process,
+            "level": self.level,
+            "event": self.event,
+            "fields": dict(self.fields),
+            "more": list(self.more),
+        }
+
+
+def matching(lines: Iterable[str], ids: Sequence[str], *, source: str) -> Iterator[LogEntry]:
+    """Yield an entry for each line that contains one of the ids.
+
+    Args:
+        lines: the lines of one file.
+        ids: the id of the job, and of its trace.
+        source: names the process if the line does not.
+    """
+    last: LogEntry | None = None
+    for line in lines:
+        text = COLOURS.sub("", line.rstrip("\r\n"))
+        if not any(id in text for id in ids):
+            if last is not None and len(last.more) < MAX_MORE_LINES and not _begins(text):
+                last = replace(last, more=(*last.more, text))
+                continue
+            if last is not None:
+                yield last
+            last = None
+            continue
+        if (entry := _entry(text, source)) is not None:
+            if last is not None:
+                yield last
+            last = entry
+        elif last is not None and len(last.more) < MAX_MORE_LINES:
+            last = replace(last, more=(*last.more, text))
+    if last is not None:
+        yield last
+
+
+def _begins(text: str) -> bool:
+    """True if the text is the first line of an entry, of whichever job."""
+    return text.startswith("{") or FOR_PEOPLE.match(text) is not None
+
+
+def _entry(text: str, source: str) -> LogEntry | None:
+    """Return the entry that begins with this line; None if the line has no time."""
+    if text.startswith("{"):
+        try:
+            line = json.loads(text)
+            at = datetime.fromisoformat(line["timestamp"])
+        except (ValueError, KeyError, TypeError):  # a line of another program, or one that a crash cut short
+            return None
+        name, pid = line.get("process", source), line.get("pid")
+        return LogEntry(
+            at=at,
+            process=f"{name} {pid}" if pid else str(name),
+            level=str(line.get("level", "")),
+            event=str(line.get("event", "")),
+            fields={name: value for name, value in line.items() if name not in PLACED},
+            more=tuple(str(line.get("exception", "")).splitlines()[:MAX_MORE_LINES]),
+        )
+    if (found := FOR_PEOPLE.match(text)) is None:
+        return None
+    time, level, rest = found.groups()
+    event, _, fields = rest.partition("  ")
+    process = re.search(r"\bprocess=(\S+)", fields)
+    return LogEntry(
+        at=datetime.fromisoformat(time).replace(tzinfo=UTC),
+        process=process[1] if process else source,
+        level=level,
+        event=event,
+        fields={"text": fields.strip()} if fields.strip() else {},
+    )
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,54 @@
+"""Names of the attributes of spans, by version 1.37.0 of OpenTelemetry's semantic conventions.
+
+The ``gen_ai`` conventions are not stable: each version may rename attributes. So this file holds the names of
+one version, and every span carries the URL of that version (``SCHEMA_URL``). A newer version is a change to
+this file. https://github.com/open-telemetry/semantic-conventions/tree/v1.37.0/docs/gen-ai
+
+    with span(f"embeddings {model}") as made:
+        made.set(embeddings(model, dim=384, inputs=2, tokens=120))
+"""
+
+from cluster.tracing.spans import AttributeValue
+
+SEMANTIC_CONVENTIONS = "1.37.0"
+SCHEMA_URL = f"https://opentelemetry.io/schemas/{SEMANTIC_CONVENTIONS}"
+
+METHOD, ROUTE, STATUS, PATH = (
+    "http.request.method",
+    "http.route",
+    "http.response.status_code",
+    "url.path",
+)
+OPERATION, PROVIDER, MODEL = "gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model"
+INPUT_TOKENS, OUTPUT_TOKENS = "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"
+DIMENSIONS = "gen_ai.embeddings.dimension.count"
+FINISH_REASONS = "gen_ai.response.finish_reasons"
+#: Provider of the models that this cluster runs itself. The conventions allow names of one's own.
+OWN_PROVIDER = "embedding-cluster"
+
+SERVER_ADDRESS = "server.address"
+MAX_TOKENS, TEMPERATURE = "gen_ai.request.max_tokens", "gen_ai.request.temperature"
+
+#: Attributes of our own, for which the conventions have no name.
+ORGANISATION, REQUEST_ID = "cluster.organisation", "cluster.request_id"
+JOB, KIND, ATTEMPT, STAGE = "cluster.job", "cluster.job.kind", "cluster.job.attempt", "cluster.job.stage"
+INPUTS = "cluster.inputs"
+
+
+def embeddings(model: str, *, dim: int, inputs: int, tokens: int) -> dict[str, AttributeValue]:
+    """Return the attributes of a span that computes vectors.
+
+    Args:
+        model: the name that clients use. A model at a remote provider has this cluster's name, too.
+        dim: length of a vector.
+        inputs: number of inputs.
+        tokens: number of tokens that the model reads.
+    """
+    return {
+        OPERATION: "embeddings",
+        PROVIDER: OWN_PROVIDER,
+        MODEL: model,
+        DIMENSIONS: dim,
+        INPUTS: inputs,
+        INPUT_TOKENS: tokens,
+    }

@@ -1,0 +1,87 @@
+"""Read, write and hold the position in a trace, in the format of W3C Trace Context.
+
+``cluster.tracing`` exports everything that other packages need.
+
+    context = TraceContext.parse(header) or TraceContext.new()
+    with in_trace(context):
+        current_trace().traceparent     # "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
+
+https://www.w3.org/TR/trace-context-1/#traceparent-header
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Self
+
+#: The header, and the column of jobs, with a position in a trace.
+TRACEPARENT = "traceparent"
+#: Version, trace id, span id and flags. Versions above 00 may add fields.
+PATTERN = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+TRACE_ID_DIGITS, SPAN_ID_DIGITS = 32, 16
+SAMPLED_FLAG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TraceContext:
+    """A position in a trace: the trace, and the span that is the parent of the next span."""
+
+    #: Id of the trace, 32 hexadecimal digits.
+    trace_id: str
+    #: Id of the span, 16 hexadecimal digits.
+    span_id: str
+    #: True if the spans of this trace are recorded.
+    sampled: bool = False
+
+    @classmethod
+    def new(cls) -> Self:
+        """Begin a trace of which no span is recorded, with random ids."""
+        digits = os.urandom((TRACE_ID_DIGITS + SPAN_ID_DIGITS) // 2).hex()
+        return cls(digits[:TRACE_ID_DIGITS], digits[TRACE_ID_DIGITS:])
+
+    @classmethod
+    def parse(cls, traceparent: str | None) -> Self | None:
+        """Read a ``traceparent``. Return None if there is none, or if it is not valid; the specification says
+        that a program then begins a new trace.
+        """
+        found = PATTERN.fullmatch(traceparent) if traceparent else None
+        if found is None:
+            return None
+        version, trace_id, span_id, flags, rest = found.groups()
+        if version == "ff" or (version == "00" and rest) or not int(trace_id, 16) or not int(span_id, 16):
+            return None
+        return cls(trace_id, span_id, bool(int(flags, 16) & SAMPLED_FLAG))
+
+    @property
+    def traceparent(self) -> str:
+        """The position as the value of a ``traceparent`` header."""
+        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
+
+
+#: The position of the current task or thread. ``ContextThreads`` copies it to its threads.
+CURRENT: ContextVar[TraceContext | None] = ContextVar("trace", default=None)
+
+
+def current_trace() -> TraceContext | None:
+    """Return the position of the current task or thread; None outside of requests and jobs."""
+    return CURRENT.get()
+
+
+def position_of_work() -> str:
+    """Return the ``traceparent`` of work that another process does later. Outside of requests and jobs, each
+    piece of work begins a trace of its own.
+    """
+    return (CURRENT.get() or TraceContext.new()).traceparent
+
+
+@contextmanager
+def in_trace(context: TraceContext | None) -> Iterator[None]:
+    """Make this position the current one inside the block, without a span."""
+    token = CURRENT.set(context)
+    try:
+        yield
+    finally:
+        CURRENT.reset(token)

@@ -1,0 +1,1 @@
+"""Tests of trace ids and spans."""
