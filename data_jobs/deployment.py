@@ -55,6 +55,7 @@ from data_jobs.stages import process_resources
 from data_jobs.worker.chunk_embedder import Ids
 from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.parser_pool import Parsers
+from data_jobs.worker.worker_metrics import WorkerMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -172,6 +173,8 @@ class Worker:
         self._begun.wait()
         self._watch = ProcessWatch(self._settings, deployment=DEPLOYMENT)
         self._watch.start()
+        self._metrics = WorkerMetrics()
+        self._metrics.start()
 
     async def check_health(self) -> None:
         """Raise an error if the consumer has ended; Serve then replaces the replica."""
@@ -188,6 +191,8 @@ class Worker:
     def __del__(self) -> None:
         if hasattr(self, "_watch"):
             self._watch.stop()
+        if hasattr(self, "_metrics"):
+            self._metrics.stop()
         if self._loop is not None and self._consumer is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._consumer.stop)
             self._thread.join(STOP_S)

@@ -16,8 +16,10 @@ from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
+from ray.serve.metrics import Counter
 
 from cluster.alerts.alert_store import firing_counts
+from cluster.alerts.event_metrics import EventPublisher
 from cluster.alerts.watch import ProcessWatch
 from cluster.analytics.reconciliation import difference_count
 from cluster.analytics.rollups import rollup_lag
@@ -102,6 +104,7 @@ class Embedder:
                 ChatMetrics(self._service.chat_stats, self._service.chat.names),
                 AnswerMetrics(self._service.answer_stats, self._service.contexts.stats),
                 JobMetrics(partial(self._service.read_now, job_figures)),
+                EventPublisher(Counter),
                 AlertMetrics(
                     partial(self._service.read_now, firing_counts), lambda: self._watch.database_away_s
                 ),

@@ -17,7 +17,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from cluster.crawls.crawls import Crawl
-from cluster.crawls.outcomes import PageOutcome
+from cluster.crawls.outcomes import CRAWLED_PAGES, PageOutcome
 from cluster.crawls.urls import page_id
 from cluster.database.queries import queries
 
@@ -134,7 +134,10 @@ def next_pages(
 def record_page(connection: Connection[Any], crawl: Crawl, page: str, result: PageResult) -> bool:
     """Record what became of a page. If the page has an outcome already, change nothing and return False."""
     values = {**_key(crawl), "id": page, **asdict(result)}
-    return connection.execute(SQL["record"], values).rowcount > 0
+    recorded = connection.execute(SQL["record"], values).rowcount > 0
+    if recorded:
+        CRAWLED_PAGES.add(result.outcome)
+    return recorded
 
 
 def try_later(

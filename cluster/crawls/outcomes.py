@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from cluster.event_counts import EventCount
+
 
 class PageOutcome(StrEnum):
     """The outcomes that a page can have in one crawl."""
@@ -61,3 +63,8 @@ class PageOutcome(StrEnum):
     THROTTLED = "throttled"
     #: At the last permitted attempt, no valid answer arrived.
     NO_ANSWER = "no_answer"
+
+
+CRAWLED_PAGES = EventCount(
+    "crawl_pages", "Pages of crawls that got an outcome, by outcome", "outcome", PageOutcome
+)

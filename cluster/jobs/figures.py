@@ -32,6 +32,10 @@ class JobFigures:
     #: Number of jobs that ended in the last ``LATELY_S`` seconds, by kind and state. The states are
     #: ``succeeded``, ``failed`` and ``cancelled``.
     ended: Mapping[tuple[str, str], int]
+    #: Number of attempts that ended in the last ``LATELY_S`` seconds, by kind and outcome
+    #: (column ``outcome`` of ``job_attempts``). The outcome ``lost`` means that a lease expired. Attempts of
+    #: jobs that ended earlier do not count.
+    attempts: Mapping[tuple[str, str], int]
     #: Number of failed jobs by kind. A person can queue a failed job again or delete the job.
     dead_letters: Mapping[str, int]
     #: Mean seconds of each stage of the jobs that ended in the last ``LATELY_S`` seconds, by kind and stage.
@@ -50,6 +54,10 @@ def job_figures(connection: Connection[Any]) -> JobFigures:
         oldest_wait_s={of_class.value: oldest.get(of_class.value, 0.0) for of_class in PriorityClass},
         ended={
             (kind, state): count for kind, state, count in connection.execute(SQL["ended_of_all"], lately)
+        },
+        attempts={
+            (kind, outcome): count
+            for kind, outcome, count in connection.execute(SQL["attempts_of_all"], lately)
         },
         dead_letters=dict(connection.execute(SQL["dead_letters_of_all"]).fetchall()),
         stage_seconds={

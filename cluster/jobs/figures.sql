@@ -12,6 +12,17 @@ SELECT kind, state, count(*)::bigint FROM jobs
 WHERE finished_at > now() - make_interval(secs => %(within_s)s)
 GROUP BY kind, state;
 
+-- name: attempts_of_all  that ended lately, of jobs that ended lately or have had another attempt and are not finished
+SELECT watched.kind, attempt.outcome, count(*)::bigint
+FROM (
+    SELECT organisation, id, kind FROM jobs WHERE finished_at > now() - make_interval(secs => %(within_s)s)
+    UNION ALL
+    SELECT organisation, id, kind FROM jobs WHERE state IN ('queued', 'running') AND attempt > 1
+) AS watched
+JOIN job_attempts AS attempt ON attempt.organisation = watched.organisation AND attempt.job = watched.id
+WHERE attempt.ended_at > now() - make_interval(secs => %(within_s)s) AND attempt.outcome IS NOT NULL
+GROUP BY watched.kind, attempt.outcome;
+
 -- name: dead_letters_of_all
 SELECT kind, count(*)::bigint FROM jobs WHERE state = 'failed' GROUP BY kind;
 

@@ -22,7 +22,7 @@ from httpx import URL, Headers, InvalidURL, create_ssl_context
 
 from cluster.outbound.addresses import AddressRules, is_address
 from cluster.outbound.decoding import ACCEPTED, BodyDecoder, too_large
-from cluster.outbound.errors import DeadlineExceeded, NoAnswer, RefusalReason, Refused
+from cluster.outbound.errors import REFUSED_REQUESTS, DeadlineExceeded, NoAnswer, RefusalReason, Refused
 from cluster.outbound.network import GuardedNetwork, Resolver, address_refused, resolve
 from cluster.outbound.targets import DEFAULT_PORTS, checked_url, port_of, same_origin
 from cluster.settings import Settings
@@ -142,22 +142,27 @@ class AsyncOutboundClient:
         deadline_s: float,
         follow_redirects: bool,
     ) -> OutboundAnswer:
-        sent = _Sent(
-            method=method,
-            url=checked_url(url, ports=self._ports),
-            headers=Headers(dict(headers or {})),
-            content=content,
-        )
         try:
+            sent = _Sent(
+                method=method,
+                url=checked_url(url, ports=self._ports),
+                headers=Headers(dict(headers or {})),
+                content=content,
+            )
             async with asyncio.timeout(deadline_s):
                 for _ in range(MAX_REDIRECTS + 1):
                     answer = await self._send(sent, max_bytes, follow_redirects)
                     if isinstance(answer, OutboundAnswer):
                         return answer
                     sent = answer
+            raise Refused(
+                f"the server redirects more than {MAX_REDIRECTS} times", reason=RefusalReason.REDIRECTS
+            )
         except TimeoutError:
             raise DeadlineExceeded(f"no complete answer arrived within {deadline_s:g} seconds") from None
-        raise Refused(f"the server redirects more than {MAX_REDIRECTS} times", reason=RefusalReason.REDIRECTS)
+        except Refused as exc:
+            REFUSED_REQUESTS.add(exc.reason)
+            raise
 
     async def _send(self, sent: _Sent, max_bytes: int, follow_redirects: bool) -> OutboundAnswer | _Sent:
         """Send one request. Return the answer, or after a redirect the request to send next."""

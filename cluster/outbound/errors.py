@@ -6,6 +6,7 @@ So a message never contains an address that a host name resolved to, nor anythin
 from enum import StrEnum
 
 from cluster.errors import Permanent, Retryable
+from cluster.event_counts import EventCount
 
 
 class RefusalReason(StrEnum):
@@ -25,6 +26,11 @@ class RefusalReason(StrEnum):
     REDIRECTS = "redirects"
     #: The answer has a compression that was not asked for.
     ENCODING = "encoding"
+
+
+REFUSED_REQUESTS = EventCount(
+    "outbound_refusals", "Requests to URLs of tenants that are refused, by reason", "reason", RefusalReason
+)
 
 
 class Refused(Permanent):

@@ -43,6 +43,11 @@ class JobMetrics:
         self._ended = _Series(
             "embedding_jobs_ended_lately", "Jobs that ended in the last 15 minutes", ("kind", "state")
         )
+        self._attempts = _Series(
+            "embedding_job_attempts_lately",
+            "Attempts at jobs that ended in the last 15 minutes; lost: a lease expired",
+            ("kind", "outcome"),
+        )
         self._dead = _Series("embedding_dead_letters", "Failed jobs that nobody queued again", ("kind",))
         self._stages = _Series(
             "embedding_job_stage_seconds",
@@ -63,6 +68,7 @@ class JobMetrics:
         self._unfinished.set(figures.unfinished)
         self._oldest.set({(name,): seconds for name, seconds in figures.oldest_wait_s.items()})
         self._ended.set(figures.ended)
+        self._attempts.set(figures.attempts)
         self._dead.set({(kind,): count for kind, count in figures.dead_letters.items()})
         self._stages.set(figures.stage_seconds)
 

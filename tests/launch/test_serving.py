@@ -27,7 +27,8 @@ MOST = 2
 CLIENTS = 10
 #: Metrics that have series only after a job.
 OF_JOBS = {
-    f"ray_embedding_{name}" for name in ("jobs", "jobs_ended_lately", "dead_letters", "job_stage_seconds")
+    f"ray_embedding_{name}"
+    for name in ("jobs", "jobs_ended_lately", "job_attempts_lately", "dead_letters", "job_stage_seconds")
 }
 
 

@@ -23,6 +23,7 @@ from cluster.errors import (
     ProviderUnavailable,
     Throttled,
 )
+from cluster.event_counts import THROTTLED_CALLS
 
 #: HTTP statuses that mean that the key, the rights of the account, or the model is wrong.
 REFUSED = (401, 403, 404)
@@ -131,6 +132,7 @@ def refusal(
         return Misconfigured(f"{provider} refuses {account.whose_key} with HTTP {status} ({said}); {remedy}")
     wait_s = retry_after_s(headers)
     if status == 429:
+        THROTTLED_CALLS.add(provider)
         return Throttled(f"{provider} asks to send less ({said})", retry_after_s=wait_s)
     if status >= 500 or status in MAY_PASS:
         return ProviderUnavailable(f"{provider} answers with HTTP {status} ({said})", retry_after_s=wait_s)

@@ -26,6 +26,7 @@ from cluster.errors import (
     Retryable,
     Throttled,
 )
+from cluster.event_counts import THROTTLED_CALLS
 from cluster.rate_limits import SharedBreaker
 from cluster.retrying import Backoff
 from cluster.secrets import Secret
@@ -99,8 +100,10 @@ class Requests:
                 answer = self._once(call)
             if not isinstance(answer, ClusterError):
                 return answer
-            if isinstance(answer, Throttled) and answer.retry_after_s:
-                self._limits.pause(use, answer.retry_after_s)
+            if isinstance(answer, Throttled):
+                THROTTLED_CALLS.add("pinecone")
+                if answer.retry_after_s:
+                    self._limits.pause(use, answer.retry_after_s)
             wait_s = backoff.wait_s(attempt, answer)
             if not isinstance(answer, Retryable) or attempt == ATTEMPTS or wait_s > longest_s:
                 raise answer

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from serve_app.embedding.batching.stats import COUNTERS
-from serve_app.embedding.metrics import CLUSTER_GAUGES
+from tests.cluster.deploy.exported_metrics import exported_metrics
 from tests.conftest import ROOT
 
 DASHBOARDS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text()) for path in (ROOT / "cluster/deploy/grafana").glob("*.json")
 }
-DASHBOARD = DASHBOARDS["embedding"]
+DASHBOARD = DASHBOARDS["endpoint"]
 PROMETHEUS: dict[str, Any] = yaml.safe_load((ROOT / "cluster/deploy/prometheus.yaml").read_text())
 GRAPHS = [
     panel for dashboard in DASHBOARDS.values() for panel in dashboard["panels"] if panel["type"] != "row"
@@ -77,16 +76,18 @@ def test_every_variable_in_a_query_is_declared(name: str) -> None:
     assert used - BUILT_IN <= {variable["name"] for variable in dashboard["templating"]["list"]}
 
 
-def test_every_metric_of_ours_is_on_the_dashboard() -> None:
-    assert {f"ray_embedding_{name}_total" for name in COUNTERS} <= metrics_asked_for(DASHBOARD)
+def test_panels_rules_and_handbook_name_exactly_the_metrics_that_are_exported() -> None:
+    exported = exported_metrics()
+    assert len(exported) > 40
+    on_panels = {name for dashboard in DASHBOARDS.values() for name in metrics_asked_for(dashboard)}
+    rules = (ROOT / "cluster/deploy/alerts.yaml").read_text()
+    page = (ROOT / "docs" / "operating.md").read_text().replace("`..._", "`ray_embedding_")
+    in_handbook = set(re.findall(r"^\| (`ray_embedding_.*?) \|", page, re.MULTILINE))
+    in_rows = {name for row in in_handbook for name in re.findall(r"`(ray_embedding_\w+)`", row)}
 
-
-def test_every_metric_of_ours_is_in_the_handbook() -> None:
-    page = (ROOT / "docs" / "operating.md").read_text()
-    gauges = {f"ray_embedding_{name}" for name in CLUSTER_GAUGES} | metrics_asked_for(DASHBOARDS["jobs"])
-
-    assert [name for name in COUNTERS if f"{name}_total`" not in page] == []
-    assert [name for name in gauges if name.startswith("ray_embedding") and f"`{name}`" not in page] == []
+    assert {name for name in on_panels if name.startswith("ray_embedding")} == exported
+    assert set(re.findall(r"ray_embedding_\w+", rules)) <= exported
+    assert in_rows == {name.removesuffix("_bucket") for name in exported}
 
 
 def test_prometheus_reads_haproxy_at_its_own_port_of_the_same_nodes() -> None:

@@ -1,5 +1,6 @@
 """The figures of all jobs are what their rows say, for metrics and alerts."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,14 +26,15 @@ def test_the_figures_count_what_waits_runs_ended_and_failed(
             "UPDATE jobs SET created_at = now() - interval '70 seconds' WHERE id = %s", [waiting.id]
         )
         request = JobRequest(kind=INGEST, input={}, total=2)
-        good, bad, _ = (
-            attempts.begin_command(connection, organisation, request, worker="host-1") for _ in range(3)
+        good, bad, _, lost = (
+            attempts.begin_command(connection, organisation, request, worker="host-1") for _ in range(4)
         )
         progress.begin_stage(connection, good, "parse")
         connection.execute("UPDATE job_stages SET started_at = now() - interval '4 seconds'")
         progress.end_stage(connection, good, "parse")
         attempts.finish(connection, good, result={})
         attempts.fail(connection, bad, "the disk is full", code="short")
+        attempts.end_lost(connection, lost, error="host-1 sent no heartbeat")
 
         found = job_figures(connection)
         later = job_figures(_with_old_ends(connection))
@@ -43,10 +45,11 @@ def test_the_figures_count_what_waits_runs_ended_and_failed(
     }
     assert 70 <= found.oldest_wait_s[waiting.priority_class] < 100
     assert sum(found.oldest_wait_s.values()) == found.oldest_wait_s[waiting.priority_class]
-    assert found.ended == {("ingest", "succeeded"): 1, ("ingest", "failed"): 1}
+    assert found.ended == {("ingest", "succeeded"): 1, ("ingest", "failed"): 2}
+    assert found.attempts == {("ingest", outcome): 1 for outcome in ("succeeded", "failed", "lost")}
     assert 4 <= found.stage_seconds["ingest", "parse"] < 30
-    assert found.dead_letters == later.dead_letters == {"ingest": 1}
-    assert later.ended == later.stage_seconds == {}
+    assert found.dead_letters == later.dead_letters == {"ingest": 2}
+    assert later.ended == later.stage_seconds == later.attempts == {}
 
 
 def _with_old_ends(connection: Connection[Any]) -> Connection[Any]:
@@ -77,10 +80,10 @@ def test_a_passed_hour_is_late_from_its_end_or_its_last_change_on(
 
 
 def test_a_series_that_has_no_value_any_more_becomes_zero() -> None:
-    empty = JobFigures(unfinished={}, oldest_wait_s={}, ended={}, dead_letters={}, stage_seconds={})
-    first = JobFigures(
-        unfinished={}, oldest_wait_s={"high": 2.0}, ended={}, dead_letters={"crawl": 3}, stage_seconds={}
+    empty = JobFigures(
+        unfinished={}, oldest_wait_s={}, ended={}, attempts={}, dead_letters={}, stage_seconds={}
     )
+    first = replace(empty, oldest_wait_s={"high": 2.0}, dead_letters={"crawl": 3})
     answers = [first, None, empty]
     metrics, told = JobMetrics(lambda: answers.pop(0)), dict[tuple[str, ...], float]()
     metrics._dead._gauge = _Gauge(told)
