@@ -39,7 +39,8 @@ from serve_app.routes.answers import chat_completions
 from serve_app.routes.compatible import cohere, crawler, tasks, tei
 from serve_app.routes.containers import file_entries
 from serve_app.routes.crawls import crawls
-from serve_app.routes.jobs import jobs, submission
+from serve_app.routes.jobs import job_changes, jobs, submission
+from serve_app.routes.jobs.job_changes import ChangeFeed
 from serve_app.routes.jobs.job_events import EventFeed
 from serve_app.routes.mcp import endpoint as mcp_endpoint
 from serve_app.routes.organisations import audit_logs, budgets, keys, organisations
@@ -58,8 +59,8 @@ from serve_app.service import Service
 
 #: The modules with the routes. The first route that matches a path is used. The search router comes first of
 #: the routers of stores, because otherwise a search of a store named "a/files" would go to the route of the
-#: file "search". No file has this id. The router of submissions comes before the router of jobs, because
-#: "/v1/jobs/kinds" would otherwise name a job.
+#: file "search". No file has this id. The routers of submissions and of changes come before the router of
+#: jobs, because "/v1/jobs/kinds" and "/v1/jobs/events" would otherwise name a job.
 PARTS: tuple[Any, ...] = (
     embeddings,
     chat_completions,
@@ -81,6 +82,7 @@ PARTS: tuple[Any, ...] = (
     file_batches,
     crawls,
     submission,
+    job_changes,
     jobs,
     webhook_endpoints,
     webhook_deliveries,
@@ -137,6 +139,7 @@ def build_api(
     app.state.service = service
     app.state.stopping = stopping
     app.state.events = EventFeed(service)
+    app.state.job_changes = ChangeFeed(service)
     app.state.overviews = OverviewFeed(service, read_fleet)
     for part in PARTS:
         app.include_router(part.router)

@@ -33,12 +33,19 @@ export function time(seconds) {
   return seconds === null || seconds === undefined ? "–" : dateTime.format(new Date(seconds * 1000));
 }
 
-/** "12 s ago" or "in 5 min" */
+/** "12 s ago" or "in 5 min", in one unit */
 export function ago(seconds, now = Date.now() / 1000) {
   if (seconds === null || seconds === undefined) return "–";
   const passed = now - seconds;
   if (Math.abs(passed) < 1) return "now";
-  return passed > 0 ? `${duration(Math.floor(passed))} ago` : `in ${duration(Math.ceil(-passed))}`;
+  return passed > 0 ? `${coarse(passed)} ago` : `in ${coarse(-passed)}`;
+}
+
+function coarse(seconds) {
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86400)} d`;
 }
 
 /** 1536 -> "1.5 KiB" */

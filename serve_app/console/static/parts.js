@@ -121,6 +121,11 @@ export function liveLabel() {
       label.className = `live ${state}`;
       label.textContent = state === "on" ? "Live" : "Connecting again";
     },
+    /** Say that nothing more will come. */
+    end(text) {
+      label.className = "live";
+      label.textContent = text;
+    },
   };
 }
 

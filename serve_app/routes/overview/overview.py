@@ -17,6 +17,7 @@ from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.json_route import json_router
 from serve_app.edge.service_access import ServiceDep
 from serve_app.edge.sse import EventStream
+from serve_app.routes.jobs.job_changes import Duration
 from serve_app.routes.jobs.jobs import STREAM, STREAM_SHARE_OF_TIMEOUT
 from serve_app.routes.overview.overview_feed import OverviewEvents, OverviewFeedDep, OverviewScope
 from serve_app.routes.overview.overview_objects import CallerObject, OverviewObject
@@ -28,14 +29,6 @@ ScopeParameter = Annotated[
     Query(
         description="`organisation` for the caller's organisation, or `cluster` for all organisations and the"
         " fleet, which only the operator may see"
-    ),
-]
-Duration = Annotated[
-    float | None,
-    Query(
-        ge=0,
-        allow_inf_nan=False,
-        description="Seconds after which the stream ends, if no limit ends it before",
     ),
 ]
 

@@ -57,6 +57,7 @@ MAY_REACH_ALL = {
     "cluster/engines/openai/ledger.py",  # usage of several organisations
     "cluster/jobs/rescue.py",  # ends sessions of stopped processes
     "data_jobs/schedules.py",  # a command of the operator
+    "serve_app/routes/jobs/job_changes.py",  # one query for the listeners of all organisations
     "serve_app/routes/jobs/job_events.py",  # one query for the listeners of all organisations
     "cluster/documents/chunks/change_counters.py",
     "cluster/documents/chunks/chunk_words.py",

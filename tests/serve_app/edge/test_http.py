@@ -23,7 +23,7 @@ from tests.serve_app.raw_requests import connect
 REQUEST = {"model": MODEL, "input": "a heron"}
 BODY = json.dumps(REQUEST).encode()
 #: Paths without parameters whose GET follows something without end.
-ENDLESS = frozenset({"/v1/overview/events"})
+ENDLESS = frozenset({"/v1/overview/events", "/v1/jobs/events"})
 #: The bytes that the HttpClient of OpenJDK 17 sent.
 JDK = (
     b"POST /v1/embeddings HTTP/1.1\r\n"

@@ -151,7 +151,7 @@ PLAIN_PARAMETERS = frozenset(
 QUERIES = {
     path: {"start_time": str(int(time.time()) - 3_600), "group_by": "api_key_id"}
     for path in ("/v1/usage", "/v1/organization/usage/embeddings", "/v1/organization/costs")
-} | {"/v1/overview/events": {"duration_s": "0"}}
+} | {path: {"duration_s": "0"} for path in ("/v1/overview/events", "/v1/jobs/events")}
 #: The kind of id that each operation's ``after`` and ``before`` take.
 CURSORS = {
     "/v1/files": "file_id",

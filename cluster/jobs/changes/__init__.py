@@ -1,0 +1,1 @@
+"""Finds the jobs that have changed, for pages that show many jobs."""

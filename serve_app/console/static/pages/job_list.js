@@ -1,0 +1,72 @@
+// The jobs that the table shows: the pages that were read so far, and the changes that arrived since.
+
+import * as api from "../api.js";
+
+const PAGE = 100;
+/** Maximum number of jobs in the table. */
+const MOST = 10_000;
+
+export class JobList {
+  #jobs = [];
+  #after = null;
+  #more = true;
+  #reading = false;
+  #stopped = false;
+
+  /** @param show is called with the jobs, the newest first, and true if more can be read. */
+  constructor(filters, signal, show) {
+    Object.assign(this, { filters, signal, show });
+  }
+
+  /** Ignore answers that arrive from now on. */
+  stop() {
+    this.#stopped = true;
+  }
+
+  /** Read the next page of older jobs, unless there is none. */
+  async more() {
+    if (this.#reading || !this.#more || this.#stopped) return;
+    this.#reading = true;
+    try {
+      const page = await api.get("v1/jobs", { ...this.filters, limit: PAGE, after: this.#after }, { signal: this.signal });
+      this.#after = page.last_id;
+      this.#more = page.has_more && this.#jobs.length + page.data.length < MOST;
+      const known = new Set(this.#jobs.map((job) => job.id));
+      this.#keep([...this.#jobs, ...page.data.filter((job) => !known.has(job.id))]);
+    } finally {
+      this.#reading = false;
+    }
+  }
+
+  /** Apply the new states of jobs. Jobs that no longer match the filters leave the list. */
+  apply(changed) {
+    const states = new Map(changed.map((job) => [job.id, job]));
+    const jobs = [];
+    for (const job of this.#jobs) {
+      const now = states.get(job.id) ?? job;
+      states.delete(job.id);
+      if (this.#matches(now)) jobs.push(now);
+    }
+    // A job that is older than the last one in the table comes with its page.
+    const oldest = this.#more ? (this.#jobs.at(-1)?.created_at ?? Infinity) : -Infinity;
+    const added = [...states.values()].filter((job) => this.#matches(job) && job.created_at >= oldest);
+    if (added.length > 0) {
+      jobs.push(...added);
+      jobs.sort((one, other) => other.created_at - one.created_at || (one.id < other.id ? 1 : -1));
+    }
+    this.#keep(jobs);
+  }
+
+  #keep(jobs) {
+    if (this.#stopped) return;
+    this.#jobs = jobs.slice(0, MOST);
+    this.show(this.#jobs, this.#more);
+  }
+
+  #matches(job) {
+    const { state, kind, priority_class: ofClass, error_code: code, subject } = this.filters;
+    return (!state || job.state === state) && (!kind || job.kind === kind)
+      && (!ofClass || job.priority_class === ofClass) && (!subject || job.subject === subject)
+      && (!code || job.error?.code === code);
+  }
+}
