@@ -11,6 +11,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.alerts import alert_store
+from cluster.alerts.__main__ import main
 from cluster.alerts.alerter import Alerter
 from cluster.alerts.process_reports import SILENT_S, ProcessReport, read_reports, write_report
 from cluster.alerts.rules import RULES
@@ -186,6 +187,29 @@ def test_a_process_deletes_its_report_when_it_stops(own_settings: Settings, sess
     watch.stop()
     assert read_reports(session) == []
     assert alert_store.read_last_evaluation(session) is None
+
+
+def test_the_command_shows_open_alerts_and_whether_the_rules_are_evaluated(
+    own_settings: Settings,
+    session: Connection[Any],
+    own_pool: ConnectionPool,
+    new_alerter: NewAlerter,
+    kept: KeepingChannel,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert own_settings.database_url is not None
+    monkeypatch.setenv("CLUSTER_DATABASE_URL", own_settings.database_url.get_secret_value())
+    assert main(["list"]) == 1
+    assert capsys.readouterr().out.startswith("no alert is open\nno process evaluates the rules")
+    with blob_store_full(own_pool):
+        new_alerter(kept).evaluate(session, now=NOW)
+    kept.wait(1)
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].startswith("firing  ResourceUsedUp  since")
+    assert shown[0].endswith("The resource blob_store is used up, and work waits for it.")
+    assert shown[-1].startswith("first evaluated the rules")
 
 
 def until(true: Callable[[], Any], within_s: float = 20.0) -> None:

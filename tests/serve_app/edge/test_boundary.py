@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from psycopg_pool import ConnectionPool
-from starlette.responses import StreamingResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from cluster.errors import Unavailable
@@ -17,6 +17,7 @@ from cluster.keys.known_keys import KnownKeys
 from cluster.rate_limits import SharedBreaker, provider_load
 from cluster.settings import Settings
 from serve_app.edge.boundary import Boundary
+from serve_app.request_counts import RequestCounts
 from serve_app.usage.usage_recorder import UsageRecorder
 from tests.keys_in_output import MARK
 from tests.serve_app.conftest import MODEL, Server, serving
@@ -186,6 +187,30 @@ def test_an_answer_must_begin_in_time_except_for_uploads(
     else:
         assert response.json()["error"]["type"] == "server_error"
         assert response.headers["retry-after"] == "1"
+
+
+def test_requests_and_failures_of_the_last_minutes_are_counted(
+    settings: Settings, known_keys: KnownKeys, usage_recorder: UsageRecorder
+) -> None:
+    now = 1_000.0
+    counts = RequestCounts(clock=lambda: now)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("", int(scope["path"][-3:]))(scope, receive, send)
+
+    async def ask(*paths: str) -> None:
+        app = Boundary(answer, settings=settings, keys=known_keys, usage=usage_recorder, requests=counts)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+            for path in paths:
+                await client.get(path)
+
+    asyncio.run(ask("/200", "/503", "/404", "/500"))
+    assert counts.sums() == (4, 2)
+    now += 299
+    asyncio.run(ask("/200"))
+    assert counts.sums() == (5, 2)
+    now += 20
+    assert counts.sums() == (1, 0)
 
 
 def test_the_work_of_a_disconnected_client_is_dropped(server: Server) -> None:
