@@ -28,6 +28,9 @@ PROGRAM = Path(__file__).with_name("haproxy")
 #: docs/decisions/002.
 SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
+#: The setting ``min_replicas``. It is read from the environment here, because importing all settings would
+#: delay each start of HAProxy by half a second.
+MIN_REPLICAS = "CLUSTER_MIN_REPLICAS"
 #: Environment variable from which Serve reads the path of ``PROGRAM``.
 VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
 #: Answers that replace HAProxy's own error pages, by status. For input that is not HTTP, HAProxy still sends
@@ -43,8 +46,19 @@ ERRORS = {
 #: Matches the line of a replica in a backend. The line that ends in ``backup`` is Serve's own proxy.
 REPLICA = re.compile(r"^ +server (?!.* backup$)", re.MULTILINE)
 #: The lines of the section ``defaults``. The second line makes HAProxy buffer a whole request, because
-#: HAProxy can only repeat a request that it has buffered. The last line limits the time to receive a request.
-DEFAULTS = ("    mode http", "    option http-buffer-request", "    timeout http-request 30s")
+#: HAProxy can only repeat a request that it has buffered. The third line limits the time to receive a
+#: request. The other lines close connections to a machine that has lost its power or its network, after 5 s
+#: without an acknowledgement by its kernel. Otherwise requests on these connections would wait without end.
+DEFAULTS = (
+    "    mode http",
+    "    option http-buffer-request",
+    "    timeout http-request 30s",
+    "    option srvtcpka",
+    "    srvtcpka-idle 2s",
+    "    srvtcpka-intvl 1s",
+    "    srvtcpka-cnt 3",
+    "    default-server tcp-ut 5s",
+)
 
 
 class UnknownTemplate(Exception):
@@ -72,8 +86,11 @@ def main() -> None:
 def _started(record: Path, config: str) -> frozenset[str]:
     """Return the names of the backends that have, or had, a replica since Serve started on this node.
 
-    The names are kept in ``record``, a file beside the configuration.
+    The names are kept in ``record``, a file beside the configuration. If the endpoint may have no replica,
+    return the names of all backends, because the first request must reach Serve, which then starts a replica.
     """
+    if os.environ.get(MIN_REPLICAS, "").strip() == "0":
+        return frozenset(backends(config))
     known = record.read_text(encoding="utf-8").split() if record.exists() else []
     started = frozenset(
         [*known, *(name for name, section in backends(config).items() if REPLICA.search(section))]

@@ -1,8 +1,8 @@
-"""Machines of a test: network namespaces of Linux, each with an address of its own, on one bridge.
+"""Machines of a test: namespaces of Linux, each with an address of its own, on one bridge. Root only.
 
-A program in a namespace sees only the network of its machine, so that every node of Ray listens on the usual
-ports, and it sees a folder of its own at the path of ``folder``. ``cut`` is a partition of the network, and
-``lose_power`` is the loss of a machine. Root only.
+A program of a machine sees only the network, the processes and the folder of its machine, so that every node
+of Ray listens on the usual ports. ``cut`` is a partition of the network, and ``lose_power`` is the loss of a
+machine.
 
     with network(folder) as made:
         machine = made.add("gpu")
@@ -29,15 +29,17 @@ from cluster.local.processes import wait_gone
 #: machine.
 SECOND_BYTES, THIRD_BYTES = range(128, 255), range(1, 255)
 GONE_S = 20.0
+#: The first process of a machine. It reaps orphans, and the whole machine ends with it.
+INIT = 'mount --bind "$0/$1" "$0" && echo ready && while :; do sleep 3600 & wait $!; done'
 
 
 class NoNamespaces(Exception):
     """Raised if this user or this kernel cannot make network namespaces."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Machine:
-    """One network namespace with its address."""
+    """A network namespace with an address, and a namespace of processes as long as a program runs in it."""
 
     name: str
     namespace: str
@@ -46,11 +48,15 @@ class Machine:
     cable: str
     #: A path at which each machine sees another folder: the folder of this path with the machine's name.
     folder: Path
+    #: The parent of the first process; None before the first start.
+    init: psutil.Popen | None = None
+    #: The programs that ``start`` started since the machine was last off.
+    programs: list[psutil.Popen] = field(default_factory=list)
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> psutil.Popen:
         """Start a program on this machine. Its output is added to the log."""
         with log.open("ab") as output:
-            return psutil.Popen(
+            program = psutil.Popen(
                 self.command(command),
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -58,12 +64,27 @@ class Machine:
                 stderr=output,
                 start_new_session=True,
             )
+        self.programs.append(program)
+        return program
 
     def command(self, command: Sequence[str]) -> list[str]:
-        """Return the command that runs another command on this machine."""
-        mounted = 'mount --bind "$0/$1" "$0" && shift && exec "$@"'
-        inside = ["sh", "-c", mounted, str(self.folder), self.name, *command]
-        return ["ip", "netns", "exec", self.namespace, *inside]
+        """Return the command that runs another command on this machine, which is started if it is off."""
+        if self.init is None or self.init.poll() is not None:
+            self.init = self._boot()
+        (first,) = self.init.children()
+        return ["nsenter", f"--target={first.pid}", "--net", "--pid", "--mount", *command]
+
+    def _boot(self) -> psutil.Popen:
+        inside = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]
+        first = ["bash", "-c", INIT, str(self.folder), self.name]
+        init = psutil.Popen(
+            ["ip", "netns", "exec", self.namespace, *inside, *first],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+        assert init.stdout is not None
+        assert init.stdout.readline() == b"ready\n"
+        return init
 
     def processes(self) -> list[psutil.Process]:
         """Return the live processes of this machine."""
@@ -93,6 +114,14 @@ class Machine:
         while processes := self.processes():
             self.signal(signal.SIGKILL)
             assert wait_gone(processes, GONE_S) == []
+        for program in self.programs:
+            program.wait()  # reaps it
+        self.programs.clear()
+        if self.init is not None:
+            self.init.wait()
+            if self.init.stdout is not None:
+                self.init.stdout.close()
+            self.init = None
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to every program of this machine."""
@@ -124,7 +153,7 @@ class Network:
         machine = Machine(
             name, namespace=id, address=f"{self.prefix}.{number}", cable=f"{id}-h", folder=self.folder
         )
-        (self.folder / name).mkdir()
+        (self.folder / name).mkdir(exist_ok=True)
         self.machines.append(machine)
         ip("netns", "add", id)
         ip("link", "add", machine.cable, "type", "veth", "peer", "name", "eth0", "netns", id)

@@ -30,6 +30,7 @@ from pydantic import SecretStr
 
 from cluster.database import bundled, open_pool
 from cluster.database.row_access import OWNER
+from cluster.deploy.gpu_nodes import ACCELERATOR
 from cluster.deploy.serve_config import ray_environment, serve_config
 from cluster.local.environment import MARK, WITHOUT_TOKENS, settings_variables
 from cluster.settings import Settings
@@ -88,8 +89,8 @@ class NodeCluster:
         """Return the node with this name."""
         return self.nodes[name]
 
-    def start_head(self, **options: str) -> Node:
-        """Start the head and wait until its dashboard answers."""
+    def start_head(self, **options: object) -> Node:
+        """Start the head with these options of ``ray start``, and wait until its dashboard answers."""
         command = ["--head", f"--port={GCS_PORT}", "--dashboard-host=0.0.0.0", f"--temp-dir={self.folder}"]
         command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         node = self._start("head", command, cpus=0, gpus=0, variables={})
@@ -99,6 +100,7 @@ class NodeCluster:
     def add(self, name: str, *, cpus: int, gpus: int = 0, **variables: str) -> Node:
         """Start another node with these resources and variables. It joins within seconds."""
         command = [f"--address={self.head.machine.address}:{GCS_PORT}"]
+        command += [f"--labels={ACCELERATOR}=L4"] if gpus else []
         return self._start(name, command, cpus=cpus, gpus=gpus, variables=variables)
 
     def until_joined(self, *names: str) -> float:
@@ -156,6 +158,12 @@ class NodeCluster:
     def until_ready(self, api: str, *, within_s: float = LONGEST_S) -> float:
         """Wait until the endpoint at this URL takes requests."""
         return self.until(lambda: answers(f"{api}/readyz"), f"{api} to be ready", within_s=within_s)
+
+    def application(self, name: str) -> str:
+        """Return the state of the Serve application, such as ``RUNNING``."""
+        described = httpx.get(f"{self._dashboard}/api/serve/applications/", timeout=30).json()
+        state: str = described["applications"].get(name, {}).get("status", "")
+        return state
 
     def replicas(self, application: str, deployment: str) -> list[dict[str, Any]]:
         """Return Serve's description of each running replica of the deployment."""

@@ -72,6 +72,7 @@ def written(folder: Path, *backends: serve_haproxy.BackendConfig) -> tuple[Path,
         stats_port=stats,
         has_received_routes=True,
         is_head=True,
+        retry_on=ray_environment()["RAY_SERVE_HAPROXY_RETRY_ON"],
     )
     file = folder / "haproxy.cfg"
     serve_haproxy.HAProxyApi(
@@ -147,6 +148,15 @@ def test_requests_wait_for_a_replica_only_after_the_first_one_existed(
         pass
     with running(*written(folder, loading)) as http:
         assert http.get("/v1/models").text == "waited"
+        assert http.post("/v1/embeddings", json={}).text == "waited"
+
+
+def test_requests_wait_for_the_first_replica_if_the_endpoint_may_have_none(
+    folder: Path, last_resort: serve_haproxy.ServerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(haproxy.MIN_REPLICAS, "0")
+    idle = serve_haproxy.BackendConfig(REPLICA, "/", servers=[], fallback_server=last_resort)
+    with running(*written(folder, idle)) as http:
         assert http.post("/v1/embeddings", json={}).text == "waited"
 
 
