@@ -1,0 +1,1 @@
+"""The commands of the handbook's pages, executed as a reader executes them."""
