@@ -5,6 +5,7 @@ processes parse the documents, and the embedding deployment computes the vectors
 """
 
 import asyncio
+import logging
 import math
 import os
 import threading
@@ -217,6 +218,8 @@ class Worker:
         lower_priority(threading.get_native_id())
         try:
             asyncio.run(self._consume())
+            if self._consumer is not None and self._consumer.recycling.reason:
+                end_process()
         except BaseException as exc:  # kept, because only the health check can report an error of this thread
             log.exception("consumer_ended")
             self._failure = exc
@@ -255,6 +258,12 @@ class Worker:
             process_resources.pool(self._settings).connection() as connection,
         ):
             create_system_schedules(connection)
+
+
+def end_process() -> None:
+    """End this process, so that Serve starts another replica. A thread cannot end the actor otherwise."""
+    logging.shutdown()
+    os._exit(0)
 
 
 def by_queue(context: AutoscalingContext) -> tuple[int, dict[str, Any]]:

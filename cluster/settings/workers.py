@@ -36,6 +36,15 @@ class WorkerSettings(Concern):
     age of the backlog.
     """
 
+    worker_max_jobs: int = Field(default=0, ge=0)
+    """Number of jobs after which a worker ends and a new process replaces the worker. Each worker adds up to
+    a tenth at random, so that not all workers end at the same time. 0: no limit."""
+
+    worker_max_memory_bytes: int = Field(default=0, ge=0)
+    """Resident memory of a worker above which the worker ends after its running jobs, and a new process
+    replaces the worker. Above twice this memory, the worker ends at once, and each running job loses an
+    attempt. ``parse_memory_bytes`` limits the processes that parse documents. 0: no limit."""
+
     @model_validator(mode="after")
     def _workers_in_order(self) -> Self:
         if self.max_workers < self.min_workers:

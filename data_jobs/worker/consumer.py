@@ -5,19 +5,18 @@ that no other class can use, and low classes never starve. One more slot sends w
 is a Procrastinate worker on the same event loop.
 
     consumer = Consumer(settings, kinds=open_kinds(resources), name="worker-1")
-    await consumer.run()            # returns after consumer.stop()
+    await consumer.run()            # returns after consumer.stop(), or when the worker has to be replaced
 
 The design is crash-only: a consumer that loses the database releases everything and starts again. When the
 database is back, the consumer gives back the jobs that it held. A job then loses no attempt, and writes of
 the old attempts are refused. Other workers give back the jobs of dead workers (``cluster.jobs.rescue``). A
-database that answers but has no room (full disk) is not lost: see ``data_jobs.worker.shortages``.
+database that answers but has no room (full disk) is not lost: see ``data_jobs.worker.shortages``. A worker
+that has run enough jobs or uses too much memory ends: see ``data_jobs.worker.recycling``.
 """
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -32,7 +31,6 @@ from cluster.database.scoped_connection import take_role_of_all
 from cluster.errors import ClusterError
 from cluster.jobs import attempts
 from cluster.jobs.jobs import Job, PriorityClass
-from cluster.jobs.queue import add_turns
 from cluster.jobs.queue_tables import OWN_LOW_QUEUE, TAKE_TURN, priority_class_of
 from cluster.jobs.rescue import rescue
 from cluster.jobs.schedules.due import submit_due
@@ -42,6 +40,8 @@ from cluster.settings import Settings
 from cluster.submissions import accept_due
 from data_jobs.worker.job_attempt import DatabaseLost, JobFunction
 from data_jobs.worker.job_runner import JobRunner
+from data_jobs.worker.later_turns import LaterTurns
+from data_jobs.worker.recycling import Recycling, lose
 from data_jobs.worker.shortages import PatientConnector, Shortages, as_shortage
 from data_jobs.worker.webhook_turns import notify
 
@@ -60,15 +60,8 @@ POLL_S = 2.0
 ABORT_POLL_S = 1.0
 #: Seconds that the jobs of a stopping worker have to end. After that, the worker gives the jobs back.
 STOP_TIMEOUT_S = 10.0
-#: Seconds until a job whose kind this worker does not know is offered again, so that a worker of another
-#: release can take the job.
-UNKNOWN_KIND_WAIT_S = 10.0
-#: Minimum seconds between two jobs of unknown kinds that one worker offers again. Without this minimum,
-#: thousands of such jobs would keep all shared slots busy, and lower priority classes would get no shared
-#: slot.
-UNKNOWN_KIND_INTERVAL_S = 0.1
-#: Seconds until a job that may kill workers is offered again, if this worker already runs another such job.
-SUSPECT_WAIT_S = 1.0
+#: A worker that has to be replaced takes jobs from this queue, which is always empty.
+NO_QUEUE = "none"
 #: Wait between two attempts to reach the database.
 BACKOFF = Backoff(first_s=0.5, longest_s=10.0)
 CONNECTIONS = 4
@@ -109,9 +102,11 @@ class Consumer:
         #: No two suspects run at the same time, so a job that kills workers costs the other jobs on a worker
         #: at most one attempt.
         self._suspected = False
-        #: The latest of the times at which jobs of unknown kinds are offered again.
-        self._last_offer = datetime.now(UTC)
-        self._offering = threading.Lock()
+        self._later = LaterTurns(self.kinds)
+        #: Says when the worker has to be replaced.
+        self.recycling = Recycling(settings)
+        #: Number of turns that the worker has taken and not ended.
+        self._turns = 0
         #: Jobs that run now, by id.
         self.running: dict[str, Job] = {}
         #: Waits for resources that are used up.
@@ -123,7 +118,9 @@ class Consumer:
         self._registered: list[int] = []
 
     async def run(self) -> None:
-        """Take jobs of all organisations and run them until ``stop`` is called."""
+        """Take jobs of all organisations and run them until ``stop`` is called, or until the worker has to be
+        replaced.
+        """
         with for_all_organisations():
             await self._run()
 
@@ -187,24 +184,41 @@ class Consumer:
         ]
         at_work = [asyncio.create_task(worker.run(), name="worker") for worker in self._workers]  # type: ignore[no-untyped-call]
         upkeep = asyncio.create_task(self._keep_up())
+        drained = asyncio.create_task(self._drain_when_due())
         lost = asyncio.create_task(self._lost.wait())
         stopped = asyncio.create_task(self._stopping.wait())
         try:
             # A Procrastinate worker that loses the database ends. Then the other workers must end, too.
-            await asyncio.wait([*at_work, upkeep, lost, stopped], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                [*at_work, upkeep, drained, lost, stopped], return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
-            for task in (upkeep, lost, stopped):
+            for task in (upkeep, drained, lost, stopped):
                 task.cancel()
             if not self._stopping.is_set():
                 self._revive()
             self._registered += [worker.worker_id for worker in self._workers if worker.worker_id is not None]
             await self._end_workers(at_work)
-            await asyncio.gather(*at_work, upkeep, lost, stopped, return_exceptions=True)
+            await asyncio.gather(*at_work, upkeep, drained, lost, stopped, return_exceptions=True)
             # If jobs are held, unregister their workers only after the jobs are given back. Otherwise other
             # consumers would rescue the jobs.
             if not self._held:
                 with contextlib.suppress(Exception):
                     await self._unregister(app)
+
+    async def _drain_when_due(self) -> None:
+        """When the worker has to be replaced, take no more jobs, wait for the running jobs, and stop.
+
+        Procrastinate's workers continue meanwhile, because only they send the heartbeats.
+        """
+        await self.recycling.wait()
+        log.info("worker_recycles", reason=self.recycling.reason, jobs=len(self.running))
+        for worker in self._workers:
+            worker.queues = [NO_QUEUE]
+        if error := await self.recycling.drain(lambda: self._turns > 0):
+            for job in list(self.running.values()):
+                await self._runner.end(job, partial(lose, error=error))
+        self.stop()
 
     async def _give_back_held(self, app: App) -> None:
         """Give back the held jobs without using up an attempt, and unregister the ended workers."""
@@ -271,6 +285,13 @@ class Consumer:
             await asyncio.sleep(self._settings.lease_s / RESCUES_PER_LEASE)
 
     async def _take_turn(self, context: JobContext, organisation: str, turn: int) -> None:
+        self._turns += 1
+        try:
+            await self._run_turn(context, organisation, turn)
+        finally:
+            self._turns -= 1
+
+    async def _run_turn(self, context: JobContext, organisation: str, turn: int) -> None:
         """Claim the next job of the organisation for this turn, and run the job."""
         assert context.job.id is not None
         taken = attempts.Turn(
@@ -296,9 +317,10 @@ class Consumer:
                 self._suspected = suspects = False
             if job is None:
                 if not returned:
-                    await self._runner.in_transaction(partial(self._leave_to_others, taken))
+                    await self._runner.in_transaction(partial(self._later.add, taken=taken))
                 return
             self.running[job.id] = job
+            self.recycling.job_began()
             try:
                 with about(job=job.id, organisation=organisation, kind=job.kind):
                     await self._runner.run(
@@ -309,6 +331,7 @@ class Consumer:
                 raise
             finally:
                 self.running.pop(job.id, None)
+                self.recycling.job_ended()
         except DatabaseLost as exc:
             log.warning("database_lost", reason=str(exc))
             self._lost.set()
@@ -325,22 +348,3 @@ class Consumer:
             return None, False, True
         job = attempts.claim(connection, taken, worker=self._name, kinds=list(self.kinds), suspects=suspects)
         return job, job is not None and attempts.is_suspect(connection, job), False
-
-    def _leave_to_others(self, taken: attempts.Turn, connection: Any) -> None:
-        kinds = list(self.kinds)
-        if attempts.has_suspects(connection, taken, kinds=kinds):
-            run_at = datetime.now(UTC) + timedelta(seconds=SUSPECT_WAIT_S)
-        elif attempts.has_unknown_kinds(connection, taken, kinds=kinds):
-            run_at = self._next_offer()
-        else:
-            return
-        add_turns(connection, taken.organisation, taken.priority_class, run_at=run_at)
-
-    def _next_offer(self) -> datetime:
-        """Return the time at which the next job of an unknown kind is offered again."""
-        with self._offering:
-            self._last_offer = max(
-                datetime.now(UTC) + timedelta(seconds=UNKNOWN_KIND_WAIT_S),
-                self._last_offer + timedelta(seconds=UNKNOWN_KIND_INTERVAL_S),
-            )
-            return self._last_offer

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,7 +132,8 @@ def consuming(
         try:
             yield made[0]
         finally:
-            loops[0].call_soon_threadsafe(made[0].stop)
+            with suppress(RuntimeError):  # a consumer that recycles has ended by itself
+                loops[0].call_soon_threadsafe(made[0].stop)
             thread.join(60)
 
 

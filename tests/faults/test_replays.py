@@ -192,7 +192,7 @@ def release(
 def test_jobs_of_the_release_before_and_after_a_deploy_run(
     settings: Settings, pool: ConnectionPool, organisation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_jobs.worker.consumer.UNKNOWN_KIND_WAIT_S", 1.0)
+    monkeypatch.setattr("data_jobs.worker.later_turns.UNKNOWN_KIND_WAIT_S", 1.0)
     inbox = Inbox(Home(settings, pool))
 
     async def done(run: JobAttempt) -> None:

@@ -268,7 +268,7 @@ def test_every_class_has_a_slot_that_no_other_can_fill(
 def test_jobs_of_an_unknown_kind_wait_for_a_release_that_knows_it(
     settings: Settings, pool: ConnectionPool, client: JobClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_jobs.worker.consumer.UNKNOWN_KIND_WAIT_S", 1.0)
+    monkeypatch.setattr("data_jobs.worker.later_turns.UNKNOWN_KIND_WAIT_S", 1.0)
     with consuming(settings, pool, kinds={"known": finish}):
         id = client.submit("of_tomorrow")
         assert client.ended(client.submit("known")).state == JobState.SUCCEEDED
@@ -280,7 +280,7 @@ def test_jobs_of_an_unknown_kind_wait_for_a_release_that_knows_it(
 def test_many_jobs_of_unknown_kinds_leave_the_shared_slots_to_lower_classes(
     settings: Settings, pool: ConnectionPool, client: JobClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_jobs.worker.consumer.UNKNOWN_KIND_WAIT_S", 0.0)
+    monkeypatch.setattr("data_jobs.worker.later_turns.UNKNOWN_KIND_WAIT_S", 0.0)
 
     async def until_cancelled(run: JobAttempt) -> None:
         await asyncio.sleep(3_600)
