@@ -35,7 +35,7 @@ from cluster.errors import InvalidInput, Permanent
 from cluster.organisations.organisations import StorageLimits
 from cluster.organisations.rows import get_organisation
 from cluster.settings import Settings
-from data_jobs.local_files import open_regular
+from data_jobs.sources.local_files import open_regular
 from data_jobs.watching import shown_end
 
 MODES = ("atomic", "partial")

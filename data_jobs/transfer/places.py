@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cluster.errors import InvalidInput, NotFound
-from data_jobs.local_files import require_regular
 from data_jobs.sources import absolute, local_path, storage_of
+from data_jobs.sources.local_files import require_regular
 
 
 @contextmanager

@@ -9,8 +9,8 @@ import pytest
 from cluster.errors import InvalidInput
 from cluster.records import Outcome
 from cluster.settings import Settings
-from data_jobs.local_files import files_below, read_file
 from data_jobs.sources import list_sources
+from data_jobs.sources.local_files import files_below, read_file
 from data_jobs.stages.document_row import new_row
 from data_jobs.stages.read import Read
 
