@@ -50,7 +50,7 @@ class Section:
 def sections(page: str) -> list[Section]:
     """Return the sections of the page that have commands. ``page`` is a path in the project.
 
-    A command in inline code that occurs several times on the page belongs to the section of the first time.
+    A command in inline code that the page has already, also as a line of a block, is left out.
     """
     found, seen = [], set()
     for part in re.split(r"^#+ ", FENCE.sub(_protected, (ROOT / page).read_text()), flags=re.MULTILINE)[1:]:
@@ -59,8 +59,7 @@ def sections(page: str) -> list[Section]:
         for step in _steps(body.replace(HASH, "#")):
             if step.text not in seen:
                 section.steps.append(step)
-            if "\n" not in step.text:
-                seen.add(step.text)
+            seen.update(step.text.splitlines())
         if section.steps:
             found.append(section)
     return found
