@@ -16,7 +16,8 @@ from tests.launch.pages.kubectl_calls import check_call
 from tests.launch.pages.page_commands import Section
 from tests.running_cluster import RunningCluster
 
-ORGANISATION = "reader-of-the-handbook"
+#: The organisation whose limits the commands change.
+TENANT = "tenant-of-the-handbook"
 PRELUDE = Path(__file__).with_name("prelude.bash").read_text()
 TIMEOUT_S = 120
 
@@ -63,7 +64,7 @@ def page_shell(
 ) -> Iterator[PageShell]:
     """A shell whose variables name the cluster, a vector store, a file, a job, a dead letter and a schedule.
 
-    The commands belong to an organisation of their own. Files that they write are in a folder of the tests.
+    Files that the commands write are in a folder of the tests.
     """
     folder = tmp_path_factory.mktemp("pages")
     for path in ROOT.iterdir():
@@ -72,13 +73,12 @@ def page_shell(
     spare = tmp_path_factory.mktemp("spare-home")
     api, dashboard = running_cluster.api, running_cluster.dashboard
     own = {
-        "CLUSTER_ORGANISATION": ORGANISATION,
         "SPARE_HOME": str(spare),
         "RAY_API_SERVER_ADDRESS": dashboard,
         "RAY_DASHBOARD_ADDRESS": dashboard,
         "OPENAI_BASE_URL": f"{api}/v1",
         "OPENAI_API_KEY": "local",
-        "OPENAI_ORG_ID": ORGANISATION,
+        "TENANT": TENANT,
         "NODE": "node-of-the-tests",
         "POD": "pod-of-the-tests",
         "URL": api,
@@ -86,13 +86,11 @@ def page_shell(
     }
     environment = {**running_cluster.environment, **own}
     created = subprocess.run(
-        shlex.split(f"python -m cluster.organisations create {ORGANISATION}"),
+        shlex.split(f"python -m cluster.organisations create {TENANT}"),
         env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert created.returncode == 0, created.stderr
-    with httpx.Client(
-        base_url=f"{api}/v1", headers={"OpenAI-Organization": ORGANISATION}, timeout=60
-    ) as client:
+    with httpx.Client(base_url=f"{api}/v1", timeout=60) as client:
         yield PageShell(environment | things(client), folder)
 
 

@@ -3,20 +3,18 @@
 set -uEo pipefail
 
 failed() {
-  # The doctor ends with 1 if it found something, and another test may have left something to be found.
-  if [[ $1 == [12] && $2 == *doctor* ]]; then return; fi
   echo "exit code $1: $2" >&2
   exit 1
 }
 trap 'failed $? "$BASH_COMMAND"' ERR
 
-curl() { command curl --silent --fail-with-body --max-time 60 --header "OpenAI-Organization: $CLUSTER_ORGANISATION" "$@"; }
+curl() { command curl --silent --fail-with-body --max-time 60 "$@"; }
 
 # The environment of the tests is not made again, and no command stops or measures the cluster of the tests.
 make() {
   case " $* " in
     *" down "*) CLUSTER_HOME=$SPARE_HOME command make --assume-old=.venv/.installed "$@" ;;
-    *" up "* | *" status "* | *" doctor "* | *" help "*) command make --assume-old=.venv/.installed "$@" ;;
+    *" up "* | *" status "* | *" help "*) command make --assume-old=.venv/.installed "$@" ;;
     *) command make --assume-old=.venv/.installed --dry-run "$@" ;;
   esac
 }
@@ -26,6 +24,8 @@ make() {
 python() {
   case "$*" in
     "-m benchmarks."* | "-m data_jobs.ingest "* | "-m cluster.keys create "*) command python -m tests.launch.pages.check_options "${@:2}" ;;
+    # The doctor ends with 1 if it found something, and another test may have left something to be found.
+    "-m cluster.doctor"*) command python "$@" || [[ $? == 1 ]] ;;
     "-m cluster.local down"*) CLUSTER_HOME=$SPARE_HOME command python "$@" ;;
     *) command python "$@" ;;
   esac
