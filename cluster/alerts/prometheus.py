@@ -3,6 +3,7 @@
 python -m cluster.alerts.prometheus > cluster/deploy/alerts.yaml
 """
 
+import argparse
 import json
 import re
 
@@ -46,4 +47,6 @@ def _with_labels(text: str) -> str:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Print cluster/deploy/alerts.yaml, which the rules make.")
+    parser.parse_args()
     print(rules_file(), end="")
