@@ -47,6 +47,10 @@ class MapPoint(ResponseModel):
     """Name of the file; empty if the chunk has none."""
     page: int | None
     """Page of the document, from 1; null if the document has no pages."""
+    start: int | None
+    """Position of the chunk's first character on the page, counted from 0."""
+    end: int | None
+    """Position after the chunk's last character on the page."""
     text: str
     """The beginning of the chunk's text."""
 
@@ -61,6 +65,8 @@ class MapPoint(ResponseModel):
             file_id=own.get(FILE, chunk.document),
             filename=own.get("filename", ""),
             page=own.get("page"),
+            start=own.get("start"),
+            end=own.get("end"),
             text=text[: boundary(text, BEGINNING_CHARACTERS)],
         )
 

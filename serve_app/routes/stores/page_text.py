@@ -25,8 +25,6 @@ from serve_app.edge.service_access import ServiceDep
 MAX_CHARACTERS = 200_000
 #: Maximum value of a page's number and of a character's position.
 MAX_NUMBER = 2**31 - 1
-#: Beginning of the ids of documents; a bulk ingest adds documents without an attached file.
-DOCUMENT_PREFIX = "doc_"
 #: Maximum number of ranges of pages that an error names.
 MAX_RANGES = 10
 
@@ -111,24 +109,23 @@ async def get_page(
 def _chunks(
     connection: Connection[Any], organisation: str, store_id: str, file_id: str
 ) -> tuple[str, list[ChunkRecord]]:
-    """Return the name and the chunks of a file or of a document.
+    """Return the name and the chunks of an attached file, or of a document that a bulk ingest added.
 
     Raises:
         NotFound: the store has no such file or document.
     """
     store = get_store(connection, organisation, store_id)
-    if not file_id.startswith(DOCUMENT_PREFIX):
+    try:
         attached = get_store_file(connection, organisation, store.id, file_id)
-        rows = document_chunks(
-            connection, organisation, store.id, attached.document, collection=store.collection
-        )
-        return attached.filename, rows
-    if look_up(connection, store.collection) is None:  # the store never had a chunk
-        raise NotFound(f"vector store {store.id!r} has no document {file_id!r}")
-    rows = document_chunks(connection, organisation, store.id, file_id, collection=store.collection)
-    if not rows:
-        raise NotFound(f"vector store {store.id!r} has no document {file_id!r}")
-    return system_attributes(rows[0].attributes).get("filename", ""), rows
+    except NotFound:
+        if look_up(connection, store.collection) is None:  # the store never had a chunk
+            raise
+        rows = document_chunks(connection, organisation, store.id, file_id, collection=store.collection)
+        if not rows:
+            raise
+        return system_attributes(rows[0].attributes).get("filename", ""), rows
+    rows = document_chunks(connection, organisation, store.id, attached.document, collection=store.collection)
+    return attached.filename, rows
 
 
 def _passages(

@@ -1,0 +1,121 @@
+// The files of a vector store: what became of each, and why one is missing. While files are in progress, the
+// list is read again every two seconds.
+
+import * as api from "../../api.js";
+import { element, replace, setText } from "../../elements.js";
+import { bytes, count } from "../../format.js";
+import { growingTable } from "../../growing_table.js";
+import { acting, agreed } from "../../notices.js";
+import { bar, moment, panel, segments, stateLabel } from "../../parts.js";
+import { uploadArea } from "../../upload.js";
+import { storeAddress } from "../stores.js";
+
+const POLL_MS = 2_000;
+/** Minimum time between two reads of the list while many uploads end. */
+const PAUSE_MS = 500;
+const STATUSES = ["", "completed", "in_progress", "failed", "cancelled"];
+const TITLES = ["All", "Completed", "In progress", "Failed", "Cancelled"];
+
+/** Show the files, and follow their status until the reader leaves. */
+export async function show(root, { store, parameters, signal, caller }) {
+  const mayWrite = caller.scopes.includes("write");
+  const page = { store, signal, mayWrite, status: STATUSES.includes(parameters.get("status")) ? parameters.get("status") : "" };
+  page.table = fileTable(page);
+  const filter = statusFilter(page);
+  replace(root,
+    mayWrite && store.embedding_model !== null && uploadArea({ store: store.id, signal, onUploaded: () => page.changed() }),
+    panel("Files", page.table.element, filter.element));
+  let wake = () => {};
+  page.changed = () => wake();
+  while (!signal.aborted) {
+    const [counted] = await Promise.all([api.get(`v1/vector_stores/${store.id}`, {}, { signal }), page.table.refresh()]);
+    if (signal.aborted) return;
+    filter.set(counted.file_counts);
+    // Without files in progress, the list is read again only if the reader changes something.
+    const changed = new Promise((resolve) => (wake = resolve));
+    const waits = counted.file_counts.in_progress > 0 || document.hidden ? [api.sleep(POLL_MS, signal), changed] : [changed, aborted(signal)];
+    await Promise.race(waits);
+    await api.sleep(PAUSE_MS, signal);
+  }
+}
+
+const aborted = (signal) => new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+
+/** Buttons that choose a status, each with the number of files. */
+function statusFilter(page) {
+  const options = STATUSES.map((status, at) => [status, TITLES[at]]);
+  const group = segments("Status", options, page.status, (status) => {
+    page.status = status;
+    const query = status ? `?status=${status}` : "";
+    history.replaceState(null, "", `${storeAddress(page.store.id)}${query}`);
+    page.changed();
+  });
+  return {
+    element: group,
+    set(counts) {
+      STATUSES.forEach((status, at) => setText(group.children[at], `${TITLES[at]} ${count(status ? counts[status] : counts.total)}`));
+    },
+  };
+}
+
+function fileTable(page) {
+  const { store, signal } = page;
+  return growingTable({
+    label: "Files of the store",
+    signal,
+    empty: "No file of this store has this status.",
+    read: (after) => api.get(`v1/vector_stores/${store.id}/files`, { limit: 100, after, filter: page.status }, { signal }),
+    columns: [
+      { title: "File", wide: true, cell: (one) => fileCell(store, one) },
+      { title: "Status", cell: statusCell },
+      { title: "Pages", number: true, cell: (one) => count(one.pages) },
+      { title: "Chunks", number: true, cell: (one) => count(one.chunks) },
+      { title: "Size", number: true, cell: (one) => bytes(one.usage_bytes || null) },
+      { title: "Added", cell: (one) => moment(one.created_at) },
+      { title: "Actions", cell: (one) => actions(page, one) },
+    ],
+  });
+}
+
+/** The name, and below it why the file is missing, or which part of it is. */
+function fileCell(store, file) {
+  const name = file.status === "completed" && file.chunks > 0
+    ? element("a", { href: storeAddress(store.id, "pages", file.id, "1"), class: "break" }, file.filename)
+    : element("span", { class: "break" }, file.filename);
+  return element("div", { class: "file-cell" }, name,
+    file.last_error && element("p", { class: "reason bad" }, file.last_error.message),
+    !file.last_error && file.detail && element("p", { class: "reason" }, file.detail),
+    file.failed_pages.length > 0 && element("p", { class: "reason" }, `Pages without text: ${file.failed_pages.join(", ")}`));
+}
+
+function statusCell(file) {
+  if (file.status !== "in_progress") return stateLabel(file.status);
+  const { done, total } = file.progress ?? {};
+  return element("div", { class: "stack tight" },
+    stateLabel(file.stage ?? "in_progress", "busy"),
+    total && file.stage !== "queued" ? bar(done, total, `Progress of ${file.filename}`) : null,
+    file.attempt > 1 ? element("span", { class: "small quiet" }, `attempt ${file.attempt}`) : null);
+}
+
+function actions(page, file) {
+  const { store, mayWrite } = page;
+  const path = `v1/vector_stores/${store.id}/files`;
+  const again = element("button", {
+    type: "button", "aria-label": `Process ${file.filename} again`,
+    onclick: () => acting(again, () => api.post(path, { file_id: file.id })).then(page.changed),
+  }, "Retry");
+  const remove = element("button", {
+    type: "button", class: "plain", "aria-label": `Remove ${file.filename} from the store`,
+    onclick: () => acting(remove, async () => {
+      const question = {
+        title: "Remove the file from the store?", action: "Remove", danger: true,
+        text: `${file.filename} is no longer found by searches of this store. The file itself is kept.`,
+      };
+      if (await agreed(question)) await api.remove(`${path}/${file.id}`);
+    }).then(page.changed),
+  }, "Remove");
+  return element("div", { class: "row nowrap" },
+    mayWrite && ["failed", "cancelled"].includes(file.status) && again,
+    file.job_id && element("a", { class: "small", href: `#/jobs/${encodeURIComponent(file.job_id)}`, "aria-label": `Job of ${file.filename}` }, "Job"),
+    mayWrite && remove);
+}
