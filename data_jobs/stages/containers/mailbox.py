@@ -13,8 +13,12 @@ from hashlib import sha256
 from data_jobs.stages.containers.contract import EntryBudget, FoundEntry
 from data_jobs.stages.formats.mail.mail_headers import header, sent_at
 
-#: The line before each e-mail. This line begins the file or follows a blank line.
-SEPARATOR = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\r\n]*\r?\n")
+#: The line before each e-mail. This line begins the file or follows a blank line, and it holds a time and a
+#: year, or a header follows it. A paragraph of an e-mail may also begin with the word "From".
+SEPARATOR = re.compile(
+    rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From "
+    rb"(?=[^\r\n]*\d:\d\d[^\r\n]*\d{4}|[^\r\n]*\r?\n[!-9;-~]+:)[^\r\n]*\r?\n"
+)
 #: A line of an e-mail that looked like a separator, so that a program put ``>`` before the line.
 QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
 HEADERS_END = re.compile(rb"\r?\n\r?\n")

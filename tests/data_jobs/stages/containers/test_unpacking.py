@@ -27,6 +27,7 @@ from data_jobs.stages.parsing.parser import Parser
 from tests.data_jobs.stages.containers.archives import COMPRESSED, tarred, zipped
 
 LIMITS = EntryLimits(entries=100, bytes=50_000_000, entry_bytes=20_000_000, ratio=200, depth=3)
+MAILBOXES = Path(__file__).parents[1] / "formats/mail/documents/mailboxes"
 FILES = {"docs/pump.md": "# The pump\n", "docs/ä.txt": "Grüße\n"}
 
 
@@ -159,6 +160,14 @@ def test_the_mails_of_a_mailbox_keep_their_names_when_one_is_added() -> None:
     assert first[0].path.startswith("2026-01-05 Gaskets ")
     assert [entry.path.partition("!/")[2] for entry in first] == ["", "list.csv", "data.bin", "Re: a-b.eml"]
     assert both[0].data.endswith(b"\nFrom now on at two.\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("four", 4), ("mboxcl2", 3), ("mboxcl3", 2), ("testmbox", 10), ("testmbox-dos", 10)]
+)
+def test_mailboxes_of_other_programs_have_the_mails_that_their_authors_count(name: str, count: int) -> None:
+    found = unpacked((MAILBOXES / f"{name}.mbox").read_bytes(), f"{name}.mbox")
+    assert len([entry for entry in found if "!/" not in entry.path]) == count
 
 
 WHOLE = {

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 from data_jobs.stages.formats.office.list_labels import BULLET, in_letters, in_roman
+from data_jobs.stages.formats.office.symbol_font import is_symbol_font, with_symbols
 from data_jobs.stages.formats.office.word.paragraph import preferred
 from data_jobs.stages.formats.office.word.styles import number
 
@@ -84,7 +85,9 @@ def _pieces(element: Element) -> Iterator[str]:
     for child in element:
         if child.tag in SILENT:
             continue
-        if child.tag in {"a:t", "m:t"}:
+        if child.tag == "a:r" and _is_symbol(child):
+            yield with_symbols("".join(_pieces(child)))
+        elif child.tag in {"a:t", "m:t"}:
             yield child.text or ""
         elif child.tag == "a:br":
             yield "\n"
@@ -94,3 +97,12 @@ def _pieces(element: Element) -> Iterator[str]:
             yield from _pieces(preferred(child))
         else:
             yield from _pieces(child)
+
+
+def _is_symbol(run: Element) -> bool:
+    properties = run.find("a:rPr")
+    if properties is None:
+        return False
+    return any(
+        font.tag in {"a:sym", "a:latin"} and is_symbol_font(font.get("typeface", "")) for font in properties
+    )

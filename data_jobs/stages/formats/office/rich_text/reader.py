@@ -5,6 +5,7 @@ reader.read(data)
 reader.is_whole      # False if the end of the file is missing
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -17,9 +18,10 @@ from data_jobs.stages.formats.office.rich_text.tokens import (
     tokens,
 )
 from data_jobs.stages.formats.office.rich_text.writer import Writer
+from data_jobs.stages.formats.office.symbol_font import is_symbol_font, symbol_text, with_symbols
 
 #: Where the text of a group goes.
-BODY, NOWHERE, NOTE, EDGE, FONTS, STYLES, LABEL = (
+BODY, NOWHERE, NOTE, EDGE, FONTS, STYLES, LABEL, FIELD = (
     "body",
     "nowhere",
     "note",
@@ -27,6 +29,7 @@ BODY, NOWHERE, NOTE, EDGE, FONTS, STYLES, LABEL = (
     "fonts",
     "styles",
     "label",
+    "field",
 )
 #: A group that begins with the first word holds a text twice: for old programs, and then in Unicode, in a
 #: group that begins with the second word.
@@ -36,10 +39,13 @@ DESTINATIONS = {
     "fonttbl": FONTS,
     "stylesheet": STYLES,
     "footnote": NOTE,
+    "fldinst": FIELD,
     **dict.fromkeys("header headerl headerr headerf footer footerl footerr footerf".split(), EDGE),
     **dict.fromkeys(("listtext", "pntext"), LABEL),
     **dict.fromkeys((*SILENT, BOTH_FORMS), NOWHERE),
 }
+#: The instruction of a field that shows one character: its code, and its font.
+SYMBOL_FIELD = re.compile(r'\s*SYMBOL\s+(\d{1,5})\b(?:.*?\\f\s*"?([^"\\]+))?', re.IGNORECASE | re.DOTALL)
 #: A paragraph with this outline level or a higher one is body text.
 BODY_TEXT = 9
 
@@ -72,6 +78,8 @@ class Reader:
     _above: list[_Group] = field(default_factory=list)
     #: The character sets of fonts by their number.
     _fonts: dict[int, str] = field(default_factory=dict)
+    #: Numbers of the fonts with the encoding of Symbol.
+    _symbol_fonts: set[int | None] = field(default_factory=set)
     _default_font: int = 0
     _default_charset: str = "cp1252"
     #: Bytes that are not decoded yet; a character may need several bytes.
@@ -83,6 +91,10 @@ class Reader:
     _style_level: int | None = None
     _style_name: str = ""
     _high_surrogate: int = 0
+    #: The instruction of the field that is being read.
+    _instruction: str = ""
+    #: True after an instruction whose character is written already, so that its result would repeat it.
+    _is_shown: bool = False
 
     def read(self, data: bytes) -> None:
         """Read the file into the page of the writer."""
@@ -114,9 +126,17 @@ class Reader:
                 self.writer.end_note()
             elif ended.to == EDGE:
                 self.writer.end_edge()
+            elif ended.to == FIELD:
+                self._end_instruction()
         if ended.to == STYLES and self._group.to == STYLES:
             self.writer.add_style(self._style, self._style_name.strip(" ;"), self._style_level)
             self._style, self._style_level, self._style_name = 0, None, ""
+
+    def _end_instruction(self) -> None:
+        found = SYMBOL_FIELD.match(self._instruction)
+        self._instruction, self._is_shown = "", found is not None
+        if found is not None:
+            self._add_text(symbol_text(found[2] or "", int(found[1])))
 
     def _read_word(self, token: Token) -> None:
         word, number = token.word, token.number
@@ -127,7 +147,9 @@ class Reader:
             self._group = replace(self._group, is_optional=False)
             if word not in OPTIONAL_TEXT:
                 self._group = replace(self._group, to=NOWHERE)
-        if word == UNICODE_FORM and len(self._above) > 1:
+        if word == "fldrslt" and self._is_shown:
+            self._group, self._is_shown = replace(self._group, to=NOWHERE), False
+        elif word == UNICODE_FORM and len(self._above) > 1:
             self._group = replace(self._group, to=self._above[-2].to)
         elif word in DESTINATIONS:
             self._start_destination(DESTINATIONS[word])
@@ -149,7 +171,9 @@ class Reader:
     def _start_destination(self, to: str) -> None:
         if self._group.to in {NOWHERE, FONTS, STYLES}:
             return
-        if self._group.to in {NOTE, EDGE} and to != NOWHERE:
+        if self._group.to in {NOTE, EDGE} and to not in {NOWHERE, FIELD}:
+            return
+        if self._group.to == FIELD and to != NOWHERE:
             return
         if to == NOTE:
             self.writer.start_note()
@@ -168,11 +192,19 @@ class Reader:
         if self._bytes:
             data, charset = bytes(self._bytes), self._charset()
             self._bytes.clear()
-            self._add_text(data.decode(charset, "replace"))
+            if self._is_symbol():
+                self._add_text("".join(symbol_text("symbol", code) for code in data))
+            else:
+                self._add_text(data.decode(charset, "replace"))
 
     def _charset(self) -> str:
-        font = self._default_font if self._group.font is None else self._group.font
-        return self._fonts.get(font, self._default_charset)
+        return self._fonts.get(self._font(), self._default_charset)
+
+    def _is_symbol(self) -> bool:
+        return self._font() in self._symbol_fonts and self._group.to not in {FONTS, FIELD}
+
+    def _font(self) -> int:
+        return self._default_font if self._group.font is None else self._group.font
 
     def _add_unicode(self, code: int) -> None:
         self._to_leave_out = self._group.replaced
@@ -184,7 +216,7 @@ class Reader:
             if not high:
                 return
             code = 0x10000 + ((high - 0xD800) << 10) + (code - 0xDC00)
-        self._add_text(chr(code))
+        self._add_text(with_symbols(chr(code)) if self._is_symbol() else chr(code))
 
     def _add_text(self, text: str) -> None:
         group = self._group
@@ -194,6 +226,10 @@ class Reader:
             self.hidden += len(text.strip())
         elif group.to == STYLES:
             self._style_name += text
+        elif group.to == FIELD:
+            self._instruction += text
+        elif group.to == FONTS and is_symbol_font(text):
+            self._symbol_fonts.add(group.font)
         elif group.to in {BODY, LABEL, NOTE, EDGE}:
             self.writer.add(
                 text, to_label=group.to == LABEL, to_note=group.to == NOTE, to_edge=group.to == EDGE

@@ -59,12 +59,12 @@ SYMBOLS: Mapping[str, str] = {
 #: Groups whose content is not text of the document.
 SILENT = frozenset(
     "colortbl info pict objdata themedata colorschememapping datastore latentstyles listtable "
-    "listoverridetable revtbl rsidtbl generator filetbl xmlnstbl fldinst bkmkstart bkmkend nonshppict "
+    "listoverridetable revtbl rsidtbl generator filetbl xmlnstbl bkmkstart bkmkend nonshppict "
     "annotation atnid atnauthor atndate atnref atnparent atrfstart atrfend xe rxe tc tcn sp pn pnseclvl "
     "template mmathPr wgrffmtfilter passwordhash userprops docvar htmltag mhtmltag falt panose".split()
 )
-#: Groups that begin with a mark for "skip this if unknown", and that hold text.
-OPTIONAL_TEXT = frozenset("shppict shpinst shptxt ud fldrslt result listtext pntext footnote".split())
+#: Groups that begin with a mark for "skip this if unknown", and that are read all the same.
+OPTIONAL_TEXT = frozenset("shppict shpinst shptxt ud fldinst fldrslt result listtext pntext footnote".split())
 
 
 class Token(NamedTuple):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element
 
+from data_jobs.stages.formats.office.symbol_font import is_symbol_font, symbol_text, with_symbols
 from data_jobs.stages.formats.office.word.styles import is_on
 from data_jobs.stages.formats.office.xml_tree import texts
 
@@ -30,8 +31,6 @@ SYMBOLS = {
 }
 #: Kinds of the parts with notes, by the element that refers to a note.
 NOTES = {"w:footnoteReference": "footnotes", "w:endnoteReference": "endnotes"}
-#: Symbol fonts use these code points, and the document does not say which characters the code points mean.
-PRIVATE_USE = range(0xE000, 0xF900)
 TEXT, BOX, PICTURE = "w:t", "w:txbxContent", "wp:docPr"
 #: Elements of text: of a run, of a formula, of a drawing.
 SHOWN = frozenset({TEXT, "m:t", "a:t"})
@@ -66,6 +65,8 @@ class WordParagraphReader:
     #: The fields around the current place, from the outermost; True for a field whose instruction is being
     #: read.
     _fields: list[bool] = field(default_factory=list)
+    #: True inside a run in the font Symbol.
+    _is_symbol: bool = False
 
     def read(self, paragraph: Element) -> WordLine:
         """Return the content of a paragraph."""
@@ -87,7 +88,8 @@ class WordParagraphReader:
         if tag == "w:r":
             self._read_run(element)
         elif tag in SHOWN:
-            self._add(element.text or "")
+            text = element.text or ""
+            self._add(with_symbols(text) if self._is_symbol else text)
         elif tag in SYMBOLS:
             self._add(SYMBOLS[tag])
         elif tag in NOTES:
@@ -97,7 +99,7 @@ class WordParagraphReader:
         elif tag == "w:fldChar":
             self._read_field(element.get("w:fldCharType", ""))
         elif tag == "w:sym":
-            self._read_symbol(element.get("w:char", ""))
+            self._read_symbol(element.get("w:font", ""), element.get("w:char", ""))
         elif tag == "mc:AlternateContent":
             self._read_children(preferred(element))
         elif tag in {"c:chart", "dgm:relIds"}:
@@ -108,7 +110,10 @@ class WordParagraphReader:
             self._read_children(element)
 
     def _read_run(self, run: Element) -> None:
-        if is_on(run.find("w:rPr"), "w:vanish"):
+        properties = run.find("w:rPr")
+        fonts = None if properties is None else properties.find("w:rFonts")
+        self._is_symbol = fonts is not None and is_symbol_font(fonts.get("w:ascii", ""))
+        if is_on(properties, "w:vanish"):
             self.hidden += sum(len(text.strip()) for text in texts(run, TEXT))
             for child in run:
                 if child.tag == "w:fldChar":
@@ -129,13 +134,11 @@ class WordParagraphReader:
         elif self._fields and kind == "end":
             self._fields.pop()
 
-    def _read_symbol(self, code: str) -> None:
+    def _read_symbol(self, font: str, code: str) -> None:
         try:
-            character = int(code, 16)
+            self._add(symbol_text(font, int(code, 16)))
         except ValueError:
             return
-        if 0 < character < 0x10000 and character not in PRIVATE_USE:
-            self._add(chr(character))
 
     def _add(self, text: str) -> None:
         if not any(self._fields):

@@ -101,6 +101,13 @@ def test_headings_lists_and_code_are_shown_as_word_shows_them() -> None:
     ]
 
 
+def test_characters_of_the_font_symbol_are_those_that_word_shows() -> None:
+    symbols = '<w:sym w:font="Symbol" w:char="F06D"/><w:sym w:font="Wingdings" w:char="F0E0"/>'
+    typed = f'<w:rPr><w:rFonts w:ascii="Symbol"/></w:rPr><w:t>{chr(0xF0A3)}</w:t>'
+    output = read(f"<w:p><w:r>{symbols}<w:t>m </w:t></w:r><w:r>{typed}</w:r><w:r><w:t> 5</w:t></w:r></w:p>")
+    assert output.pages == ["μm ≤ 5"]
+
+
 def test_merged_cells_keep_their_columns_and_rows_keep_their_numbers() -> None:
     wide = f'<w:tc><w:tcPr><w:gridSpan w:val="2"/></w:tcPr>{p("wide")}</w:tc>'
     first = f'<w:tc><w:tcPr><w:vMerge w:val="restart"/></w:tcPr>{p("tall")}</w:tc>'

@@ -48,6 +48,14 @@ def test_a_slide_has_its_title_first_then_its_text_and_its_notes() -> None:
     assert [(block.kind, block.level) for block in blocks] == [(BlockKind.HEADING, 2), (BlockKind.HEADING, 1)]
 
 
+def test_characters_of_the_font_symbol_are_those_that_powerpoint_shows() -> None:
+    run = (
+        f'<a:r><a:rPr><a:sym typeface="Symbol"/></a:rPr><a:t>{chr(0xF06D)}</a:t></a:r><a:r><a:t>m</a:t></a:r>'
+    )
+    shown = f"<p:sp><p:txBody><a:p>{run}</a:p></p:txBody></p:sp>"
+    assert parse(pptx_of(shown), ParseOptions(max_pages=1)).pages == ["μm"]
+
+
 def test_tables_charts_and_descriptions_of_pictures_are_text() -> None:
     cells = "".join(
         f"<a:tr>{''.join(f'<a:tc {merged}>{paragraph(text)}</a:tc>' for text, merged in row)}</a:tr>"

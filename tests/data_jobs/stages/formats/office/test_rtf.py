@@ -10,7 +10,10 @@ from data_jobs.stages.formats.office.rtf import parse
 
 def read(body: str, *, end: str = "}") -> ParserOutput:
     """Parse a document with this body."""
-    fonts = r"{\fonttbl{\f0\fcharset0 Arial;}{\f1\fcharset204 Arial;}{\f2\fcharset128 Mincho;}}"
+    fonts = (
+        r"{\fonttbl{\f0\fcharset0 Arial;}{\f1\fcharset204 Arial;}{\f2\fcharset128 Mincho;}"
+        r"{\f3\fcharset2 Symbol;}}"
+    )
     styles = (
         r"{\stylesheet{\s0 Normal;}{\s1\outlinelevel0 berschrift;}{\s2 heading 2;}{\s3 Source Code;}"
         r"{\*\cs4 Default;}}"
@@ -30,6 +33,9 @@ def read(body: str, *, end: str = "}") -> ParserOutput:
         (r"a\line b\tab c", "a\nb\tc"),
         ("one\r\ntwo", "onetwo"),
         (r"{\field{\*\fldinst HYPERLINK x}{\fldrslt shown}}", "shown"),
+        (r'{\field{\*\fldinst{SYMBOL 109 \\f "Symbol" \\s 9}}{\fldrslt\f3 m}}g', "μg"),
+        (r"{\field{\*\fldinst SYMBOL 65}{\fldrslt}}", "A"),
+        (r"5 {\f3 m}m {\f3\'a3} 1 {\f3\u-3999?}", "5 μm ≤ 1 α"),
         (r"a{\*\unknown secret}b", "ab"),
         (r"x{\pict 0102}{\object\objdata 01}{\*\bkmkstart m}y", "xy"),
         (r"{\upr{ansi}{\*\ud uni\u233?}}", "unié"),
