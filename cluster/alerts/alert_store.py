@@ -85,6 +85,11 @@ def keep_evaluation(
         connection.execute(SQL["evaluated"], {"process": process})
 
 
+def failing_channels(connection: Connection[Any]) -> dict[str, str]:
+    """Return the last error of each channel that has waiting messages whose attempts failed."""
+    return dict(connection.execute(SQL["failing"]).fetchall())
+
+
 def record_attempt(
     connection: Connection[Any], id: str, channel: str, *, error: str | None, given_up: bool = False
 ) -> bool:

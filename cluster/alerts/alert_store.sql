@@ -21,6 +21,11 @@ ON CONFLICT DO NOTHING;
 SELECT channel, notice FROM alert_notices WHERE sent_at IS NULL AND given_up_at IS NULL
 ORDER BY created_at DESC LIMIT %(limit)s;
 
+-- name: failing
+SELECT DISTINCT ON (channel) channel, error FROM alert_notices
+WHERE sent_at IS NULL AND given_up_at IS NULL AND error IS NOT NULL
+ORDER BY channel, created_at DESC;
+
 -- name: end_attempt
 UPDATE alert_notices
 SET attempts = attempts + 1, error = %(error)s,

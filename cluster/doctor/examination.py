@@ -13,6 +13,7 @@ from cluster.database import open_pool, translated
 from cluster.database.row_access import ALL
 from cluster.doctor import parts
 from cluster.doctor.ailment import Ailment, Case, Patient
+from cluster.doctor.alert_part import alerts
 from cluster.doctor.analytics_ailments import ROLLUPS
 from cluster.doctor.chunk_ailments import CHUNKS, DOCUMENTS, WORDS
 from cluster.doctor.file_ailments import BLOBS, FILES, FILES_IN_PROGRESS
@@ -59,13 +60,15 @@ def examine(settings: Settings, *, mend: bool = False) -> HealthReport:
     try:
         with translated(), pool.connection() as connection:
             queues, room = parts.queues(settings, connection), parts.room(connection)
+            watched = alerts(settings, connection)
         vector_indexes = indexes(settings, pool)
         ailments = [ailment for ailment in AILMENTS if blobs.fine or ailment not in NEED_BLOBS]
         patient = Patient(settings=settings, pool=pool)
         findings = [
             finding for ailment in ailments if (finding := _finding(patient, ailment, mend=mend)) is not None
         ]
-        return HealthReport(parts=[database, room, blobs, queues, vector_indexes, *others], findings=findings)
+        found = [database, room, blobs, queues, watched, vector_indexes, *others]
+        return HealthReport(parts=found, findings=findings)
     finally:
         pool.close()
 

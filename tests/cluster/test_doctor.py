@@ -412,14 +412,24 @@ def test_a_running_cluster_is_healthy_and_the_command_says_so(
         report = examine(settings)
         assert [(part.name, part.fine) for part in report.parts] == [
             (name, True)
-            for name in ("database", "room", "blobs", "queues", "indexes", "ray", "engine", "parsers")
+            for name in (
+                "database",
+                "room",
+                "blobs",
+                "queues",
+                "alerts",
+                "indexes",
+                "ray",
+                "engine",
+                "parsers",
+            )
         ]
         assert report.healthy
         shown = doctor(settings)
         assert (shown.returncode, shown.stderr) == (0, "")
         assert "All is well." in shown.stdout
         report_json = json.loads(doctor(settings, "--json").stdout)
-        assert (report_json["healthy"], report_json["findings"], len(report_json["parts"])) == (True, [], 8)
+        assert (report_json["healthy"], report_json["findings"], len(report_json["parts"])) == (True, [], 9)
     assert not list(home.home.joinpath("blobs").rglob("incoming/*"))
 
 
