@@ -6,7 +6,7 @@ Each process writes its report every few seconds. A report that gets old shows t
     read_reports(connection)                          # the reports of all processes
 """
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from psycopg import Connection
@@ -70,13 +70,7 @@ def write_report(connection: Connection[Any], report: ProcessReport) -> None:
 def read_reports(connection: Connection[Any]) -> list[ProcessReport]:
     """Return the reports of all processes that still count (``SILENT_S``)."""
     rows = connection.execute(SQL["all"], {"silent_s": SILENT_S, "forgotten_s": FORGOTTEN_S}).fetchall()
-    return [
-        replace(
-            ProcessReport(process=process, deployment=deployment, node=node, age_s=age_s),
-            **{name: details[name] for name in DETAILS if name in details},
-        )
-        for process, deployment, node, details, age_s in rows
-    ]
+    return [_report(*row) for row in rows]
 
 
 def delete_report(connection: Connection[Any], process: str) -> None:
@@ -87,3 +81,10 @@ def delete_report(connection: Connection[Any], process: str) -> None:
 def delete_old_reports(connection: Connection[Any]) -> None:
     """Delete the reports that are older than ``FORGOTTEN_S``."""
     connection.execute(SQL["delete_old"], {"forgotten_s": FORGOTTEN_S})
+
+
+def _report(process: str, deployment: str, node: str, details: dict[str, Any], age_s: float) -> ProcessReport:
+    """Return the report of a row. Details that this release does not know are left out."""
+    known = {name: details[name] for name in DETAILS if name in details}
+    known["short"] = tuple(known.get("short", ()))
+    return ProcessReport(process=process, deployment=deployment, node=node, age_s=age_s, **known)

@@ -120,7 +120,9 @@ class ProcessWatch:
                 self._disconnect()
 
     def _report(self) -> ProcessReport:
-        disk = shutil.disk_usage(self._settings.home)
+        home = self._settings.home
+        # On a node that keeps nothing in the home, the folder may not exist.
+        disk = shutil.disk_usage(next(folder for folder in (home, *home.parents) if folder.exists()))
         return ProcessReport(
             process=self.process,
             deployment=self._deployment,

@@ -179,7 +179,8 @@ def test_a_silent_replica_is_not_healthy_until_a_new_one_replaces_it(
 
 
 def test_a_process_deletes_its_report_when_it_stops(own_settings: Settings, session: Connection[Any]) -> None:
-    settings = own_settings.model_copy(update={"alert_period_s": 0.1, "alerts": False})
+    home = own_settings.home / "not-made" / "yet"
+    settings = own_settings.model_copy(update={"alert_period_s": 0.1, "alerts": False, "home": home})
     watch = ProcessWatch(settings, deployment="worker", state=lambda: {"requests": 7})
     watch.start()
     until(lambda: [report.requests for report in read_reports(session)] == [7])
