@@ -11,10 +11,10 @@ import { acting } from "./notices.js";
 import { empty as emptyNote } from "./parts.js";
 
 /**
- * Columns are `{ title, cell(row), number, wide }`. `read(after)` returns a page of a list, from the row `after`
+ * Columns are `{ title, cell(row), number, look }`; `look` is a CSS class of the cells. `read(after)` returns a page of a list, from the row `after`
  * on; rows have an `id`.
  */
-export function growingTable({ label, columns, read, empty, signal, onPage = () => {} }) {
+export function growingTable({ label, columns, read, empty, signal}) {
   const body = element("tbody");
   const more = element("button", { type: "button", hidden: true }, "Show more");
   const note = element("p", { class: "small quiet", hidden: true });
@@ -35,7 +35,6 @@ export function growingTable({ label, columns, read, empty, signal, onPage = () 
     scroll.hidden = rows.size === 0;
     note.hidden = last === null;
     note.textContent = `${count(rows.size)} shown`;
-    onPage(rows.size);
   };
   more.addEventListener("click", () => acting(more, async () => {
     const page = await read(last);
@@ -80,7 +79,7 @@ function changed(rows, columns, item) {
   if (row.text !== text) {
     row.text = text;
     replace(row.element, columns.map((column) =>
-      element("td", { class: [column.number && "number", column.wide && "wide"].filter(Boolean).join(" ") || null }, column.cell(item))));
+      element("td", { class: column.number ? "number" : column.look ?? null }, column.cell(item))));
   }
   return row.element;
 }

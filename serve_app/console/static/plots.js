@@ -61,7 +61,7 @@ export function stackedBars({ label, columns, series, format = String }) {
     ...(series.length > 1 ? series.filter((one) => one.values[at] > 0).map((one) => `${one.name} ${format(one.values[at])}`) : [])];
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img" }, lines, bars);
   return chart({
-    label, drawing, marks: bars, described,
+    kind: "bars", label, drawing, marks: bars, described,
     place: (at) => [left + step * (at + 0.5), y(totals[at])],
     legend: series.length > 1 && legend(series.map((one) => one.name)),
   });
@@ -81,7 +81,7 @@ export function scatter({ label, points, names, onOpen = () => {} }) {
   }));
   const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img" }, marks);
   return chart({
-    label, drawing,
+    kind: "points", label, drawing,
     marks: order.map((at) => marks[at]),
     described: (at) => points[order[at]].lines,
     place: (at) => [padding + x(points[order[at]].x), padding + y(points[order[at]].y)],
@@ -112,7 +112,7 @@ export function legend(names) {
  * A drawing whose marks can be chosen with the pointer or with the arrow keys. The texts about the chosen mark
  * are shown beside the mark, and a screen reader says them.
  */
-function chart({ label, drawing, marks, described, place, open = null, legend: below = null }) {
+function chart({ kind, label, drawing, marks, described, place, open = null, legend: below = null }) {
   const tip = element("div", { class: "tip", hidden: true });
   const spoken = element("p", { class: "visually-hidden", "aria-live": "polite" });
   const keys = open ? "Use the arrow keys to choose, Enter to open." : "Use the arrow keys to choose.";
@@ -149,5 +149,5 @@ function chart({ label, drawing, marks, described, place, open = null, legend: b
     else return;
     event.preventDefault();
   });
-  return element("figure", { class: "chart" }, frame, spoken, below);
+  return element("figure", { class: `chart ${kind}` }, frame, spoken, below);
 }

@@ -5,6 +5,11 @@ from typing import Any
 
 #: Sizes of the window for screenshots: a desk and a phone.
 WIDE, NARROW = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+#: Roles of the accessibility tree that need a name.
+CONTROLS = frozenset(
+    {"application", "button", "checkbox", "combobox", "dialog", "link", "progressbar", "region", "searchbox"}
+    | {"textbox"}
+)
 #: Milliseconds that a test waits for something on the page.
 PATIENCE_MS = 30_000
 
@@ -48,16 +53,33 @@ class ConsolePage:
         self.clicks += 1
 
     def shoot(self, name: str) -> None:
-        """Keep screenshots of the page: on a desk and on a phone, light and dark."""
+        """Keep screenshots of the page: on a desk and on a phone, light and dark. Check that the page is not
+        wider than the window, and that a screen reader can name everything that a person can use.
+        """
         self.page.evaluate("scrollTo(0, 0)")
+        assert self.nameless() == []
         for size, viewport in (("wide", WIDE), ("narrow", NARROW)):
             self.page.set_viewport_size(viewport)
+            assert self.overflow() == 0, size
             for scheme in ("light", "dark"):
                 self.page.emulate_media(color_scheme=scheme)
                 path = self.folder / f"{name}-{size}-{scheme}.png"
                 self.page.screenshot(path=str(path), full_page=True, animations="disabled")
         self.page.set_viewport_size(WIDE)
         self.page.emulate_media(color_scheme="light")
+
+    def nameless(self) -> list[str]:
+        """Return the roles of the controls that have no name in the accessibility tree of the browser."""
+        session = self.page.context.new_cdp_session(self.page)
+        nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+        session.detach()
+        return [
+            node["role"]["value"]
+            for node in nodes
+            if not node.get("ignored")
+            and node["role"]["value"] in CONTROLS
+            and not node.get("name", {}).get("value", "").strip()
+        ]
 
     def overflow(self) -> int:
         """Return the number of pixels by which the page is wider than the window."""

@@ -43,7 +43,7 @@ async function showList(root, { signal }) {
     empty: "There is no agent yet. POST /v1/agents defines one, and a file of agents defines many.",
     read: (after) => api.get("v1/agents", { limit: 100, after }, { signal }),
     columns: [
-      { title: "Name", cell: (one) => element("a", { href: `#/agents/${encodeURIComponent(one.id)}`, class: "break" }, nameOf(one)) },
+      { title: "Name", look: "name", cell: (one) => element("a", { href: `#/agents/${encodeURIComponent(one.id)}`, class: "break" }, nameOf(one)) },
       { title: "Your id", cell: (one) => element("code", { class: "break" }, one.external_id) },
       { title: "Model", cell: (one) => one.model ?? element("span", { class: "quiet" }, "default") },
       { title: "Sources known", number: true, cell: (one) => count(one.knowledge.length) },

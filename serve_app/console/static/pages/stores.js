@@ -60,7 +60,7 @@ async function showList(root, { signal, caller }) {
     empty: "There is no vector store yet. A store is a set of documents that can be searched.",
     read: (after) => api.get("v1/vector_stores", { limit: 100, after }, { signal }),
     columns: [
-      { title: "Name", cell: (one) => element("a", { href: storeAddress(one.id), class: "break" }, one.name || one.id) },
+      { title: "Name", look: "name", cell: (one) => element("a", { href: storeAddress(one.id), class: "break" }, one.name || one.id) },
       { title: "Status", cell: (one) => stateLabel(one.status) },
       { title: "Files", number: true, cell: (one) => count(one.file_counts.completed) },
       { title: "In progress", number: true, cell: (one) => count(one.file_counts.in_progress) },

@@ -66,7 +66,7 @@ function fileTable(page) {
     empty: "No file of this store has this status.",
     read: (after) => api.get(`v1/vector_stores/${store.id}/files`, { limit: 100, after, filter: page.status }, { signal }),
     columns: [
-      { title: "File", wide: true, cell: (one) => fileCell(store, one) },
+      { title: "File", look: "wide", cell: (one) => fileCell(store, one) },
       { title: "Status", cell: statusCell },
       { title: "Pages", number: true, cell: (one) => count(one.pages) },
       { title: "Chunks", number: true, cell: (one) => count(one.chunks) },
