@@ -21,9 +21,11 @@ from cluster.jobs import queue
 from cluster.jobs.jobs import read_backlog
 from cluster.jobs.kinds.job_kind import JobKind
 from cluster.settings import Settings
-from data_jobs.deployment import ServedEmbedder, build, by_queue, options
+from data_jobs import deployment
+from data_jobs.deployment import ServedEmbedder, Worker, build, by_queue, options
 from data_jobs.kinds.resources import Resources
 from data_jobs.kinds.upkeep import expire
+from data_jobs.worker.consumer import Consumer
 
 
 def context(
@@ -91,6 +93,27 @@ def test_the_number_of_workers(now: int, waiting: float, oldest_s: float, wanted
 @pytest.mark.parametrize(("busy", "wanted"), [(0.3, 1), (1.4, 2), (3.0, 3), (7.0, 3)])
 def test_no_worker_is_stopped_that_has_something_to_do(busy: float, wanted: int) -> None:
     assert by_queue(context(now=3, waiting=0, oldest_s=0, busy=busy))[0] == wanted
+
+
+@pytest.mark.parametrize(("reason", "ends"), [("ran 5 jobs", True), ("", False)], ids=["due", "not due"])
+def test_a_worker_that_has_to_be_replaced_ends_its_process(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, reason: str, ends: bool
+) -> None:
+    ended: list[bool] = []
+
+    async def consume(worker: Worker) -> None:
+        worker._consumer = Consumer(settings, kinds={}, name="worker")
+        worker._consumer.recycling.reason = reason
+
+    monkeypatch.setattr(deployment, "end_process", lambda: ended.append(True))
+    monkeypatch.setattr(deployment, "keep_to_loopback", lambda: None)
+    monkeypatch.setattr(deployment, "Settings", lambda: settings)
+    monkeypatch.setattr(deployment, "lower_priority", lambda _: None)
+    monkeypatch.setattr(Worker, "_consume", consume)
+
+    Worker()._thread.join()
+
+    assert ended == [True] * ends
 
 
 def test_serve_takes_the_policy_by_its_path() -> None:
