@@ -8,13 +8,14 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg_pool import ConnectionPool
+from pydantic import SecretStr
 
 from cluster.database import bundled, open_pool, revive, single_statements, snapshot, translated
 from cluster.database import pool as module
 from cluster.database.row_access import OWNER
 from cluster.errors import Misconfigured, Unavailable
 from cluster.settings import Settings
-from tests.conftest import NewHome, kill_postmaster
+from tests.conftest import NewHome, free_ports, kill_postmaster
 
 
 def value(pool: ConnectionPool, statement: str) -> object:
@@ -182,3 +183,15 @@ def test_a_snapshot_sees_one_state_writes_nothing_and_leaves_its_connection_as_i
             assert connection.execute("DELETE FROM seen").rowcount == 1
             assert connection.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
             connection.execute("DROP TABLE seen")
+
+
+def test_a_url_with_two_hosts_reaches_the_one_that_takes_writes(
+    settings: Settings, database_url: str, pool: ConnectionPool
+) -> None:
+    port = database_url.rpartition(":")[2]
+    standby = f"127.0.0.1:{free_ports(1)[0]}"
+    url = database_url.replace("@127.0.0.1:", f"@{standby},127.0.0.1:") + "?target_session_attrs=read-write"
+    assert f"{standby},127.0.0.1:{port}" in url
+
+    with open_pool(settings.model_copy(update={"database_url": SecretStr(url)}), access=OWNER) as two:
+        assert value(two, "SHOW transaction_read_only") == "off"
