@@ -69,7 +69,7 @@ def copy_store(settings: Settings, first: str, second: str, *, index: str | None
             kind=COPY_STORE, input={"from": source.id, "to": target.id}, total=total, subject=target.id
         )
         with CommandJob(pool, source.organisation, request, lease_s=settings.lease_s) as job:
-            with about(job=job.id, organisation=source.organisation), progress(total) as advance:
+            with about(**job.log_fields), progress(total) as advance:
                 writer = StoreWriter(settings, pool, indexes.of(target), target, job=job.id)
                 parts = read_store(pool, indexes.of(source), source, size=writer.rows_at_once)
                 with closing(parts):

@@ -48,7 +48,7 @@ def export_store(settings: Settings, name: str, location: str) -> Summary:
         request = JobRequest(kind=EXPORT_STORE, input=input, total=total, subject=store.id)
         with CommandJob(pool, store.organisation, request, lease_s=settings.lease_s) as job:
             with (
-                about(job=job.id, organisation=store.organisation),
+                about(**job.log_fields),
                 progress(total) as advance,
                 StoreFileWriter(location, store) as file,
                 closing(read_store(pool, index, store)) as parts,

@@ -65,7 +65,7 @@ def import_store(settings: Settings, location: str, name: str, *, index: str | N
         input = {"location": shown_name(location), "vector_store": store.id}
         request = JobRequest(kind=IMPORT_STORE, input=input, total=file.rows, subject=store.id)
         with CommandJob(pool, store.organisation, request, lease_s=settings.lease_s) as job:
-            with about(job=job.id, organisation=store.organisation), progress(file.rows) as advance:
+            with about(**job.log_fields), progress(file.rows) as advance:
                 writer = StoreWriter(settings, pool, indexes.of(store), store, job=job.id)
                 for part in file.parts(writer.rows_at_once):
                     writer.write(part)

@@ -39,6 +39,7 @@ from cluster.jobs.queue import JobRequest
 from cluster.logs import about, configure
 from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings
+from cluster.tracing import position_of_work, start_tracing
 from data_jobs.bulk.budget_renewal import renewed_reservations
 from data_jobs.bulk.ingest_arguments import ingest_parser
 from data_jobs.bulk.pipeline_errors import pipeline_error
@@ -94,7 +95,8 @@ def pipeline(
     If ``from_batches`` is True, the vectors come from answers of a provider's Batch API, and a document that
     still waits for vectors has no row in the result.
     """
-    fields = {"job": job, "organisation": store.organisation}
+    fields = {"job": job, "organisation": store.organisation, "kind": INGEST.name}
+    fields["traceparent"] = position_of_work()
     model, strategy = store.fingerprint, store.chunking_strategy
     version = pipeline_version(settings, model, strategy=strategy)
     # Half a CPU, because these stages wait for the parser and for Postgres. This share must differ from the
@@ -128,7 +130,7 @@ def pipeline(
                 Embed, fn_constructor_args=[settings, model], **engines(settings, model, fields)
             )
         )
-    return embedded.map_batches(Write(settings, store, job=job, pipeline_version=version), **each)
+    return embedded.map_batches(Write(settings, store, pipeline_version=version, **fields), **each)
 
 
 def _in_small_blocks(unpacked: Dataset, rows: Sequence[DocumentRow]) -> Dataset:
@@ -204,7 +206,7 @@ def ingest(
         request = JobRequest(kind=INGEST, input=input, total=plan.total, subject=store.id)
         with CommandJob(pool, store.organisation, request, lease_s=settings.lease_s) as job:
             with (
-                about(job=job.id, organisation=store.organisation),
+                about(**job.log_fields),
                 renewed_reservations(pool, store.organisation, job.id),
                 report.progress(plan.total) as advance,
                 _provider_batches(settings, pool, store, report, options) as batches,
@@ -269,6 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ocr_languages=options.ocr_languages,
         )
         configure(settings)
+        start_tracing(settings, process="bulk")
         ingest(
             settings,
             options.location,

@@ -18,6 +18,7 @@ from cluster.local.environment import settings_variables
 from cluster.settings import Settings
 from cluster.settings.models import ModelSetting
 from cluster.settings.values import Table
+from tests.cluster.tracing.collector import Collector, collecting
 from tests.conftest import FOREIGN_PREFIXES, ROOT, NewHome
 from tests.keys_in_output import assert_no_key, marked_fernet_key, marked_key
 
@@ -27,6 +28,8 @@ PROVIDER_KEY = "KEY_OF_A_PROVIDER"
 LEASE_S = 5.0
 #: A model with a deployment of its own, which has no replica until it is asked.
 IDLE_MODEL = "idle/model"
+#: Variable with the URL of the collector of spans, while the running cluster is there.
+COLLECTOR: dict[str, str] = {}
 #: Settings of the running cluster, from the moment of its start.
 STARTED = pytest.StashKey[Settings]()
 #: Present after a test of the running cluster failed. The test may have left the cluster stopped.
@@ -39,6 +42,8 @@ class RunningCluster:
 
     settings: Settings
     environment: dict[str, str]
+    #: Receives the spans of requests that ask for them.
+    collector: Collector
     #: The two ``up`` commands that started it, run at the same moment.
     ups: list[subprocess.CompletedProcess[str]]
 
@@ -58,8 +63,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
     path = os.pathsep.join([str(ROOT / ".venv" / "bin"), os.environ["PATH"]])
     # Ray sets variables in every process that uses it, and some tests of this process have used it.
     own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_PREFIXES)}
-    key = {PROVIDER_KEY: marked_key("sk-")}
-    return {**own, **settings_variables(settings), **key, "PATH": path, "COLUMNS": "200"}
+    more = {PROVIDER_KEY: marked_key("sk-"), **COLLECTOR}
+    return {**own, **settings_variables(settings), **more, "PATH": path, "COLUMNS": "200"}
 
 
 def local(command: str, settings: Settings, *more: str) -> subprocess.CompletedProcess[str]:
@@ -93,18 +98,22 @@ def running_cluster(new_home: NewHome, request: pytest.FixtureRequest) -> Iterat
             "lease_s": LEASE_S,
             "models": Table({IDLE_MODEL: idle}),
             "secret_key": SecretStr(marked_fernet_key()),
+            "tracing": True,
             **scaling,
         }
     )
-    with ThreadPoolExecutor(2) as pool:
-        ups = list(pool.map(lambda _: local("up", settings), range(2)))
-    try:
-        assert [up.returncode for up in ups] == [0, 0], [up.stderr[-2_000:] for up in ups]
-        request.config.stash[STARTED] = settings
-        yield RunningCluster(settings, environment_of(settings), ups)
-        assert_no_key(settings)  # while its database runs
-    finally:
-        local("down", settings)
+    with collecting() as collector:
+        COLLECTOR["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.url
+        with ThreadPoolExecutor(2) as pool:
+            ups = list(pool.map(lambda _: local("up", settings), range(2)))
+        try:
+            assert [up.returncode for up in ups] == [0, 0], [up.stderr[-2_000:] for up in ups]
+            request.config.stash[STARTED] = settings
+            yield RunningCluster(settings, environment_of(settings), collector, ups)
+            assert_no_key(settings)  # while its database runs
+        finally:
+            local("down", settings)
+            COLLECTOR.clear()
 
 
 def uses_it(item: pytest.Item) -> bool:

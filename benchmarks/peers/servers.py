@@ -38,21 +38,32 @@ BASE64 = {"encoding_format": "base64"}
 
 
 class CommandedProcess:
-    """A process that reads commands as JSON lines, and answers each with a JSON line."""
+    """A process that reads commands as JSON lines, and answers each with a JSON line.
 
-    def __init__(self, module: str, variables: Mapping[str, str]) -> None:
-        self._module = module
+    Args:
+        module: the module that the process runs; without a dot, a module of ``benchmarks.peers``.
+        variables: environment variables of the process.
+        options: options of its command line.
+    """
+
+    def __init__(self, module: str, variables: Mapping[str, str], *options: str) -> None:
+        self._module = module if "." in module else f"benchmarks.peers.{module}"
         pipes: dict[str, Any] = {
             "stdin": subprocess.PIPE,
             "stdout": subprocess.PIPE,
             "stderr": subprocess.DEVNULL,
         }
         command, environment = (
-            [sys.executable, "-m", f"benchmarks.peers.{module}"],
+            [sys.executable, "-m", self._module, *options],
             {**os.environ, **ENVIRONMENT, **variables},
         )
         self._process = subprocess.Popen(command, env=environment, cwd=ROOT, text=True, **pipes)
         self._answer()
+
+    @property
+    def pid(self) -> int:
+        """Id of the process."""
+        return self._process.pid
 
     def ask(self, command: dict[str, Any]) -> dict[str, Any]:
         """Send a command; returns the answer."""
@@ -71,7 +82,7 @@ class CommandedProcess:
             if line.startswith("{"):
                 answer: dict[str, Any] = json.loads(line)
                 return answer
-        raise SystemExit(f"benchmarks.peers.{self._module} ended; run it alone to see why")
+        raise SystemExit(f"{self._module} ended; run it alone to see why")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ only file for chat that imports openai. It also supports servers that differ fro
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +27,9 @@ from cluster.engines.openai.errors import translated
 from cluster.errors import ClusterError, InvalidInput, Misconfigured, ProviderUnavailable
 from cluster.secrets import Secret
 from cluster.settings.chat import ChatModelSetting
+from cluster.tracing import CLIENT, AttributeValue, Span, detached_span
+from cluster.tracing.conventions import answered, chat
+from cluster.tracing.trace_context import TRACEPARENT
 
 #: URL of OpenAI's own API.
 OPENAI_URL = "https://api.openai.com/v1"
@@ -102,13 +106,27 @@ class ChatServer:
             ClusterError: the errors of ``ChatModel.stream`` without ``ChatInterrupted``, also after the first
                 token.
         """
+        call = detached_span(f"chat {self.name}", CLIENT)
+        try:
+            async with aclosing(self._answer(request, call)) as deltas:
+                async for delta in deltas:
+                    yield delta
+        except ClusterError as exc:
+            call.fail(type(exc).__name__)
+            raise
+        finally:
+            call.end()
+
+    async def _answer(self, request: ChatRequest, call: Span) -> AsyncGenerator[ChatDelta, None]:
         self._require_key()
+        if call.recorded:
+            call.set(self._attributes(request))
         loop = asyncio.get_running_loop()
         waits_until = loop.time() + self._options.first_token_timeout_s
         finish: str | None = None
         usage: object = None
         parts: list[str] = []
-        stream = await self._opened(request, waits_until)
+        stream = await self._opened(request, waits_until, call)
         try:
             while True:
                 chunk = await self._next(stream, waits_until, parts, finish)
@@ -128,10 +146,10 @@ class ChatServer:
             await stream.close()
         if finish is None or finish in BROKEN_OFF:
             raise ProviderUnavailable(f"{self.provider} ended its answer before the last token")
-        yield ChatDelta(
-            finish_reason=FINISH_REASONS.get(finish, "stop"),
-            usage=self._reported(usage) or self.usage_of(request.messages, "".join(parts)),
-        )
+        used = self._reported(usage) or self.usage_of(request.messages, "".join(parts))
+        reason = FINISH_REASONS.get(finish, "stop")
+        call.set(answered(reason, prompt_tokens=used.prompt_tokens, answer_tokens=used.completion_tokens))
+        yield ChatDelta(finish_reason=reason, usage=used)
 
     async def check(self) -> None:
         """Ask the server for its models. A server without such a route counts as a server that answers.
@@ -163,7 +181,9 @@ class ChatServer:
                 "takes its key from it; set the variable on every node"
             )
 
-    async def _opened(self, request: ChatRequest, waits_until: float) -> AsyncStream[object]:
+    async def _opened(self, request: ChatRequest, waits_until: float, call: Span) -> AsyncStream[object]:
+        # Only requests of recorded traces have the header, because a server may not expect it.
+        headers = {TRACEPARENT: call.position.traceparent} if call.position is not None else {}
         try:
             async with asyncio.timeout_at(waits_until):
                 # ``object`` means that chunks are plain dictionaries. The typed method of the client needs
@@ -171,6 +191,7 @@ class ChatServer:
                 return await self._client.post(
                     "/chat/completions",
                     body=self._body(request),
+                    options={"headers": headers},
                     cast_to=object,
                     stream=True,
                     stream_cls=AsyncStream[object],
@@ -218,6 +239,15 @@ class ChatServer:
     def _error(self, exc: Exception) -> ClusterError:
         error = translated(exc, self)
         return InvalidInput(str(error), param="messages") if isinstance(error, InvalidInput) else error
+
+    def _attributes(self, request: ChatRequest) -> Mapping[str, AttributeValue]:
+        most = self.max_output_tokens
+        return chat(
+            self._options.model,
+            address=self.provider,
+            max_tokens=min(request.max_tokens or most, most),
+            temperature=request.temperature,
+        )
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
         most = self.max_output_tokens

@@ -31,6 +31,8 @@ from cluster.jobs.jobs import BUDGET_EXCEEDED, CANCELLED, INTERNAL_ERROR, Job
 from cluster.jobs.progress import record_progress
 from cluster.jobs.queue import JobRequest
 from cluster.jobs.rescue import rescue_commands
+from cluster.tracing import CONSUMER, TraceContext, continued_trace
+from cluster.tracing.conventions import JOB, KIND, ORGANISATION
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +66,12 @@ class CommandJob:
         self._done = 0
         self._recorded_at = 0.0
         self._ended = threading.Event()
+        #: Fields of the log lines about the job (``cluster.logs.about``).
+        self.log_fields = {"job": self.id, "organisation": organisation, "kind": request.kind.name}
+        self._trace = continued_trace(
+            f"job {request.kind.name}", CONSUMER, TraceContext.of_work(self._job.traceparent)
+        )
+        self._trace.set({JOB: self.id, KIND: request.kind.name, ORGANISATION: organisation})
         self._heart = threading.Thread(target=self._send_heartbeats, name="job heartbeat", daemon=True)
 
     def progress(self, done: int) -> None:
@@ -117,11 +125,13 @@ class CommandJob:
 
     def __enter__(self) -> Self:
         self._heart.start()
+        self._trace.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._trace.__exit__(kind, error, trace)
         with contextlib.suppress(KeyboardInterrupt):  # a cancellation is too late: the job has ended
             self._ended.set()
             self._heart.join()

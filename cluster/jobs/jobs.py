@@ -147,7 +147,7 @@ class Job:
     scheduled_for: datetime | None
     #: The window in which the job may begin (``cluster.jobs.schedules.run_window``); None: at any time.
     run_window: dict[str, Any] | None
-    #: Position in a trace (``cluster.tracing``) at which the job was submitted: a ``traceparent``; None for
+    #: Position in a trace at which the job was submitted (``cluster.tracing.position_of_work``); None for
     #: jobs that are older than this column.
     traceparent: str | None
     #: True if the job's cancellation was requested.

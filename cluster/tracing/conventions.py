@@ -52,3 +52,33 @@ def embeddings(model: str, *, dim: int, inputs: int, tokens: int) -> dict[str, A
         INPUTS: inputs,
         INPUT_TOKENS: tokens,
     }
+
+
+def chat(
+    model: str, *, address: str, max_tokens: int, temperature: float | None
+) -> dict[str, AttributeValue]:
+    """Return the attributes of a request to a chat server, which are known before its answer.
+
+    Args:
+        model: name of the model at the server.
+        address: host of the server.
+        max_tokens: maximum number of tokens of the answer.
+        temperature: the temperature of the request; None: the server's default.
+    """
+    return {
+        OPERATION: "chat",
+        PROVIDER: "openai",  # the protocol; the address names the server
+        MODEL: model,
+        SERVER_ADDRESS: address,
+        MAX_TOKENS: max_tokens,
+        **({} if temperature is None else {TEMPERATURE: temperature}),
+    }
+
+
+def answered(finish_reason: str, *, prompt_tokens: int, answer_tokens: int) -> dict[str, AttributeValue]:
+    """Return the attributes of a request to a chat server, which are known after its answer."""
+    return {
+        FINISH_REASONS: [finish_reason],
+        INPUT_TOKENS: prompt_tokens,
+        OUTPUT_TOKENS: answer_tokens,
+    }

@@ -94,6 +94,11 @@ class Span:
         """True if the span is recorded. Compute costly attributes only then."""
         return self._running is not None
 
+    @property
+    def position(self) -> TraceContext | None:
+        """The position that a called process continues; None if the span is not recorded."""
+        return None if self._running is None else self._running.context
+
     def set(self, attributes: Mapping[str, AttributeValue]) -> None:
         """Set attributes."""
         if self._running is not None:
@@ -158,6 +163,8 @@ def continued_trace(name: str, kind: SpanKind, parent: TraceContext | None) -> S
         parent: the position in another process; None begins a new trace.
     """
     context = parent or TraceContext.new()
+    if not context.span_id:
+        parent, context = None, TraceContext(context.trace_id, TraceContext.new().span_id)
     if _recorder is None:
         # W3C Trace Context: a program that records nothing passes the position on unchanged.
         return Span(None, context)

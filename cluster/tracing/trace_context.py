@@ -22,6 +22,7 @@ TRACEPARENT = "traceparent"
 #: Version, trace id, span id and flags. Versions above 00 may add fields.
 PATTERN = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 TRACE_ID_DIGITS, SPAN_ID_DIGITS = 32, 16
+TRACE_ID = re.compile(r"[0-9a-f]{32}")
 SAMPLED_FLAG = 1
 
 
@@ -31,7 +32,7 @@ class TraceContext:
 
     #: Id of the trace, 32 hexadecimal digits.
     trace_id: str
-    #: Id of the span, 16 hexadecimal digits.
+    #: Id of the span, 16 hexadecimal digits; empty if the trace has no span yet.
     span_id: str
     #: True if the spans of this trace are recorded.
     sampled: bool = False
@@ -55,6 +56,13 @@ class TraceContext:
             return None
         return cls(trace_id, span_id, bool(int(flags, 16) & SAMPLED_FLAG))
 
+    @classmethod
+    def of_work(cls, position: str | None) -> Self | None:
+        """Read what ``position_of_work`` returned. Return None if there is nothing, or if it is not valid."""
+        if position is not None and TRACE_ID.fullmatch(position):
+            return cls(position, "")
+        return cls.parse(position)
+
     @property
     def traceparent(self) -> str:
         """The position as the value of a ``traceparent`` header."""
@@ -71,10 +79,13 @@ def current_trace() -> TraceContext | None:
 
 
 def position_of_work() -> str:
-    """Return the ``traceparent`` of work that another process does later. Outside of requests and jobs, each
-    piece of work begins a trace of its own.
+    """Return the position in a trace for work that another process does later, as a ``traceparent``.
+
+    Outside of requests and jobs, each piece of work gets a trace of its own. The position is then only the id
+    of this trace, so that the process that begins the work decides whether the trace is recorded.
     """
-    return (CURRENT.get() or TraceContext.new()).traceparent
+    context = CURRENT.get()
+    return TraceContext.new().trace_id if context is None else context.traceparent
 
 
 @contextmanager

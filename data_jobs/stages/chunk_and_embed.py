@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 
 from cluster.documents.vector_stores.stores import VectorStore
-from cluster.logs import about
 from cluster.settings import Settings
 from data_jobs.stages.chunk import Chunk
 from data_jobs.stages.compare import Compare
@@ -36,5 +35,4 @@ class ChunkAndEmbed(Embed):
     def __call__(self, table: pa.Table) -> pa.Table:
         for stage in self.before:
             table = stage(table)
-        with about(stage="embed", **self.fields):
-            return super().__call__(table)
+        return super().__call__(table)

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from cluster.engines import Fingerprint, ProviderEngine, Registry, open_engine
 from cluster.errors import Conflict, Misconfigured, Retryable
-from cluster.logs import about
 from cluster.records import Outcome
 from cluster.settings import Settings
 from data_jobs.stages import process_resources
 from data_jobs.stages.document_row import DocumentRow, to_rows, to_table, unpack
 from data_jobs.stages.map_rows import failed, settled
+from data_jobs.stages.stage_context import in_stage
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ class Embed:
         (self.prompt,) = self.engine.tokeniser.ids([fingerprint.document_prompt])
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        with about(stage="embed", **self.fields):
+        with in_stage("embed", **self.fields):
             return to_table(self._embed(to_rows(table)))
 
     def _embed(self, rows: list[DocumentRow]) -> list[DocumentRow]:

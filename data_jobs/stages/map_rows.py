@@ -19,6 +19,7 @@ from cluster.records import Outcome
 from cluster.settings import Settings
 from data_jobs.stages import process_resources
 from data_jobs.stages.document_row import CHUNKS, DocumentRow, pack, to_rows, to_table
+from data_jobs.stages.stage_context import in_stage
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +79,7 @@ def map_rows(stage: Stage, settings: Settings, **fields: str) -> Callable[[pa.Ta
 
     def run(table: pa.Table) -> pa.Table:
         process_resources.configure_logs(settings)
-        with about(stage=name.lower(), **fields):
+        with in_stage(name.lower(), **fields):
             return to_table([apply(row) for row in to_rows(table)])
 
     run.__name__ = name  # Ray's dashboard shows this name
@@ -116,7 +117,7 @@ def map_rows_to_many(
 
     def run(table: pa.Table) -> Iterator[pa.Table]:
         process_resources.configure_logs(settings)
-        with about(stage=name.lower(), **fields):
+        with in_stage(name.lower(), **fields):
             for row in to_rows(table):
                 for made in apply(row):
                     yield to_table([made])

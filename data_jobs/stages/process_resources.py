@@ -11,12 +11,14 @@ from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.engines import Fingerprint, Registry, Tokeniser, open_tokeniser
 from cluster.logs import configure
 from cluster.settings import Settings
+from cluster.tracing import start_tracing
 
 
 @cache
 def configure_logs(settings: Settings) -> None:
-    """Set the format of this process's log lines."""
-    configure(settings)
+    """Set the format of this process's log lines, and begin to record spans if the settings say so."""
+    configure(settings, process="bulk")
+    start_tracing(settings, process="bulk")
 
 
 @cache

@@ -16,7 +16,6 @@ from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.indexing import Ahead, ChunkIndex
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import Permanent
-from cluster.logs import about
 from cluster.records import Fact, Outcome
 from cluster.settings import Settings
 from cluster.usage.events import UsageSource, record_usage
@@ -28,6 +27,7 @@ from data_jobs.stages.budget import DocumentBudget
 from data_jobs.stages.database_retry import with_database_retry
 from data_jobs.stages.document_row import DocumentRow, to_rows, unpack
 from data_jobs.stages.map_rows import failed
+from data_jobs.stages.stage_context import in_stage
 
 log = structlog.get_logger(__name__)
 
@@ -54,14 +54,17 @@ Attributes = Callable[[dict[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 class Write:
     """Needs every column. Writes the chunks and the outcome of each document, and returns one row of
-    ``RESULTS`` for each document.
+    ``RESULTS`` for each document. ``fields`` are added to every log line.
 
     Raises:
         Retryable: the database did not answer for longer than ``database_retry`` waits. The next run writes
             the documents that are missing.
     """
 
-    def __init__(self, settings: Settings, store: VectorStore, *, job: str, pipeline_version: str) -> None:
+    def __init__(
+        self, settings: Settings, store: VectorStore, *, job: str, pipeline_version: str, **fields: str
+    ) -> None:
+        self.fields = {**fields, "job": job, "organisation": store.organisation}
         self.settings = settings
         self.store = store
         self.job = job
@@ -70,7 +73,7 @@ class Write:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         process_resources.configure_logs(self.settings)
-        with about(stage="write", job=self.job, organisation=self.store.organisation):
+        with in_stage("write", **self.fields):
             return pa.Table.from_pylist([self._write(row) for row in to_rows(table)], schema=RESULTS)
 
     def _write(self, row: DocumentRow) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from cluster.documents.file_names import shown_name
 from cluster.errors import ClusterError, Permanent
 from cluster.logs import configure
 from cluster.settings import Settings
+from cluster.tracing import start_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +63,7 @@ def run(options: argparse.Namespace, work: Callable[[Settings], Summary], *, tit
     try:
         settings = read_settings(organisation=options.organisation)
         configure(settings)
+        start_tracing(settings, process="bulk")
         summary = work(settings)
     except Permanent as exc:
         print(f"error: {exc}", file=sys.stderr)

@@ -80,7 +80,7 @@ class JobRunner:
             CancelledError: this call was cancelled; the end of the job is recorded first.
             DatabaseLost: the database does not answer; the end of the job is not recorded.
         """
-        with continued_trace(f"job {job.kind}", CONSUMER, TraceContext.parse(job.traceparent)) as trace:
+        with continued_trace(f"job {job.kind}", CONSUMER, TraceContext.of_work(job.traceparent)) as trace:
             if trace.recorded:
                 trace.set({JOB: job.id, KIND: job.kind, ATTEMPT: job.attempt, ORGANISATION: job.organisation})
             await self._run(job, stopped, trace)

@@ -106,6 +106,8 @@ class ChatCall:
     key: str
     #: When the request arrived, from ``time.monotonic``.
     at: float
+    #: Header with the position in a trace; None if there is none.
+    traceparent: str | None = None
     #: Number of tokens that were sent.
     sent: int = 0
     #: When the client disconnected before the end of the answer; None if it did not.
@@ -233,7 +235,7 @@ class _Handler(SimulatorHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         key = (self.headers["authorization"] or "").removeprefix("Bearer ")
-        call = ChatCall(body=body, key=key, at=time.monotonic())
+        call = ChatCall(body, key, at=time.monotonic(), traceparent=self.headers["traceparent"])
         fault = self.server.next_fault()
         self.server.complaints += _complaints(body)
         self.server.calls.append(call)

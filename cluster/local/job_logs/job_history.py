@@ -49,7 +49,7 @@ def read_history(connection: Connection[Any], job: str, *, progress: bool = Fals
         key = {"organisation": found["organisation"], "id": job, "left_out": None if progress else PROGRESS}
         entries = [*_events(cursor.execute(SQL["events"], key).fetchall())]
         entries += _ends(cursor.execute(SQL["ends"], key).fetchall())
-    trace = TraceContext.parse(found["traceparent"])
+    trace = TraceContext.of_work(found["traceparent"])
     return JobHistory(
         organisation=found["organisation"],
         kind=found["kind"],

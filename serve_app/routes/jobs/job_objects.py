@@ -296,7 +296,7 @@ def _fields(job: Job) -> dict[str, Any]:
         "window": None if job.run_window is None else WindowObject.of(job.run_window),
         "schedule_id": job.schedule,
         "scheduled_for": _seconds(job.scheduled_for),
-        "trace_id": None if (trace := TraceContext.parse(job.traceparent)) is None else trace.trace_id,
+        "trace_id": None if (trace := TraceContext.of_work(job.traceparent)) is None else trace.trace_id,
     }
 
 

@@ -9,11 +9,13 @@ from cluster.errors import Misconfigured
 from cluster.settings import Settings
 from cluster.tracing import (
     CLIENT,
+    CONSUMER,
     SERVER,
     TraceContext,
     continued_trace,
     current_trace,
     detached_span,
+    position_of_work,
     span,
     spans,
     start_tracing,
@@ -78,6 +80,20 @@ def test_the_sampler_decides_once_and_the_id_stays(settings: Settings) -> None:
         collector.until(lambda found: len(found) == 1, trace=PARENT.trace_id)
 
     assert len(collector.spans) == 1
+
+
+def test_a_trace_without_a_span_is_sampled_by_the_process_that_begins_the_work(settings: Settings) -> None:
+    position = position_of_work()
+    with traced(settings) as collector:
+        with continued_trace("job test", CONSUMER, TraceContext.of_work(position)) as run:
+            assert run.recorded
+        (only,) = collector.until(lambda found: len(found) == 1, trace=position)
+    with continued_trace("job test", CONSUMER, TraceContext.of_work(position)):
+        unrecorded = current_trace()
+
+    assert (only.parent, only.kind) == ("", "CONSUMER")
+    assert unrecorded is not None
+    assert (unrecorded.trace_id, len(unrecorded.span_id)) == (position, 16)
 
 
 def test_the_names_of_the_operator_come_before_ours(settings: Settings) -> None:

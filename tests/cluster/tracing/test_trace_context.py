@@ -49,4 +49,9 @@ def test_work_for_later_is_in_the_current_trace_or_in_a_new_one() -> None:
     with in_trace(TraceContext(TRACE, PARENT)):
         assert position_of_work() == f"00-{TRACE}-{PARENT}-00"
     assert current_trace() is None
-    assert position_of_work() != position_of_work()
+    first, second = position_of_work(), position_of_work()
+    assert first != second
+    begins = TraceContext.of_work(first)
+    assert begins == TraceContext(first, "")
+    assert TraceContext.of_work(f"00-{TRACE}-{PARENT}-01") == TraceContext(TRACE, PARENT, True)
+    assert TraceContext.of_work(None) is TraceContext.of_work("nonsense") is None

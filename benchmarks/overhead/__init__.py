@@ -1,0 +1,1 @@
+"""What metrics and traces cost the endpoint, measured off and on in turn in one run."""
