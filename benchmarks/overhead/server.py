@@ -18,6 +18,7 @@ from cluster.logs import configure
 from cluster.settings import Settings
 from cluster.tracing import spans
 from cluster.tracing.exporting import SAMPLER, OpenTelemetryRecorder, open_recorder
+from serve_app.api import build_api
 from serve_app.deployment import Embedder
 
 
@@ -32,7 +33,7 @@ def main() -> None:
     configure(Settings(), process="endpoint")
     recorders = {"off": None, "default": open_recorder("endpoint"), "all": _recorder_of_all()}
     config = uvicorn.Config(
-        replica.__serve_build_asgi_app__(),
+        build_api(replica._service),
         host="127.0.0.1",
         port=arguments.port,
         loop="uvloop",
