@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 #: Name of the advisory lock that the evaluator holds.
 LOCK = "alerter"
+#: Name of the rule about a process that does not reach the database.
+AWAY = "DatabaseAway"
 #: The error of an attempt, or None; and True if no further attempt follows.
 AttemptEnd = tuple[str | None, bool]
 
@@ -73,7 +75,7 @@ class Alerter:
         #: Results of attempts that are not in the database yet, by id and channel of the message.
         self._unrecorded: dict[tuple[str, str], AttemptEnd] = {}
         self._facts: Facts | None = None
-        #: True while this process is the evaluator, and while it has only lost the database since.
+        #: True while this process is the evaluator, also while it has lost the database.
         self.evaluates = False
 
     def evaluate(
@@ -121,9 +123,10 @@ class Alerter:
         self._delivery.stop()
 
     def _takes_lock(self, connection: Connection[Any], now: datetime) -> bool:
+        """Return True if this process is the evaluator. A new evaluator reads the state of the last one."""
         (held,) = connection.execute(alert_store.SQL["take_lock"], {"name": LOCK}).fetchone() or (False,)
         if not held:
-            if self.evaluates:  # another process took over while this one had lost the database
+            if self.evaluates:  # another process took over while this process had lost the database
                 self._hand_over(now)
             return False
         last = alert_store.read_last_evaluation(connection)
@@ -138,12 +141,14 @@ class Alerter:
         return True
 
     def _hand_over(self, now: datetime) -> None:
-        """Forget the state of this process. Only this process knows the alert that it lost the database, so
-        end this alert with a message.
+        """Forget the state of this process, because another process is the evaluator now.
+
+        The other process does not know the alert that this process lost the database, so this method sends
+        the message that the alert ends.
         """
         if self._facts is not None:
-            rules = {"DatabaseAway": self._rules["DatabaseAway"]} if "DatabaseAway" in self._rules else {}
-            ended = evaluate(self._facts, self._open, now=now, repeat_s=0, rules=rules)
+            own = {name: rule for name, rule in self._rules.items() if name == AWAY}
+            ended = evaluate(self._facts, self._open, now=now, repeat_s=0, rules=own)
             self._send(ended.notices)
         self.evaluates, self._open, self._stored, self._facts = False, {}, {}, None
         self._unstored.clear()

@@ -26,6 +26,7 @@ class AlertMetrics:
         self, read: Callable[[], Mapping[str, int] | None], database_away_s: Callable[[], float]
     ) -> None:
         self._read, self._database_away_s = read, database_away_s
+        self._counts: Mapping[str, int] | None = None
         self._away: Any = Gauge(
             "embedding_database_away_seconds", "Seconds for which a replica has not reached the database"
         )
@@ -33,9 +34,14 @@ class AlertMetrics:
         self._firing: Any = Gauge("embedding_alerts_firing", "Firing alerts of the built-in alerter", labels)
 
     def publish(self) -> None:
-        """Pass the gauges to Ray. If the database does not answer, pass only the time without it."""
+        """Pass the gauges to Ray. If the database does not answer, pass the last known alerts.
+
+        Each call passes the gauges, because Ray forgets a value that is not set again.
+        """
         self._away.set(self._database_away_s())
-        counts = self._read()
-        if counts is not None:
-            for name, rule in RULES.items():
-                self._firing.set(float(counts.get(name, 0)), {"alert": name, "severity": rule.severity})
+        if (counts := self._read()) is not None:
+            self._counts = counts
+        if self._counts is None:
+            return
+        for name, rule in RULES.items():
+            self._firing.set(float(self._counts.get(name, 0)), {"alert": name, "severity": rule.severity})

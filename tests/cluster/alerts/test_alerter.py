@@ -119,6 +119,24 @@ def test_one_process_evaluates_and_another_continues_when_it_dies(
             assert not first.evaluate(again, now=AT[2])
 
 
+def test_an_evaluator_without_the_database_says_so_until_it_finds_another_evaluator(
+    own_settings: Settings, own_pool: ConnectionPool, new_alerter: NewAlerter, kept: KeepingChannel
+) -> None:
+    first, second = new_alerter(kept), new_alerter(others := KeepingChannel(), process="second")
+    with for_all_organisations(), connect(own_settings) as elsewhere:
+        with connect(own_settings) as session:
+            first.evaluate(session, now=AT[0])
+        first.database_is_away(30.0, now=AT[1])
+        first.database_is_away(61.0, now=AT[2])
+        second.database_is_away(61.0, now=AT[2])
+        until(lambda: second.evaluate(elsewhere, now=AT[3]))
+        with connect(own_settings) as session:
+            assert not first.evaluate(session, now=AT[4])
+    assert kept.wait(2) == [("firing", "DatabaseAway"), ("resolved", "DatabaseAway")]
+    assert [notice.at for notice in kept.sent] == [AT[2], AT[4]]
+    assert others.sent == []
+
+
 def test_messages_are_sent_without_room_in_the_database_and_kept_afterwards(
     session: Connection[Any], new_alerter: NewAlerter, kept: KeepingChannel
 ) -> None:
