@@ -5,6 +5,7 @@ transaction, under an advisory lock that one process at a time can hold. The loc
 and not to the session, because only such a lock works through a connection pooler.
 
     migrate(url)
+    plan(url).missing  # without changing anything
 """
 
 import re
@@ -28,10 +29,20 @@ LOCK = 7_236_411_905
 NAME = re.compile(r"^(\d{4})_\w+\.sql$")
 CONNECT_TIMEOUT_S = 10
 MIN_POSTGRES, MIN_PGVECTOR = 15, (0, 8)
+#: A statement that changes or removes rows or columns. A migration without such a statement only adds to the
+#: schema, so the data of before are in it unchanged.
+CHANGING = re.compile(
+    r"\b(UPDATE\s+\w+(\s+AS\s+\w+)?\s+SET|DELETE\s+FROM|INSERT\s+INTO|TRUNCATE\s+\w+|DROP\s+(TABLE|COLUMN)"
+    r"|ALTER\s+(COLUMN\s+)?\w+\s+(SET\s+DATA\s+)?TYPE)\b",
+    re.IGNORECASE,
+)
+#: Bodies of functions, which run later, and comments.
+NOT_RUN = re.compile(r"\$(\w*)\$.*?\$\1\$|--[^\n]*", re.DOTALL)
 #: Every database must have this encoding, because other encodings cannot hold every text, or do not know
 #: where a character ends.
 ENCODING = "UTF8"
 
+BACKUP_ADVICE = "make a backup before an upgrade; python -m cluster.upgrade shows how"
 MIGRATIONS_TABLE = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     number      integer PRIMARY KEY,
@@ -70,6 +81,39 @@ class Migration:
         """SHA-256 of the file's text. It shows whether an applied migration was edited."""
         return sha256(self.sql.encode()).hexdigest()
 
+    @property
+    def changes_data(self) -> bool:
+        """True if the migration changes rows that are there, so a backup is advised before it."""
+        return CHANGING.search(NOT_RUN.sub("", self.sql)) is not None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Says what ``migrate`` will do to a database."""
+
+    #: Number of migrations that the database has.
+    applied: int
+    #: Migrations that will be applied, in order.
+    missing: list[Migration]
+
+    @property
+    def changing(self) -> list[str]:
+        """Names of the missing migrations that change data. A new database has no data to change."""
+        return [one.name for one in self.missing if one.changes_data] if self.applied else []
+
+
+def plan(url: str) -> Plan:
+    """Return what ``migrate`` will do to this database, and change nothing.
+
+    Raises:
+        Conflict: a migration was edited after it was applied, or the database is newer than this code.
+        Unavailable: the database does not answer.
+    """
+    ours = migrations()
+    with translated(), psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
+        missing = _missing(connection, ours)
+    return Plan(applied=len(ours) - len(missing), missing=missing)
+
 
 def migrate(url: str) -> list[str]:
     """Apply the missing migrations, and return the names of the numbered migrations that this call applied.
@@ -85,6 +129,10 @@ def migrate(url: str) -> list[str]:
     with translated(), psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
         _check_server(connection)
         connection.execute("SET client_min_messages = warning")
+        _refuse_newer_queue(connection)
+        missing = _missing(connection, ours)
+        if changing := Plan(applied=len(ours) - len(missing), missing=missing).changing:
+            log.warning("migrations_change_data", migrations=changing, advice=BACKUP_ADVICE)
         # If the schema is complete, this loop takes no lock and needs no privilege to create tables.
         while _missing(connection, ours):
             with connection.transaction():
@@ -131,11 +179,10 @@ def _missing(connection: Connection[Any], ours: list[Migration]) -> list[Migrati
         return ours
     applied = dict(connection.execute("SELECT number, sha256 FROM schema_migrations").fetchall())
     known = {migration.number: migration for migration in ours}
-    newer = sorted(set(applied) - set(known))
-    if newer:
+    if newer := set(applied) - set(known):
         raise Conflict(
-            f"the database has migration {newer[-1]}, which this version does not know: "
-            "upgrade this installation"
+            f"the database has migration {max(newer)}, but the last one of this release is {max(known)}: "
+            "install the release that upgraded the database, or restore a backup from before"
         )
     for number, checksum in sorted(applied.items()):
         if known[number].sha256 != checksum:
@@ -144,6 +191,14 @@ def _missing(connection: Connection[Any], ours: list[Migration]) -> list[Migrati
                 "and put the change into a new migration"
             )
     return [migration for migration in ours if migration.number not in applied]
+
+
+def _refuse_newer_queue(connection: Connection[Any]) -> None:
+    if newer := queue_schema.newer(connection):
+        raise Conflict(
+            f"the tables of the queue have migration {newer[-1]}, which this Procrastinate does not know: "
+            "install the release that upgraded the database, or restore a backup from before"
+        )
 
 
 def _apply(connection: Connection[Any], migration: Migration) -> None:

@@ -15,9 +15,10 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from cluster.database import bundled
 from cluster.database.errors import translated
-from cluster.database.migrate import migrate
+from cluster.database.migrate import migrate, plan
 from cluster.database.row_access import NOTHING, RowAccess, for_all_organisations
 from cluster.database.scoped_connection import ScopedConnection
+from cluster.errors import Conflict
 from cluster.settings import Settings
 
 T = TypeVar("T")
@@ -94,10 +95,10 @@ def open_pool(settings: Settings, *, reviving: bool = False, access: RowAccess =
 
     Raises:
         Unavailable: the database does not answer.
-        Conflict: this code cannot work with the schema of the database.
+        Conflict: this code cannot work with the schema of the database, or may not upgrade it.
         Misconfigured: the server is too old, or refuses the log-in.
     """
-    migrate(database_url(settings))
+    _require_schema(settings)
 
     def check(connection: psycopg.Connection[Any]) -> None:
         try:
@@ -129,6 +130,23 @@ def open_pool(settings: Settings, *, reviving: bool = False, access: RowAccess =
             pool.open(wait=True, timeout=CHECKOUT_TIMEOUT_S)
         undo.pop_all()
     return pool
+
+
+def _require_schema(settings: Settings) -> None:
+    """Upgrade the database to the schema of this code, if the settings allow this.
+
+    Raises:
+        Conflict: the database needs an upgrade, and only the operator may start it.
+    """
+    url = database_url(settings)
+    if settings.migrate_at_start:
+        migrate(url)
+        return
+    if missing := plan(url).missing:
+        raise Conflict(
+            f"the database lacks the migrations of this release from {missing[0].name} on, and "
+            "CLUSTER_MIGRATE_AT_START is false: make a backup, then run python -m cluster.upgrade --apply"
+        )
 
 
 def connect(settings: Settings) -> psycopg.Connection[Any]:

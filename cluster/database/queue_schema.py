@@ -27,13 +27,13 @@ WHERE status IN ('todo', 'doing') AND lock IS NOT NULL"""
 
 def missing(connection: Connection[Any]) -> list[str]:
     """Return the names of the Procrastinate migrations that this database does not have yet."""
-    there = connection.execute("SELECT to_regclass('queue_migrations') IS NOT NULL").fetchone()
-    applied = (
-        {name for (name,) in connection.execute("SELECT name FROM queue_migrations")}
-        if there == (True,)
-        else set()
-    )
+    applied = _applied(connection)
     return [name for name in _names() if name not in applied]
+
+
+def newer(connection: Connection[Any]) -> list[str]:
+    """Return the names of the migrations of this database that the installed Procrastinate does not know."""
+    return sorted(_applied(connection) - set(_names()))
 
 
 def apply(connection: Connection[Any]) -> None:
@@ -51,6 +51,13 @@ def apply(connection: Connection[Any]) -> None:
     connection.cursor().executemany(
         "INSERT INTO queue_migrations (name) VALUES (%s)", [(name,) for name in names]
     )
+
+
+def _applied(connection: Connection[Any]) -> set[str]:
+    there = connection.execute("SELECT to_regclass('queue_migrations') IS NOT NULL").fetchone()
+    if there != (True,):
+        return set()
+    return {name for (name,) in connection.execute("SELECT name FROM queue_migrations")}
 
 
 def _folder() -> Path:

@@ -7,10 +7,14 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
+from cluster import upgrade
 from cluster.database import migrate as module
-from cluster.database.migrate import Migration, migrate, migrations
+from cluster.database import open_pool
+from cluster.database.migrate import Migration, migrate, migrations, plan
 from cluster.errors import ClusterError, Conflict
+from cluster.settings import Settings
 
 
 @pytest.fixture
@@ -95,14 +99,83 @@ def test_an_applied_migration_that_was_edited_is_refused_by_name(empty: str) -> 
         migrate(empty)
 
 
-def test_a_database_newer_than_the_code_is_refused(empty: str) -> None:
+def test_a_database_or_queue_newer_than_the_code_is_refused(empty: str) -> None:
     migrate(empty)
     with psycopg.connect(empty) as connection:
         connection.execute(
             "INSERT INTO schema_migrations (number, name, sha256) VALUES (9999, '9999_future.sql', '')"
         )
-    with pytest.raises(Conflict, match="9999, which this version does not know"):
+    last = migrations()[-1].number
+    for refused in (migrate, plan):
+        with pytest.raises(Conflict, match=f"migration 9999, but the last one of this release is {last}: "):
+            refused(empty)
+
+    with psycopg.connect(empty) as connection:
+        connection.execute("DELETE FROM schema_migrations WHERE number = 9999")
+        connection.execute("INSERT INTO queue_migrations (name) VALUES ('99.00.00_01_future.sql')")
+    with pytest.raises(Conflict, match=r"99\.00\.00_01_future\.sql, which this Procrastinate does not know"):
         migrate(empty)
+
+
+@pytest.mark.parametrize(
+    ("sql", "changes"),
+    [
+        ("ALTER TABLE files ADD COLUMN a text; CREATE TABLE b (c int REFERENCES d ON DELETE CASCADE)", False),
+        ("CREATE FUNCTION f() RETURNS trigger AS $$ BEGIN DELETE FROM files; END $$ LANGUAGE plpgsql", False),
+        ("CREATE TRIGGER t BEFORE UPDATE OR DELETE ON files FOR EACH ROW EXECUTE FUNCTION f()", False),
+        ("-- DELETE FROM files\nALTER TABLE jobs RENAME COLUMN class TO priority_class", False),
+        ("UPDATE files SET bytes = 0", True),
+        ("WITH gone AS (DELETE FROM files RETURNING id) INSERT INTO lost SELECT id FROM gone", True),
+        ("ALTER TABLE files DROP COLUMN bytes", True),
+        ("ALTER TABLE files ALTER COLUMN bytes TYPE text", True),
+        ("DROP TABLE files", True),
+    ],
+)
+def test_a_migration_that_changes_data_is_recognised(sql: str, changes: bool) -> None:
+    assert Migration(number=9000, name="9000_any.sql", sql=sql).changes_data is changes
+
+
+def test_a_backup_is_advised_only_before_a_migration_that_changes_data_of_a_database_that_has_some(
+    empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with capture_logs() as logs:
+        migrate(empty)
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == []
+
+    extended(
+        monkeypatch,
+        Migration(number=9000, name="9000_adds.sql", sql="ALTER TABLE files ADD COLUMN a text"),
+        Migration(number=9001, name="9001_changes.sql", sql="UPDATE files SET a = 'b'"),
+    )
+    with capture_logs() as logs:
+        migrate(empty)
+    [warning] = [line for line in logs if line["log_level"] == "warning"]
+    assert warning["migrations"] == ["9001_changes.sql"]
+    assert "python -m cluster.upgrade" in warning["advice"]
+
+
+def test_with_migrate_at_start_off_only_the_command_upgrades(
+    empty: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrate(empty)
+    monkeypatch.setenv("CLUSTER_DATABASE_URL", empty)
+    monkeypatch.setenv("CLUSTER_MIGRATE_AT_START", "false")
+    open_pool(Settings()).close()
+    assert upgrade.main([]) == upgrade.EXIT_CURRENT
+
+    extended(monkeypatch, Migration(number=9001, name="9001_changes.sql", sql="DELETE FROM files"))
+    with pytest.raises(
+        Conflict, match=r"lacks the migrations .* 9001_changes\.sql .* cluster\.upgrade --apply"
+    ):
+        open_pool(Settings())
+    assert upgrade.main([]) == upgrade.EXIT_MISSING
+    shown = capsys.readouterr().out
+    assert "9001_changes.sql  changes data" in shown
+    assert 'pg_dump --format=custom --file=before-upgrade.dump "$CLUSTER_DATABASE_URL"' in shown
+    assert "9001_changes.sql" not in applied(empty)
+
+    assert upgrade.main(["--apply"]) == upgrade.EXIT_CURRENT
+    open_pool(Settings()).close()
 
 
 def test_a_role_without_the_right_to_create_works_with_a_complete_schema(empty: str) -> None:

@@ -1,0 +1,1 @@
+"""Archives of past releases, and the program that makes one."""
