@@ -14,7 +14,7 @@ from rich.markup import escape
 from cluster.command import run
 from cluster.database import database_url
 from cluster.database.bundled import binaries
-from cluster.database.migrate import Plan, migrate, plan
+from cluster.database.migrate import UpgradePlan, migrate, plan
 from cluster.settings import Settings
 
 EXIT_CURRENT, EXIT_MISSING = 0, 3  # ``cluster.command`` has the other exit codes
@@ -42,7 +42,7 @@ def _upgrade(settings: Settings, options: argparse.Namespace) -> int:
     return EXIT_MISSING
 
 
-def _text(planned: Plan, settings: Settings) -> str:
+def _text(planned: UpgradePlan, settings: Settings) -> str:
     """Return what a person has to know before the upgrade."""
     changing = set(planned.changing)
     lines = ["The database lacks these migrations of this release:"]

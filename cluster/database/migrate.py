@@ -88,7 +88,7 @@ class Migration:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class UpgradePlan:
     """Says what ``migrate`` will do to a database."""
 
     #: Number of migrations that the database has.
@@ -102,7 +102,7 @@ class Plan:
         return [one.name for one in self.missing if one.changes_data] if self.applied else []
 
 
-def plan(url: str) -> Plan:
+def plan(url: str) -> UpgradePlan:
     """Return what ``migrate`` will do to this database, and change nothing.
 
     Raises:
@@ -112,7 +112,7 @@ def plan(url: str) -> Plan:
     ours = migrations()
     with translated(), psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
         missing = _missing(connection, ours)
-    return Plan(applied=len(ours) - len(missing), missing=missing)
+    return UpgradePlan(applied=len(ours) - len(missing), missing=missing)
 
 
 def migrate(url: str) -> list[str]:
@@ -131,7 +131,7 @@ def migrate(url: str) -> list[str]:
         connection.execute("SET client_min_messages = warning")
         _refuse_newer_queue(connection)
         missing = _missing(connection, ours)
-        if changing := Plan(applied=len(ours) - len(missing), missing=missing).changing:
+        if changing := UpgradePlan(applied=len(ours) - len(missing), missing=missing).changing:
             log.warning("migrations_change_data", migrations=changing, advice=BACKUP_ADVICE)
         # If the schema is complete, this loop takes no lock and needs no privilege to create tables.
         while _missing(connection, ours):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
-from cluster.command import run
+from cluster.command import EXIT_FAILED, run
 from cluster.local import lifecycle, status
 from cluster.local.next_steps import next_steps
 from cluster.settings import Settings
@@ -28,8 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
 
-def _up(settings: Settings, console: Console, _: argparse.Namespace) -> int:
-    started = lifecycle.up(settings, lambda line: console.print(f"[dim]·[/] {escape(line)}"))
+def _up(settings: Settings, console: Console, options: argparse.Namespace) -> int:
+    def report(line: str) -> None:
+        console.print(f"[dim]·[/] {escape(line)}")
+
+    if options.stay:
+        return EXIT_OK if lifecycle.stay(settings, report) else EXIT_FAILED
+    started = lifecycle.up(settings, report)
     console.print("The cluster is up." if started else "The cluster was already up.", style="bold green")
     print(next_steps(settings))
     return EXIT_OK
@@ -67,8 +72,13 @@ def _parser() -> argparse.ArgumentParser:
         "Each home, with ports of its own, is a cluster of its own.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser(
+    starting = commands.add_parser(
         "up", help="start everything that does not run, and wait until the endpoint answers; safe to repeat"
+    )
+    starting.add_argument(
+        "--stay",
+        action="store_true",
+        help="run until SIGTERM or SIGINT, then stop everything, for a container; exit code 1: Ray has ended",
     )
     commands.add_parser("down", help="stop everything that this cluster started; the data stays")
     shown = commands.add_parser(

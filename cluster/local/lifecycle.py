@@ -4,9 +4,12 @@ The command (``__main__``) and the demo call this module.
 
     up(settings, report=print)
     down(settings, report=print)
+    stay(settings, report=print)
 """
 
 import fcntl
+import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,6 +20,8 @@ from cluster.local.addresses import api_url, dashboard_url
 from cluster.local.environment import settings_digest
 from cluster.settings import Settings
 
+#: Pause between two checks whether Ray runs.
+CHECK_INTERVAL_S = 2.0
 #: Shows one line to the person who runs the command.
 ReportLine = Callable[[str], None]
 
@@ -73,6 +78,30 @@ def down(settings: Settings, report: ReportLine, *, postgres: bool = True) -> bo
             report("Postgres: stopping")
         had_postgres = postgres and bundled.stop(settings)
         return had_ray or had_postgres
+
+
+def stay(settings: Settings, report: ReportLine) -> bool:
+    """Start everything, wait for SIGTERM or SIGINT, and stop everything. A container runs this.
+
+    Return True after a signal, and False if Ray has ended by itself.
+
+    Raises:
+        ClusterError: as ``up``. What has started until then is stopped.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        up(settings, report)
+        while ray_head.running(settings) is not None:
+            time.sleep(CHECK_INTERVAL_S)
+        report("Ray has ended")
+        return False
+    except KeyboardInterrupt:
+        return True
+    finally:
+        # A second signal would leave processes behind.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        down(settings, report)
 
 
 def _database_runs(settings: Settings) -> bool:

@@ -25,8 +25,13 @@ pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
 
 def demo(settings: Settings) -> "subprocess.Popen[str]":
     """Start what ``make demo`` runs, with the Python of the tests."""
+    return started(settings, "cluster.local.demo")
+
+
+def started(settings: Settings, *command: str) -> "subprocess.Popen[str]":
+    """Start a module with the Python of the tests."""
     return subprocess.Popen(
-        [sys.executable, "-m", "cluster.local.demo"],
+        [sys.executable, "-m", *command],
         cwd=ROOT,
         env=environment_of(settings),
         stdin=subprocess.DEVNULL,
@@ -79,6 +84,17 @@ def test_an_interrupted_demo_stops_what_it_started(settings: Settings) -> None:
     running.communicate(timeout=120)
 
     assert running.returncode == 130
+    assert_gone(settings, head)
+
+
+def test_a_container_that_is_stopped_stops_its_cluster(settings: Settings) -> None:
+    running = started(settings, "cluster.local", "up", "--stay")
+    head = head_of(settings)
+
+    running.terminate()
+    output, _ = running.communicate(timeout=120)
+
+    assert running.returncode == 0, output
     assert_gone(settings, head)
 
 

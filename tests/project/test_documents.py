@@ -80,6 +80,22 @@ def test_every_path_of_the_code_that_a_page_names_exists(page: Path) -> None:
     assert [path for path in named if not (ROOT / path).exists() and not (ROOT / f"{path}.py").exists()] == []
 
 
+def test_every_name_in_the_table_of_additions_exists() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Where do I add")[2].partition("\n## ")[0]
+    folders = ("cluster", "data_jobs", "serve_app", "tests", "docs")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    names = {path.name for path in files}
+    code = "\n".join(path.read_text() for path in files if path.suffix == ".py")
+    named = [name for name in re.findall(r"`([^`]+)`", table) if re.fullmatch(r"[\w./-]+", name)]
+
+    assert len(named) > 50
+    for name in named:
+        if "/" in name or "." in name:
+            assert (ROOT / name).exists() or Path(name).name in names, name
+        else:  # a table such as KINDS, or a function
+            assert re.search(rf"\b{name}\b.*[=(:]", code), name
+
+
 def commands_of_the_pages() -> list[str]:
     """Every ``python -m`` module that a page tells the reader to run."""
     return sorted(
