@@ -116,7 +116,8 @@ function chart({ kind, label, drawing, marks, described, place, open = null, leg
   const tip = element("div", { class: "tip", hidden: true });
   const spoken = element("p", { class: "visually-hidden", "aria-live": "polite" });
   const keys = open ? "Use the arrow keys to choose, Enter to open." : "Use the arrow keys to choose.";
-  const frame = element("div", { class: "drawing", tabindex: "0", role: "application", "aria-label": `${label}. ${keys}` }, drawing, tip);
+  const frame = element("div", { class: "drawing", tabindex: "0", role: "application", "aria-label": `${label}. ${keys}` },
+    element("div", { class: "canvas" }, drawing, tip));
   drawing.setAttribute("aria-hidden", "true");
   let chosen = -1;
   const choose = (at, say) => {

@@ -161,3 +161,17 @@ def test_a_key_that_only_reads_sees_no_button_that_writes(
     assert page.locator(".drop").count() == 0
     console.open(keyed_server.url, "#/usage")
     page.get_by_text("Sign in with a key that has the scope admin").wait_for()
+
+
+def test_words_are_marked_as_the_endpoint_compares_them(console: ConsolePage, server: Server) -> None:
+    console.open(server.url)
+    marked = console.page.evaluate(
+        """async () => {
+            const { highlighted } = await import("./highlight.js");
+            const marks = (text, question) => highlighted(text, question)
+                .filter((one) => one instanceof Element).map((one) => one.textContent);
+            return [marks("Sleeping swifts sleep; the slope is wet.", "Does the swift SLEEP?"),
+                    marks("a b the c", "the"), marks("ＰＵＭＰ stops <b>", "pump")];
+        }"""
+    )
+    assert marked == [["Sleeping", "swifts", "sleep"], ["the"], ["ＰＵＭＰ"]]

@@ -89,3 +89,35 @@ def test_a_report_is_requested_and_listed(console: ConsolePage, keyed_server: Se
     row = page.get_by_role("region", name="Usage reports").get_by_role("row").nth(1)
     assert "Draft" in row.inner_text()
     assert "queued" in row.inner_text()
+
+
+def test_periods_are_days_and_months_in_utc(console: ConsolePage, keyed_server: Server, key: str) -> None:
+    console.open(keyed_server.url, "#/usage", key=key)
+    found = console.page.evaluate(
+        """async () => {
+            const { periodOf } = await import("./pages/usage/figures.js");
+            const date = (at) => new Date(at * 1000).toISOString().slice(0, 10);
+            const at = new Date("2026-01-01T00:30:00Z");
+            return ["this-month", "last-month", "7-days"].map((name) => periodOf(name, at).map(date));
+        }"""
+    )
+    assert found == [["2026-01-01", "2026-01-02"], ["2025-12-01", "2026-01-01"], ["2025-12-26", "2026-01-02"]]
+
+
+def test_the_height_of_a_bar_is_its_value_and_the_scale_has_round_numbers(
+    console: ConsolePage, keyed_server: Server, key: str
+) -> None:
+    console.open(keyed_server.url, "#/usage", key=key)
+    heights, scales = console.page.evaluate(
+        """async () => {
+            const { scale, stackedBars } = await import("./plots.js");
+            const series = [{ name: "a", values: [10, 40] }, { name: "b", values: [0, 20] }];
+            const chart = stackedBars({ label: "l", columns: ["1", "2"], series });
+            const bars = [...chart.querySelectorAll("rect:not(.hit)")];
+            const heights = bars.map((one) => Number(one.getAttribute("height")));
+            return [heights.map((one) => one / heights[0]), [0, 7, 1000, 0.03].map((most) => scale(most))];
+        }"""
+    )
+    assert heights == pytest.approx([1, 4, 2])
+    assert scales[:3] == [[0, 1], [0, 2, 4, 6, 8], [0, 250, 500, 750, 1000]]
+    assert scales[3] == pytest.approx([0, 0.01, 0.02, 0.03])
