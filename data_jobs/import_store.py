@@ -2,9 +2,9 @@
 
     python -m data_jobs.import_store handbook.parquet --to handbook
 
-A store that does not exist is created. An import that was cut short continues when the same command runs
-again. Rows that are already in the store do not change. If the file has vectors of another model than the
-store, the import is refused.
+A store that does not exist is created, with the options that the file names. An import that was cut short
+continues when the same command runs again. Rows that are already in the store do not change. If the file has
+vectors of another model than the store, the import is refused.
 """
 
 import argparse
@@ -79,13 +79,8 @@ def import_store(settings: Settings, location: str, name: str, *, index: str | N
 def _store(
     connection: Connection[object], settings: Settings, file: StoreFileReader, name: str, index: str | None
 ) -> VectorStore:
-    store = stores.ensure_store(
-        connection,
-        settings.organisation,
-        name,
-        fingerprint=file.fingerprint,
-        index=index_for(settings, index),
-    )
+    new = file.store.new(name, index=index_for(settings, index))
+    store = stores.ensure_named_store(connection, settings.organisation, new, fingerprint=file.fingerprint)
     require_fits(store, file.fingerprint, index=index)
     try:
         Registry(settings).of(store.fingerprint)

@@ -28,6 +28,7 @@ from cluster.jobs import queue
 from cluster.jobs.jobs import JobState, new_job_id
 from cluster.jobs.kinds import CRAWL, DISCOVER
 from cluster.jobs.kinds.crawl_inputs import CrawlInput, CrawlOptions, DiscoverInput
+from cluster.organisations.caller import permitted_stores
 
 #: Beginning of the ids of crawls, and of the ids of their jobs. After this beginning, the id of a crawl and
 #: the id of its job are equal.
@@ -192,7 +193,8 @@ def list_crawls(
     *,
     vector_store: str | None = None,
 ) -> ListPage[Crawl]:
-    """Return a page of the organisation's crawls.
+    """Return a page of the organisation's crawls that the caller may see. A key that is limited to some
+    vector stores sees the crawls into these stores.
 
     Args:
         vector_store: id of a vector store, to return only crawls into this store; None: all crawls.
@@ -200,7 +202,7 @@ def list_crawls(
     Raises:
         InvalidInput: the cursor of ``page`` names no crawl of the organisation.
     """
-    values = {"organisation": organisation, "vector_store": vector_store}
+    values = {"organisation": organisation, "vector_store": vector_store, "only": permitted_stores()}
     found = read_page(connection, LISTS, values, page)
     return ListPage(items=_with_counts(connection, organisation, found.items), has_more=found.has_more)
 

@@ -12,6 +12,7 @@ WHERE crawls.organisation = %(organisation)s
     AND (crawls.created_at, crawls.id) < (%(from_at)s::timestamptz, %(from_id)s)
     AND (crawls.created_at, crawls.id) > (%(to_at)s::timestamptz, %(to_id)s)
     AND (%(vector_store)s::text IS NULL OR crawls.vector_store = %(vector_store)s)
+    AND (%(only)s::text[] IS NULL OR crawls.vector_store = ANY(%(only)s))
 ORDER BY crawls.created_at DESC, crawls.id DESC
 LIMIT %(limit)s;
 
@@ -21,6 +22,7 @@ WHERE crawls.organisation = %(organisation)s
     AND (crawls.created_at, crawls.id) > (%(from_at)s::timestamptz, %(from_id)s)
     AND (crawls.created_at, crawls.id) < (%(to_at)s::timestamptz, %(to_id)s)
     AND (%(vector_store)s::text IS NULL OR crawls.vector_store = %(vector_store)s)
+    AND (%(only)s::text[] IS NULL OR crawls.vector_store = ANY(%(only)s))
 ORDER BY crawls.created_at, crawls.id
 LIMIT %(limit)s;
 

@@ -30,6 +30,7 @@ from cluster.errors import InvalidInput
 from cluster.vector_index.attributes import system_attributes
 from data_jobs.transfer.places import open_to_read, open_to_write
 from data_jobs.transfer.reading import Part
+from data_jobs.transfer.store_record import StoreRecord
 
 METADATA_KEY, FORMAT = b"embedding_cluster", 1
 #: Maximum sizes of parts of a file. The sizes are checked, because a file can claim any size. An export
@@ -50,11 +51,17 @@ class StoreMetadata(BaseModel):
     format: int
     fingerprint: dict[str, Any]
     name: str = Field(default="", max_length=256)
+    store: StoreRecord = StoreRecord()
 
 
 def schema(store: VectorStore) -> pa.Schema:
     """Return the schema of the file of a store, with the metadata."""
-    described = {"format": FORMAT, "fingerprint": store.fingerprint.to_dict(), "name": store.name}
+    described = {
+        "format": FORMAT,
+        "fingerprint": store.fingerprint.to_dict(),
+        "name": store.name,
+        "store": StoreRecord.of(store).model_dump(mode="json", exclude_none=True),
+    }
     return pa.schema(
         {
             "id": pa.string(),
@@ -244,7 +251,7 @@ class StoreFileReader:
                     f"{self.location} has format {metadata.format}, and this release reads {FORMAT}; "
                     "upgrade this installation"
                 )
-            self.name = metadata.name
+            self.name, self.store = metadata.name, metadata.store
             fingerprint = TypeAdapter(Fingerprint).validate_json(
                 json.dumps(metadata.fingerprint), strict=True
             )

@@ -118,23 +118,35 @@ def ensure_store(
     index: str = PGVECTOR,
     chunking_strategy: Mapping[str, Any] | None = None,
 ) -> VectorStore:
-    """Return the store with this name or id; create it if it does not exist. Safe to repeat and to call
-    concurrently.
+    """Return the store with this name or id; create it if it does not exist. See ``ensure_named_store``.
+
+    Args:
+        index: name of the index that holds a new store's vectors.
+        chunking_strategy: how documents of a new store are cut into chunks.
+    """
+    new = NewStore(name=name, index=index, chunking_strategy=chunking_strategy)
+    return ensure_named_store(connection, organisation, new, fingerprint=fingerprint)
+
+
+def ensure_named_store(
+    connection: Connection[Any], organisation: str, new: NewStore, *, fingerprint: Fingerprint
+) -> VectorStore:
+    """Return the store whose name or id is the name of ``new``; create the store if it does not exist. Safe
+    to repeat and to call concurrently.
 
     A new store gets the id that ``records.vector_store_id`` makes of its name. If a deleted or expired store
     still has that id, the new store gets a random id and can be found by its name.
 
     Args:
         organisation: id of the store's organisation, which must exist.
-        name: name or id of the store.
+        new: the name or id to find, and the other fields of a new store.
         fingerprint: the fingerprint of a new store's vectors; an existing store keeps its fingerprint.
-        index: name of the index that holds a new store's vectors.
-        chunking_strategy: how documents of a new store are cut into chunks.
 
     Raises:
         InvalidInput: the name is empty, longer than ``LONGEST_NAME``, or not valid text.
         NotFound: the name looks like an id, and no store has this id. A mistyped id must not become a name.
     """
+    name = new.name
     if not is_text(name):
         raise InvalidInput(
             f"the vector store's name is {name!r}; it must be UTF-8 and hold no NUL character",
@@ -150,7 +162,6 @@ def ensure_store(
     except NotFound:
         if ID.match(name):
             raise
-        new = NewStore(name=name, index=index, chunking_strategy=chunking_strategy)
         return _make_named(connection, organisation, new, fingerprint)
 
 

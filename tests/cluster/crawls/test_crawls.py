@@ -17,6 +17,7 @@ from cluster.engines import Fingerprint
 from cluster.errors import InvalidInput, NotFound
 from cluster.jobs.jobs import JobState, PriorityClass
 from cluster.jobs.kinds.crawl_inputs import CrawlInput, DiscoverInput
+from cluster.organisations.caller import Caller, CallerKind, acting_as
 
 START = "https://Example.com:443/docs/#top"
 
@@ -42,6 +43,18 @@ def test_a_crawl_has_a_job_and_the_options_it_was_asked_for(
     pages = list_crawls(connection, organisation, PageRequest(limit=1, after=other.id))
     assert [crawl.id for crawl in pages.items] == [made.id]
     assert not list_pages(connection, organisation, made.id).items
+
+
+def test_a_key_that_is_limited_to_a_store_sees_the_crawls_into_it(
+    connection: Connection, organisation: str, store: VectorStore
+) -> None:
+    into = CrawlInput(url=START, vector_store_id=store.id)
+    own = create_crawl(connection, organisation, into, max_pages=10_000)
+    create_crawl(connection, organisation, DiscoverInput(url=START), max_pages=10_000)
+    for stores, seen in (([store.id], [own.id]), (["vs_other"], [])):
+        caller = Caller(kind=CallerKind.KEY, id="k", organisation=organisation, stores=frozenset(stores))
+        with acting_as(caller):
+            assert [crawl.id for crawl in list_crawls(connection, organisation).items] == seen
 
 
 def test_a_cancelled_crawl_can_run_again(connection: Connection, organisation: str) -> None:

@@ -68,6 +68,50 @@ def test_a_store_comes_back_exactly_also_in_another_index(
     assert counted(import_store(here, path, "b"))[2:] == (12, 0)
 
 
+OPTIONS: dict[str, Any] = {
+    "description": "The pumps",
+    "metadata": {"of": "tests"},
+    "chunking_strategy": {
+        "type": "static",
+        "static": {"max_chunk_size_tokens": 200, "chunk_overlap_tokens": 20},
+    },
+    "expires_after": {"anchor": "last_active_at", "days": 30},
+    "partial": True,
+    "ocr": "force",
+    "ocr_languages": "deu+eng",
+}
+
+
+def test_a_new_store_gets_the_options_of_the_exported_store(
+    connection: Connection[Any], here: Settings, tmp_path: Path
+) -> None:
+    stores.create_store(connection, here.organisation, NewStore(name="a", **OPTIONS), fingerprint=FINGERPRINT)
+    path = str(tmp_path / "a.parquet")
+    export_store(here, "a", path)
+    import_store(here, path, "b")
+    assert {name: getattr(named(connection, here, "b"), name) for name in OPTIONS} == OPTIONS
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"chunking_strategy": {"type": "static", "static": {"max_chunk_size_tokens": 1 << 40}}},
+        {"ocr_languages": "../../etc"},
+        {"metadata": {str(n): "x" for n in range(17)}},
+        {"expires_after": {"anchor": "last_active_at", "days": 0}},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_options_that_no_store_can_have_are_refused(
+    here: Settings, file: Path, options: dict[str, Any]
+) -> None:
+    table = pq.read_table(file)
+    described = json.loads(table.schema.metadata[b"embedding_cluster"]) | {"store": options}
+    pq.write_table(table.replace_schema_metadata({"embedding_cluster": json.dumps(described)}), file)
+    with pytest.raises(InvalidInput, match=f"store.{next(iter(options))}"):
+        import_store(here, str(file), "b")
+
+
 def test_a_file_is_readable_by_other_tools(here: Settings, file: Path) -> None:
     table = pq.read_table(file)
     assert table.schema.field("vector").type == pa.list_(pa.float32(), 3)
