@@ -1,5 +1,5 @@
 """Decides how long to wait before the next attempt, and for which shortages to wait without using up
-attempts.
+attempts. Reads the waits that servers ask for.
 
 Every loop that retries uses this module, with its own parameters. The cost of a retry and the end of the loop
 differ between loops; docs/decisions/024-four-loops-that-retry.md says why.
@@ -8,8 +8,12 @@ differ between loops; docs/decisions/024-four-loops-that-retry.md says why.
     await asyncio.sleep(BACKOFF.wait_s(attempt, exc))
 """
 
+import math
 import random
+import time
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 from cluster.errors import Retryable, Shortage
 
@@ -47,3 +51,26 @@ def is_waited_out(exc: BaseException) -> bool:
     such a shortage uses up no attempt.
     """
     return isinstance(exc, Shortage) and exc.resource.shared
+
+
+def requested_wait_s(retry_after: str | None, *, most_s: float) -> float | None:
+    """Return the seconds to wait that the header ``Retry-After`` asks for, in [0, ``most_s``].
+
+    Args:
+        retry_after: the value of the header, a number of seconds or a date (RFC 9110, section 10.2.3); None
+            if there is no header.
+
+    Returns:
+        None if there is no header, or if its value is neither.
+    """
+    if retry_after is None:
+        return None
+    try:
+        wait_s = float(retry_after)
+    except ValueError:
+        try:
+            at = parsedate_to_datetime(retry_after)
+        except ValueError:
+            return None
+        wait_s = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - time.time()
+    return None if math.isnan(wait_s) else min(max(0.0, wait_s), most_s)

@@ -7,13 +7,13 @@ result = await send(client, url, "evt_1", body, secrets, timeout_s=15)
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
 from cluster.errors import ClusterError
 from cluster.outbound import AsyncOutboundClient, DeadlineExceeded, NoAnswer, Refused
+from cluster.retrying import requested_wait_s
 from cluster.secrets import Secret
 from cluster.text.well_formed import json_bytes
 from cluster.webhooks.outbox import AttemptResult
@@ -65,10 +65,11 @@ async def send(
     status = answer.status
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return AttemptResult(status=status)
+    wait_s = requested_wait_s(answer.headers.get("retry-after"), most_s=LONGEST_RETRY_AFTER_S)
     return AttemptResult(
         status=status,
         error=_sentence(status),
-        retry_after_s=_retry_after_s(answer.headers.get("retry-after", "")),
+        retry_after_s=wait_s or 0.0,
         gone=status == HTTPStatus.GONE,
     )
 
@@ -90,18 +91,3 @@ def _sentence(status: int) -> str:
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return f"the endpoint answered {status}; redirects are not followed, so change the URL"
     return f"the endpoint answered {status}"
-
-
-def _retry_after_s(text: str) -> float:
-    """Return the seconds to wait from the header ``Retry-After``, which has a number or a date. Return at
-    most ``LONGEST_RETRY_AFTER_S``, and 0 if the header is not valid.
-    """
-    if text.isdecimal():
-        return min(float(text), LONGEST_RETRY_AFTER_S)
-    try:
-        at = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
-        return 0.0
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return min(max(0.0, (at - datetime.now(UTC)).total_seconds()), LONGEST_RETRY_AFTER_S)

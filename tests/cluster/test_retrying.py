@@ -3,7 +3,7 @@
 import pytest
 
 from cluster.errors import Resource, Shortage, Throttled, Unavailable
-from cluster.retrying import Backoff, is_waited_out
+from cluster.retrying import Backoff, is_waited_out, requested_wait_s
 
 
 def test_waits_double_up_to_the_longest() -> None:
@@ -28,3 +28,11 @@ def test_only_a_shortage_that_no_call_causes_is_waited_out() -> None:
     assert is_waited_out(Shortage("full", resource=Resource.DATABASE_DISK))
     assert not is_waited_out(Shortage("too large", resource=Resource.DATABASE_MEMORY))
     assert not is_waited_out(Unavailable("away"))
+
+
+def test_a_server_asks_for_a_wait_in_seconds_or_with_a_date() -> None:
+    asked = ["9", "0.5", "-1", "1e9", "Fri, 31 Dec 2100 23:59:59 GMT", "Mon, 05 Jan 2026 10:00:00 -0000"]
+    assert [requested_wait_s(text, most_s=60.0) for text in asked] == [9.0, 0.5, 0.0, 60.0, 60.0, 0.0]
+    assert {requested_wait_s(text, most_s=60.0) for text in (None, "", "soon", "nan", "Fri, 99 Foo")} == {
+        None
+    }

@@ -7,10 +7,7 @@ except OpenAIError as exc:
 """
 
 import re
-import time
 from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 import openai
@@ -24,6 +21,7 @@ from cluster.errors import (
     Throttled,
 )
 from cluster.event_counts import THROTTLED_CALLS
+from cluster.retrying import requested_wait_s
 
 #: HTTP statuses that mean that the key, the rights of the account, or the model is wrong.
 REFUSED = (401, 403, 404)
@@ -159,27 +157,11 @@ def without_keys(sentence: str, account: ProviderAccess) -> str:
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Return the pause that the provider asks for, in seconds; None if the provider asks for no pause."""
-    milliseconds, seconds = headers.get("retry-after-ms"), headers.get("retry-after")
     try:
-        if milliseconds is not None:
-            return _within(float(milliseconds) / 1_000)
-    except ValueError:
-        pass
-    if seconds is None:
-        return None
-    try:
-        return _within(float(seconds))
-    except ValueError:
-        pass
-    try:
-        at = parsedate_to_datetime(seconds)
-    except ValueError:
-        return None
-    return _within((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - time.time())
-
-
-def _within(seconds: float) -> float | None:
-    return min(max(0.0, seconds), LONGEST_PAUSE_S) if seconds == seconds else None  # NaN is no pause
+        wait_s = float(headers["retry-after-ms"]) / 1_000
+    except (KeyError, ValueError):
+        return requested_wait_s(headers.get("retry-after"), most_s=LONGEST_PAUSE_S)
+    return requested_wait_s(str(wait_s), most_s=LONGEST_PAUSE_S)
 
 
 def remaining(headers: Mapping[str, str]) -> tuple[dict[str, int], dict[str, float]]:

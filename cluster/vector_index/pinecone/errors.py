@@ -19,11 +19,14 @@ from cluster.errors import (
     Retryable,
     Throttled,
 )
+from cluster.retrying import requested_wait_s
 
 #: HTTP statuses after which the same request may succeed later, but for which the package has no class.
 TRY_AGAIN = frozenset({408, 425})
 #: Maximum number of characters of Pinecone's message that our message repeats.
 LONGEST_SENTENCE = 300
+#: Maximum number of seconds for which Pinecone can make a request wait.
+MAX_RETRY_AFTER_S = 86_400.0
 
 
 class RequestTooLarge(Permanent):
@@ -88,10 +91,6 @@ def translate(exc: pinecone_errors.PineconeError, index: str, key: str) -> Clust
 
 
 def _retry_after_s(exc: pinecone_errors.PineconeError) -> float | None:
-    """Return the seconds in the answer's header ``Retry-After``; None if the header has no valid number."""
+    """Return the seconds to wait from the answer's header ``Retry-After``; None if it has no valid value."""
     headers = getattr(exc, "headers", None) or {}
-    try:
-        wait_s = float(headers.get("retry-after", "nan"))
-    except ValueError:
-        return None
-    return wait_s if wait_s >= 0 else None
+    return requested_wait_s(headers.get("retry-after"), most_s=MAX_RETRY_AFTER_S)

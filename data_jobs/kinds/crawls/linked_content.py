@@ -14,6 +14,7 @@ from cluster.documents.linked_files import INTERNET_SHORTCUT, url_of
 from cluster.errors import Unavailable
 from cluster.outbound import AsyncOutboundClient, OutboundAnswer, Refused, TooLarge
 from cluster.records import MAX_FACT_LENGTH, Fact, Outcome
+from cluster.retrying import requested_wait_s
 from cluster.settings import Settings
 from data_jobs.kinds.crawls.html_reader import HtmlReader
 from data_jobs.kinds.crawls.polite_client import WAITS_FOR_HOST, HostBusy, PoliteClient, later
@@ -102,7 +103,6 @@ def _require_success(answer: OutboundAnswer) -> None:
         return
     sentence = f"the server of the URL answers with the status {status}"
     if status >= 500 or status in TRY_AGAIN:
-        asked = answer.headers.get("retry-after", "")
-        wait_s = min(float(asked), MAX_RETRY_AFTER_S) if asked.isdecimal() else None
+        wait_s = requested_wait_s(answer.headers.get("retry-after"), most_s=MAX_RETRY_AFTER_S)
         raise Unavailable(sentence, retry_after_s=wait_s)
     raise StageFailed(STAGE, sentence, Outcome.UNREADABLE)

@@ -7,8 +7,6 @@ answer = await client.get("https://example.com/docs/", crawl_delay_s=5.0, max_by
 """
 
 import asyncio
-import email.utils
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,6 +15,7 @@ from uuid import UUID
 from cluster.crawls.host_turns import HostTurn, end_turn, take_turn
 from cluster.crawls.urls import host_of
 from cluster.outbound import AsyncOutboundClient, OutboundAnswer
+from cluster.retrying import requested_wait_s
 from cluster.settings import Settings
 from data_jobs.worker.job_attempt import JobAttempt
 from data_jobs.worker.stage_errors import TryLater
@@ -146,17 +145,8 @@ def retry_after_s(answer: OutboundAnswer) -> float:
     """Return the seconds for which the server asks to wait (RFC 9110, section 10.2.3), but at most
     ``MAX_RETRY_AFTER_S``. If the server names no valid time, return ``DEFAULT_RETRY_AFTER_S``.
     """
-    text = answer.headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdecimal():
-        wait_s = float(text)
-    else:
-        try:
-            when = email.utils.parsedate_to_datetime(text)
-        except ValueError:
-            return DEFAULT_RETRY_AFTER_S
-        when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-        wait_s = (when - datetime.fromtimestamp(time.time(), UTC)).total_seconds()
-    return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)
+    wait_s = requested_wait_s(answer.headers.get("retry-after"), most_s=MAX_RETRY_AFTER_S)
+    return DEFAULT_RETRY_AFTER_S if wait_s is None else wait_s
 
 
 def later(wait_s: float, because: str) -> TryLater:
