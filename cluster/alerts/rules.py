@@ -127,7 +127,7 @@ _RULES = (
     AlertRule(
         name="SchedulesAreLate",
         limits=(Limit(SCHEDULE_LAG, 300),),
-        for_s=300,
+        for_s=60,
         severity="critical",
         summary="A schedule is more than five minutes late, so no worker is alive or each worker is busy.",
         description="Run python -m cluster.doctor to see the parts that are not healthy.",

@@ -4,10 +4,14 @@ from pathlib import Path
 from subprocess import run
 from typing import Any
 
+import pytest
+
 from cluster.alerts.process_reports import ProcessReport, read_reports
 from cluster.database import in_one_transaction
 from tests.launch.production_cluster import await_true
 from tests.running_cluster import RunningCluster
+
+pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
 
 
 def test_replicas_and_workers_report_and_one_of_them_evaluates(running_cluster: RunningCluster) -> None:

@@ -18,6 +18,7 @@ from cluster.alerts.rules import RULES
 from cluster.alerts.watch import ProcessWatch
 from cluster.database import connect, for_all_organisations
 from cluster.database.shortages import announce
+from cluster.doctor.alert_part import alerts
 from cluster.errors import Resource
 from cluster.retrying import Backoff
 from cluster.settings import Settings
@@ -229,6 +230,25 @@ def test_the_command_shows_open_alerts_and_whether_the_rules_are_evaluated(
     assert shown[0].startswith("firing  ResourceUsedUp  since")
     assert shown[0].endswith("The resource blob_store is used up, and work waits for it.")
     assert shown[-1].startswith("first evaluated the rules")
+
+
+def test_processes_without_an_evaluator_and_a_channel_that_fails_are_found(
+    own_settings: Settings, session: Connection[Any], own_pool: ConnectionPool, new_alerter: NewAlerter
+) -> None:
+    assert alerts(own_settings, session).says == "no alert fires"
+    write_report(session, ProcessReport(process="a", deployment="worker", node="host"))
+    unwatched = alerts(own_settings, session)
+    assert (unwatched.fine, unwatched.says[:36]) == (False, "no process evaluates the rules, alth")
+    assert alerts(own_settings.model_copy(update={"alerts": False}), session).fine
+    mail = KeepingChannel("mail")
+    mail.failures = 10**6
+    with blob_store_full(own_pool):
+        new_alerter(mail).evaluate(session)
+        until(lambda: not alerts(own_settings, session).fine)
+        assert "mail: the receiver is away" in alerts(own_settings, session).says
+        mail.failures = 0
+        until(lambda: alerts(own_settings, session).fine)
+        assert alerts(own_settings, session).says == "ResourceUsedUp fires; see docs/runbook.md"
 
 
 def until(true: Callable[[], Any], within_s: float = 20.0) -> None:
