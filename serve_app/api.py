@@ -44,7 +44,8 @@ from serve_app.routes.jobs.job_changes import ChangeFeed
 from serve_app.routes.jobs.job_events import EventFeed
 from serve_app.routes.mcp import endpoint as mcp_endpoint
 from serve_app.routes.organisations import audit_logs, budgets, keys, organisations
-from serve_app.routes.overview import overview
+from serve_app.routes.overview import doctor, overview
+from serve_app.routes.overview.doctor import Examinations
 from serve_app.routes.overview.overview_feed import OverviewFeed
 from serve_app.routes.platform_data import conversations, customers, feedback
 from serve_app.routes.platform_data import events as platform_events
@@ -109,6 +110,7 @@ PARTS: tuple[Any, ...] = (
     organisations,
     usage_reports,
     overview,
+    doctor,
     console_files,
     health,
 )
@@ -140,6 +142,7 @@ def build_api(
     app.state.stopping = stopping
     app.state.events = EventFeed(service)
     app.state.job_changes = ChangeFeed(service)
+    app.state.examinations = Examinations(service.settings)
     app.state.overviews = OverviewFeed(service, read_fleet)
     for part in PARTS:
         app.include_router(part.router)

@@ -43,8 +43,9 @@ ADMIN_PATHS = (
     "/v1/webhooks",
     "/v1/webhook_endpoints",
 )
-#: Beginning of the paths of routes about all organisations. Only the operator may use these routes.
-OPERATOR_PATHS = "/v1/organisations"
+#: Beginnings of the paths of routes about all organisations or the whole cluster. Only the operator may use
+#: these routes.
+OPERATOR_PATHS = ("/v1/organisations", "/v1/doctor")
 #: Value of ``required`` for a route that only the operator may use.
 OPERATOR = "operator"
 

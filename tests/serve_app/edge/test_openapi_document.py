@@ -170,6 +170,7 @@ def _ask_for_vectors(ask: Any) -> None:
     ask("GET", "/v1/models")
     ask("GET", "/v1/caller")
     ask("GET", "/v1/overview")
+    ask("GET", "/v1/doctor")
     ask("GET", "/v1/models/{model}", {"model": MODEL})
     ask("GET", "/healthz")
     ask("GET", "/readyz")

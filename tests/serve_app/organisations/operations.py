@@ -145,6 +145,7 @@ PLAIN_PARAMETERS = frozenset(
         "rating",
         "scope",
         "duration_s",
+        "fresh",
     }
 )
 #: The query that each operation needs.
