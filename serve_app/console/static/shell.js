@@ -24,7 +24,7 @@ let caller = null;
 let leaving = new AbortController();
 
 document.documentElement.dataset.theme = localStorage.getItem(THEME) ?? "system";
-onRefusedKey(() => showSignIn("The endpoint does not accept this key. Enter another key."));
+onRefusedKey(() => caller && showSignIn("The endpoint no longer accepts this key. Enter another key."));
 window.addEventListener("hashchange", () => caller && showPage());
 document.querySelector(".skip-link").addEventListener("click", (event) => {
   event.preventDefault(); // the hash is the address of the page
@@ -34,11 +34,12 @@ signIn();
 
 /** Ask the endpoint who the key belongs to, and show the page. */
 async function signIn() {
+  const withoutKey = key.get() === null;
   try {
     caller = await get("v1/caller");
   } catch (error) {
-    if (error instanceof ApiError && error.status === 401) showSignIn(key.get() ? error.message : "");
-    else showSignIn(error.message);
+    const expected = withoutKey && error instanceof ApiError && error.status === 401;
+    showSignIn(expected ? "" : error.message);
     return;
   }
   document.body.classList.remove("signed-out");
@@ -127,11 +128,23 @@ async function showPage() {
     const { show } = await page.load();
     if (signal.aborted) return;
     announce(page.title);
+    focusHeading(root, signal);
     await show(root, { path, parameters: address.searchParams, signal, caller });
-    if (!signal.aborted && document.activeElement === document.body) root.querySelector("h1")?.focus();
   } catch (error) {
     if (signal.aborted) return;
     console.error(error);
     root.append(message(error.message, "bad"));
   }
+}
+
+/** Focus the heading as soon as the page has one, so that a screen reader begins to read there. */
+function focusHeading(root, signal) {
+  const observer = new MutationObserver(() => {
+    const heading = root.querySelector("h1");
+    if (!heading) return;
+    observer.disconnect();
+    heading.focus({ preventScroll: true });
+  });
+  observer.observe(root, { childList: true, subtree: true });
+  signal.addEventListener("abort", () => observer.disconnect());
 }

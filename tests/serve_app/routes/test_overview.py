@@ -24,7 +24,10 @@ def owner(keyed_server: Server) -> Any:
         _insert_jobs(pool, organisation)
         asking = {**bearer(OPERATOR_KEY), "openai-organization": organisation}
         made = httpx.post(
-            f"{keyed_server.url}/v1/organisation/keys", json={"name": "a", "scopes": ["read"]}, headers=asking
+            f"{keyed_server.url}/v1/organisation/keys",
+            json={"name": "a", "scopes": ["read"]},
+            headers=asking,
+            timeout=60,
         ).json()
         with httpx.Client(base_url=keyed_server.url, timeout=60, headers=bearer(made["key"])) as client:
             yield organisation, made["id"], client
@@ -57,7 +60,7 @@ def test_the_caller_is_the_key_of_the_request(owner: Any, keyed_server: Server) 
         "scopes": ["read"],
         "operator": False,
     }
-    operator = httpx.get(f"{keyed_server.url}/v1/caller", headers=bearer(OPERATOR_KEY)).json()
+    operator = httpx.get(f"{keyed_server.url}/v1/caller", headers=bearer(OPERATOR_KEY), timeout=60).json()
     assert (operator["kind"], operator["operator"]) == ("operator", True)
 
 
