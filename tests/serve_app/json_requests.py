@@ -59,7 +59,7 @@ class SettingsOnly:
             from cluster.settings import Settings
 
             return Settings() if name == "settings" else KnownKeys(Settings(), open_database=lambda: None)
-        if name in {"usage", "tokens"}:
+        if name in {"usage", "tokens", "requests"}:
             return None  # only requests use them
         raise AttributeError(name)
 

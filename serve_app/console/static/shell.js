@@ -89,16 +89,16 @@ async function showTopBar() {
     element("a", { class: "brand", href: "#/now" }, element("img", { src: "icon.svg", alt: "" }), TITLE),
     element("span", { class: "spacer" }),
     await organisationControl(),
-    element("label", {}, "Theme", theme),
+    element("label", {}, element("span", { class: "label-text" }, "Theme"), theme),
     key.get() && element("button", { type: "button", onclick: () => showSignIn("") }, "Sign out"));
 }
 
 /** The name of the organisation; for the operator, a list to choose from. */
 async function organisationControl() {
-  if (!caller.operator) return element("span", { class: "quiet small" }, "Organisation ", element("strong", {}, caller.organisation));
+  if (!caller.operator) return element("span", { class: "quiet small" }, element("span", { class: "label-text" }, "Organisation "), element("strong", {}, caller.organisation));
   const known = await all("v1/organisations").catch((error) => (notifyError(error), []));
   const ids = [...new Set([caller.organisation, ...known.map((one) => one.id)])].sort();
-  return element("label", {}, "Organisation", choice(ids, caller.organisation, (value) => {
+  return element("label", {}, element("span", { class: "label-text" }, "Organisation"), choice(ids, caller.organisation, (value) => {
     organisation.set(value);
     signIn();
   }));

@@ -5,7 +5,7 @@
 //   root.append(table.element);
 //   table.show(jobs);
 //
-// A column is `{ title, width, number, cell(row) }`. A button in a cell has the attribute `data-action`; the table
+// A column is `{ title, width, number, minor, cell(row) }`; a minor column is left out on a narrow screen. A button in a cell has the attribute `data-action`; the table
 // calls `onAction(action, row, button)`, because a row's elements are used again for the next state of the row.
 
 import { element, update } from "./elements.js";
@@ -33,9 +33,9 @@ export class DataTable {
     this.above = element("tbody", { "aria-hidden": "true" }, element("tr", {}, element("td", { colspan: columns.length + (selectable ? 1 : 0) })));
     this.below = this.above.cloneNode(true);
     this.all = selectable && element("input", { type: "checkbox", "aria-label": "Select all rows that can be selected", onchange: () => this.#selectAll() });
-    const heads = columns.map(({ title, number }) => element("th", { scope: "col", class: number ? "number" : null }, title));
-    const widths = columns.map(({ width }) => {
-      const column = element("col");
+    const heads = columns.map((column) => element("th", { scope: "col", class: look(column) }, column.title));
+    const widths = columns.map(({ width, minor }) => {
+      const column = element("col", { class: minor ? "minor" : null });
       if (width) column.style.width = width;
       return column;
     });
@@ -117,7 +117,7 @@ export class DataTable {
     if (line.row !== row) {
       line.row = row;
       update(line, this.selectable && element("td", {}, this.#box(row)), this.columns.map((column) =>
-        element("td", { class: column.number ? "number" : null }, column.cell(row))));
+        element("td", { class: look(column) }, column.cell(row))));
     }
     line.setAttribute("aria-rowindex", index + 2);
     return line;
@@ -170,7 +170,9 @@ export class DataTable {
   }
 }
 
-/** A line below a table, such as "500 jobs shown", for sighted readers and screen readers. */
+const look = ({ number, minor }) => [number && "number", minor && "minor"].filter(Boolean).join(" ") || null;
+
+/** "500 jobs", "1 job", or "500+ jobs" if there are more than the table has. */
 export function rowCount(shown, more, name) {
-  return `${count(shown)}${more ? "+" : ""} ${name}`;
+  return `${count(shown)}${more ? "+" : ""} ${name}${shown === 1 ? "" : "s"}`;
 }

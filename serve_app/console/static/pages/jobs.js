@@ -64,7 +64,7 @@ class JobsPage {
     this.list?.stop();
     this.list = new JobList(this.filters, this.signal, (jobs, more) => {
       this.table.show(jobs);
-      setText(this.total, rowCount(jobs.length, more, "jobs"));
+      setText(this.total, rowCount(jobs.length, more, "job"));
       this.showBulk();
     });
     this.list.more().catch(notifyError);
@@ -95,13 +95,13 @@ class JobsPage {
 
   columns() {
     return [
-      { title: "Kind", width: "10rem", cell: (job) => element("a", { href: `#/jobs/${job.id}` }, job.kind) },
-      { title: "State", width: "8.25rem", cell: (job) => stateLabel(job.state) },
-      { title: "About", width: "9.5rem", cell: (job) => element("span", { class: "mono", title: job.subject }, job.subject ?? "–") },
+      { title: "Kind", width: "9rem", cell: (job) => element("a", { href: `#/jobs/${job.id}` }, job.kind) },
+      { title: "State", width: "7.75rem", cell: (job) => stateLabel(job.state) },
+      { title: "About", width: "8.5rem", minor: true, cell: (job) => element("span", { class: "mono", title: job.subject }, job.subject ?? "–") },
       { title: "What happened", cell: what },
-      { title: "Class", width: "6.5rem", cell: (job) => job.priority_class },
-      { title: "Accepted", width: "7rem", cell: (job) => moment(job.created_at) },
-      { title: "", width: "6.25rem", cell: (job) => this.writes && action(job) },
+      { title: "Class", width: "6.5rem", minor: true, cell: (job) => job.priority_class },
+      { title: "Accepted", width: "6.25rem", minor: true, cell: (job) => moment(job.created_at) },
+      { title: "", width: "6.5rem", cell: (job) => this.writes && action(job) },
     ];
   }
 
