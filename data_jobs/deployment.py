@@ -217,14 +217,18 @@ class Worker:
         # requests are more urgent.
         lower_priority(threading.get_native_id())
         try:
-            asyncio.run(self._consume())
-            if self._consumer is not None and self._consumer.recycling.reason:
-                end_process()
+            asyncio.run(self._consume_until_replaced())
         except BaseException as exc:  # kept, because only the health check can report an error of this thread
             log.exception("consumer_ended")
             self._failure = exc
         finally:
             self._begun.set()
+
+    async def _consume_until_replaced(self) -> None:
+        await self._consume()
+        # The process ends here, because ``asyncio.run`` would first wait for threads that may hang.
+        if self._consumer is not None and self._consumer.recycling.reason:
+            end_process()
 
     async def _consume(self) -> None:
         settings = self._settings

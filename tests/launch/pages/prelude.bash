@@ -14,7 +14,7 @@ curl() { command curl --silent --fail-with-body --max-time 60 "$@"; }
 make() {
   case " $* " in
     *" down "*) CLUSTER_HOME=$SPARE_HOME command make --assume-old=.venv/.installed "$@" ;;
-    *" up "* | *" status "* | *" help "*) command make --assume-old=.venv/.installed "$@" ;;
+    *" up "* | *" status "* | *" logs "* | *" help "*) command make --assume-old=.venv/.installed "$@" ;;
     *) command make --assume-old=.venv/.installed --dry-run "$@" ;;
   esac
 }
