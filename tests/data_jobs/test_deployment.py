@@ -2,6 +2,8 @@
 hear from the model.
 """
 
+import asyncio
+import threading
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -99,21 +101,23 @@ def test_no_worker_is_stopped_that_has_something_to_do(busy: float, wanted: int)
 def test_a_worker_that_has_to_be_replaced_ends_its_process(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, reason: str, ends: bool
 ) -> None:
-    ended: list[bool] = []
+    ended, replaced = threading.Event(), threading.Event()
 
     async def consume(worker: Worker) -> None:
         worker._consumer = Consumer(settings, kinds={}, name="worker")
         worker._consumer.recycling.reason = reason
+        if ends:  # a thread that hangs must not delay the end of the process
+            asyncio.get_running_loop().run_in_executor(None, ended.wait, 60)
 
-    monkeypatch.setattr(deployment, "end_process", lambda: ended.append(True))
+    monkeypatch.setattr(deployment, "end_process", lambda: (replaced.set(), ended.set()))
     monkeypatch.setattr(deployment, "keep_to_loopback", lambda: None)
     monkeypatch.setattr(deployment, "Settings", lambda: settings)
     monkeypatch.setattr(deployment, "lower_priority", lambda _: None)
     monkeypatch.setattr(Worker, "_consume", consume)
 
-    Worker()._thread.join()
+    Worker()._thread.join(30)
 
-    assert ended == [True] * ends
+    assert replaced.is_set() == ends
 
 
 def test_serve_takes_the_policy_by_its_path() -> None:
