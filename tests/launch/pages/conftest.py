@@ -3,7 +3,7 @@
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from tests.running_cluster import RunningCluster
 TENANT = "tenant-of-the-handbook"
 PRELUDE = Path(__file__).with_name("prelude.bash").read_text()
 TIMEOUT_S = 120
+#: States of a job that has ended.
+ENDED = {"succeeded", "failed", "cancelled"}
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,11 @@ class PageShell:
 
     environment: dict[str, str]
     folder: Path
+    client: httpx.Client
 
     def run(self, section: Section) -> str:
         """Run the commands and return what they printed. Fail if one of them fails."""
+        ends(self.client, [self.environment["DEAD"]])  # an earlier section may have queued it again
         script = [PRELUDE]
         for number, step in enumerate(section.steps):
             if step.language == "python":
@@ -91,31 +95,34 @@ def page_shell(
     )  # fmt: skip
     assert created.returncode == 0, created.stderr
     with httpx.Client(base_url=f"{api}/v1", timeout=60) as client:
-        yield PageShell(environment | things(client), folder)
+        yield PageShell(environment | things(client), folder, client)
 
 
 def things(client: httpx.Client) -> dict[str, str]:
     """Create what the commands name. Return the ids by the names of the variables."""
-    store = created(client, "/vector_stores", json={"name": "documents"})["id"]
+    store = created(client, "/vector_stores", json={"name": "pages-of-the-handbook"})["id"]
     good = uploaded(client, "pump.md", b"# The pump\n\nOnly the shift supervisor may stop the pump.\n")
     bad = uploaded(client, "broken.pdf", b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog")
     jobs = [
         created(client, f"/vector_stores/{store}/files", json={"file_id": file})["job_id"]
         for file in (good, bad)
     ]
-    deadline = time.monotonic() + TIMEOUT_S
-    while len(states := {job: client.get(f"/jobs/{job}").json()["state"] for job in jobs}) and not (
-        {"queued", "running"}.isdisjoint(states.values())
-    ):
-        assert time.monotonic() < deadline, states
-        time.sleep(0.1)
-    assert list(states.values()) == ["succeeded", "failed"]
+    assert ends(client, jobs) == ["succeeded", "failed"]
     schedule = created(
         client,
         "/schedules",
         json={"kind": "ingest_files", "input": {"vector_store_id": store}, "cron": "30 2 * * *"},
     )["id"]
     return {"STORE": store, "FILE": good, "JOB": jobs[0], "DEAD": jobs[1], "SCHEDULE": schedule}
+
+
+def ends(client: httpx.Client, jobs: Sequence[str]) -> list[str]:
+    """Wait until the jobs have ended, and return their states."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not ENDED.issuperset(states := [client.get(f"/jobs/{job}").json()["state"] for job in jobs]):
+        assert time.monotonic() < deadline, states
+        time.sleep(0.1)
+    return states
 
 
 def uploaded(client: httpx.Client, name: str, data: bytes) -> str:
