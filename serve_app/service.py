@@ -95,6 +95,9 @@ class Service(DatabaseAccess):
         self.contexts = ContextLookup(self.in_database, similarity=settings.context_similarity)
         #: The requests of the last minutes. The edge counts them.
         self.requests = RequestCounts()
+        #: Held by the request that computes an embedding map: one at a time, so that maps leave the cores to
+        #: the models.
+        self.map_turn = asyncio.Semaphore(1)
         self.chat_stats = ChatStats()
         self.answer_stats = AnswerStats()
         #: The chat models; false if there is none. Used on the event loop only.

@@ -43,6 +43,11 @@ export function growingTable({ label, columns, read, empty, signal}) {
   }));
   return {
     element: element("div", {}, scroll, none, element("div", { class: "table-end" }, more, note)),
+    /** Remove all rows, because the next refresh reads another list. */
+    clear() {
+      rows.clear();
+      replace(body);
+    },
     async refresh() {
       const page = await read(null);
       if (signal.aborted) return;

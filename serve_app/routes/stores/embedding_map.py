@@ -115,9 +115,10 @@ async def get_map(
             store = get_store(connection, organisation, vector_store_id)
         return store.id, sample(pool, indexes.of(store), store, limit=limit)
 
-    store, chunks = await service.in_database(read)
-    # In a thread, because the projection of many long vectors takes a tenth of a second.
-    return await asyncio.to_thread(_drawn, store, chunks)
+    async with service.map_turn:
+        store, chunks = await service.in_database(read)
+        # In a thread, because the projection of many long vectors takes a tenth of a second.
+        return await asyncio.to_thread(_drawn, store, chunks)
 
 
 def _drawn(store: str, chunks: Sequence[ChunkRecord]) -> EmbeddingMap:

@@ -3,7 +3,7 @@
 The page "Stores" of the console shows it beside a search result. OpenAI's API has no such route.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
@@ -27,6 +27,9 @@ MAX_CHARACTERS = 200_000
 MAX_NUMBER = 2**31 - 1
 #: Maximum number of ranges of pages that an error names.
 MAX_RANGES = 10
+
+#: A chunk, and the position of its first character on the page.
+_Placed = tuple[int, ChunkRecord]
 
 router = json_router(404)
 
@@ -84,25 +87,42 @@ async def get_page(
     attached file, or of a document that a bulk ingest added.
     """
 
-    def read(connection: Connection[Any]) -> tuple[str, list[ChunkRecord]]:
-        return _chunks(connection, organisation, vector_store_id, file_id)
+    def read(connection: Connection[Any]) -> PageText:
+        filename, chunks = _chunks(connection, organisation, vector_store_id, file_id)
+        return _page(file_id, filename, chunks, page_number, start)
 
-    filename, chunks = await service.in_transaction(read)
-    pages = {page for chunk in chunks if (page := _whole(chunk, "page")) is not None}
-    if page_number not in pages:
+    return await service.read(read)
+
+
+def _page(file: str, filename: str, chunks: Sequence[ChunkRecord], number: int, start: int) -> PageText:
+    """Return the text of a page from a position on.
+
+    Raises:
+        NotFound: no chunk is on this page.
+    """
+    on_page: list[_Placed] = []
+    pages: set[int] = set()
+    for chunk in chunks:
+        own = system_attributes(chunk.attributes)
+        page, first = _whole(own.get("page")), _whole(own.get("start"))
+        if page is not None:
+            pages.add(page)
+        if page == number and first is not None:  # callers may insert chunks without a position
+            on_page.append((first, chunk))
+    if number not in pages:
         raise NotFound(
-            f"page {page_number} of {file_id!r} has no indexed text in this vector store; "
+            f"page {number} of {file!r} has no indexed text in this vector store; "
             f"pages with text: {_ranges(pages)}"
         )
-    passages, next_start = _passages(chunks, page_number, start)
+    passages, next_start = _passages(on_page, start)
     return PageText(
-        file_id=file_id,
+        file_id=file,
         filename=filename,
-        page=page_number,
+        page=number,
         data=passages,
         next_start=next_start,
-        previous_page=max((page for page in pages if page < page_number), default=None),
-        next_page=min((page for page in pages if page > page_number), default=None),
+        previous_page=max((page for page in pages if page < number), default=None),
+        next_page=min((page for page in pages if page > number), default=None),
     )
 
 
@@ -128,18 +148,10 @@ def _chunks(
     return attached.filename, rows
 
 
-def _passages(
-    chunks: Iterable[ChunkRecord], page: int, position: int
-) -> tuple[list[PagePassage], int | None]:
-    """Return the parts of the page from a position on, and the position of the rest of the page.
-
-    A chunk without a position is left out, because callers may insert such chunks.
+def _passages(placed: Iterable[_Placed], position: int) -> tuple[list[PagePassage], int | None]:
+    """Return the parts of the page from a position on, and the position of the rest of the page; None if the
+    page ends with these parts.
     """
-    placed = [
-        (start, chunk)
-        for chunk in chunks
-        if _whole(chunk, "page") == page and (start := _whole(chunk, "start")) is not None
-    ]
     passages: list[PagePassage] = []
     room = MAX_CHARACTERS
     for start, chunk in sorted(placed, key=lambda one: (one[0], one[1].id)):
@@ -156,11 +168,10 @@ def _passages(
     return passages, None
 
 
-def _whole(chunk: ChunkRecord, name: str) -> int | None:
-    """Return a system attribute of the chunk if it is a whole number; otherwise None, because attributes may
-    come from a file that another program wrote.
+def _whole(value: Any) -> int | None:
+    """Return the value of an attribute if it is a whole number; otherwise None, because attributes may come
+    from a file that another program wrote.
     """
-    value = system_attributes(chunk.attributes).get(name)
     return value if type(value) is int else None
 
 

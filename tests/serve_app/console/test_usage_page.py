@@ -9,7 +9,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from cluster.database import open_pool
+from cluster.database.row_access import OWNER
 from cluster.usage.events import REQUEST, UsageEvent, UsageSource
+from cluster.usage_reports.reports import get_report
+from tests.cluster.usage_reports.billed import Billed
 from tests.serve_app.conftest import Server, bearer
 from tests.serve_app.console.console_page import ConsolePage
 
@@ -82,13 +86,32 @@ def test_the_plot_is_divided_by_model_and_agent_and_read_with_the_keyboard(
     console.shoot("usage-by-agent")
 
 
-def test_a_report_is_requested_and_listed(console: ConsolePage, keyed_server: Server, key: str) -> None:
+def test_a_report_is_requested_and_downloaded(console: ConsolePage, keyed_server: Server, key: str) -> None:
     page = console.page
     console.open(keyed_server.url, "#/usage", key=key)
     page.get_by_role("button", name="Report of this period").click()
     row = page.get_by_role("region", name="Usage reports").get_by_role("row").nth(1)
+    row.get_by_text("queued").wait_for()
     assert "Draft" in row.inner_text()
-    assert "queued" in row.inner_text()
+    make_reports(keyed_server, key)
+    with page.expect_download() as download:
+        row.get_by_role("button", name="Download the CSV").click()
+    assert download.value.suggested_filename.endswith("-draft.csv")
+    assert download.value.path().read_text().startswith("line,day,")
+
+
+def make_reports(server: Server, key: str) -> None:
+    """Make the requested reports of the key's organisation, as a worker does."""
+    service = server.service
+    with (
+        open_pool(service.settings, access=OWNER) as pool,
+        httpx.Client(base_url=server.url, timeout=60, headers=bearer(key)) as http,
+    ):
+        owner = Billed(http.get("/v1/caller").json()["organisation"], pool, service.blobs)
+        for listed in http.get("/v1/usage_reports").json()["data"]:
+            with owner.opener() as connection:
+                report = get_report(connection, owner.id, listed["id"])
+            owner.maker.make_requested(report, datetime.now(UTC))
 
 
 def test_periods_are_days_and_months_in_utc(console: ConsolePage, keyed_server: Server, key: str) -> None:

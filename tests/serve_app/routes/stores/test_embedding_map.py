@@ -1,14 +1,19 @@
 """GET /v1/vector_stores/{id}/embedding_map shows the chunks of a store as points in a plane."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from psycopg import Connection
 
-from cluster.documents.embedding_map import vector_sample
+from cluster.documents.embedding_map import Projection, project, vector_sample
 from cluster.documents.vector_stores.stores import VectorStore, get_store
 from cluster.settings import Settings
+from serve_app.routes.stores import embedding_map
 from tests.serve_app.conftest import BIRDS
 
 NEAR = ["Herons stand still.", "Herons stand still for hours.", "The pump has stopped."]
@@ -63,3 +68,21 @@ def test_a_store_without_its_index_has_no_map(
     connection.execute("UPDATE vector_stores SET index = 'gone' WHERE id = %s", [store.id])
     assert get_store(connection, settings.organisation, store.id).index == "gone"
     assert http.get(f"/v1/vector_stores/{store.id}/embedding_map").status_code == 409
+
+
+def test_one_map_at_a_time_is_computed(
+    http: httpx.Client, birds: VectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[str] = []
+
+    def slow(vectors: NDArray[np.float32]) -> Projection:
+        turns.append("begin")
+        time.sleep(0.05)
+        turns.append("end")
+        return project(vectors)
+
+    monkeypatch.setattr(embedding_map, "project", slow)
+    with ThreadPoolExecutor(4) as threads:
+        path = f"/v1/vector_stores/{birds.id}/embedding_map"
+        assert {answer.status_code for answer in threads.map(http.get, [path] * 4)} == {200}
+    assert turns == ["begin", "end"] * 4

@@ -5,7 +5,7 @@ import * as api from "../../api.js";
 import { element, replace, setText } from "../../elements.js";
 import { bytes, count } from "../../format.js";
 import { growingTable } from "../../growing_table.js";
-import { acting, agreed } from "../../notices.js";
+import { acting, agreed, notifyError } from "../../notices.js";
 import { bar, moment, panel, segments, stateLabel } from "../../parts.js";
 import { uploadArea } from "../../upload.js";
 import { storeAddress } from "../stores.js";
@@ -13,6 +13,8 @@ import { storeAddress } from "../stores.js";
 const POLL_MS = 2_000;
 /** Minimum time between two reads of the list while many uploads end. */
 const PAUSE_MS = 500;
+/** Milliseconds until the next read after the endpoint did not answer. */
+const RETRY_MS = 5_000;
 const STATUSES = ["", "completed", "in_progress", "failed", "cancelled"];
 const TITLES = ["All", "Completed", "In progress", "Failed", "Cancelled"];
 
@@ -20,32 +22,47 @@ const TITLES = ["All", "Completed", "In progress", "Failed", "Cancelled"];
 export async function show(root, { store, parameters, signal, caller }) {
   const mayWrite = caller.scopes.includes("write");
   const page = { store, signal, mayWrite, status: STATUSES.includes(parameters.get("status")) ? parameters.get("status") : "" };
+  page.changed = () => {}; // replaced by `follow` before each read
   page.table = fileTable(page);
   const filter = statusFilter(page);
   replace(root,
     mayWrite && store.embedding_model !== null && uploadArea({ store: store.id, signal, onUploaded: () => page.changed() }),
     panel("Files", page.table.element, filter.element));
-  let wake = () => {};
-  page.changed = () => wake();
+  await follow(page, filter);
+}
+
+/** Read the list again and again: every two seconds while files are in progress, and after each change. */
+async function follow(page, filter) {
+  const { store, signal } = page;
+  const left = new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
   while (!signal.aborted) {
-    const [counted] = await Promise.all([api.get(`v1/vector_stores/${store.id}`, {}, { signal }), page.table.refresh()]);
-    if (signal.aborted) return;
-    filter.set(counted.file_counts);
-    // Without files in progress, the list is read again only if the reader changes something.
-    const changed = new Promise((resolve) => (wake = resolve));
-    const waits = counted.file_counts.in_progress > 0 || document.hidden ? [api.sleep(POLL_MS, signal), changed] : [changed, aborted(signal)];
-    await Promise.race(waits);
+    const changed = new Promise((resolve) => (page.changed = resolve));
+    try {
+      const [counted] = await Promise.all([api.get(`v1/vector_stores/${store.id}`, {}, { signal }), page.table.refresh()]);
+      filter.set(counted.file_counts);
+      await Promise.race([changed, left, ...(counted.file_counts.in_progress > 0 ? [api.sleep(POLL_MS, signal)] : [])]);
+    } catch (error) {
+      if (signal.aborted || error.status < 500) throw error; // the endpoint does not answer for a while
+      notifyError(error);
+      await api.sleep(RETRY_MS, signal);
+    }
+    await Promise.race([left, visible()]);
     await api.sleep(PAUSE_MS, signal);
   }
 }
 
-const aborted = (signal) => new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+/** Wait until the reader looks at the tab. */
+function visible() {
+  if (!document.hidden) return undefined;
+  return new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+}
 
 /** Buttons that choose a status, each with the number of files. */
 function statusFilter(page) {
   const options = STATUSES.map((status, at) => [status, TITLES[at]]);
   const group = segments("Status", options, page.status, (status) => {
     page.status = status;
+    page.table.clear();
     const query = status ? `?status=${status}` : "";
     history.replaceState(null, "", `${storeAddress(page.store.id)}${query}`);
     page.changed();
@@ -102,7 +119,7 @@ function actions(page, file) {
   const path = `v1/vector_stores/${store.id}/files`;
   const again = element("button", {
     type: "button", "aria-label": `Process ${file.filename} again`,
-    onclick: () => acting(again, () => api.post(path, { file_id: file.id })).then(page.changed),
+    onclick: () => acting(again, () => api.post(path, { file_id: file.id })).then(() => page.changed()),
   }, "Retry");
   const remove = element("button", {
     type: "button", class: "plain", "aria-label": `Remove ${file.filename} from the store`,
@@ -112,7 +129,7 @@ function actions(page, file) {
         text: `${file.filename} is no longer found by searches of this store. The file itself is kept.`,
       };
       if (await agreed(question)) await api.remove(`${path}/${file.id}`);
-    }).then(page.changed),
+    }).then(() => page.changed()),
   }, "Remove");
   return element("div", { class: "row nowrap" },
     mayWrite && ["failed", "cancelled"].includes(file.status) && again,
