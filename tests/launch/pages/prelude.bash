@@ -1,5 +1,5 @@
-# Runs before the commands of a section. The commands run as on a cluster with the default addresses. A command that
-# fails ends the section, and so does an answer of the endpoint with a status from 400.
+# Runs before the commands of a section. A command that fails ends the section, and so does an answer of the
+# endpoint with a status from 400.
 set -uEo pipefail
 
 failed() {
@@ -19,11 +19,13 @@ make() {
   esac
 }
 
-# A benchmark and a bulk ingest take minutes, and after the first key the endpoint refuses all requests without one. So
-# only the options of these commands are checked.
+# Only the options of these commands are checked. Benchmarks and bulk ingests take minutes. After the first key,
+# the endpoint refuses all requests without a key.
+check_options() { command python -m tests.launch.pages.check_options "$@"; }
+
 python() {
   case "$*" in
-    "-m benchmarks."* | "-m data_jobs.ingest "* | "-m cluster.keys create "*) command python -m tests.launch.pages.check_options "${@:2}" ;;
+    "-m benchmarks."* | "-m data_jobs.ingest "* | "-m cluster.keys create "*) check_options "${@:2}" ;;
     # The doctor ends with 1 if it found something, and another test may have left something to be found.
     "-m cluster.doctor"*) command python "$@" || [[ $? == 1 ]] ;;
     "-m cluster.local down"*) CLUSTER_HOME=$SPARE_HOME command python "$@" ;;
