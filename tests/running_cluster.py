@@ -7,6 +7,7 @@ import sys
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -58,6 +59,14 @@ class RunningCluster:
         return f"http://127.0.0.1:{self.settings.dashboard_port}"
 
 
+def sends_spans() -> bool:
+    """True if the exporter of spans is installed, which is an extra."""
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def environment_of(settings: Settings) -> dict[str, str]:
     """Environment of a person who has activated ``.venv`` and whose variables name this cluster."""
     path = os.pathsep.join([str(ROOT / ".venv" / "bin"), os.environ["PATH"]])
@@ -98,7 +107,7 @@ def running_cluster(new_home: NewHome, request: pytest.FixtureRequest) -> Iterat
             "lease_s": LEASE_S,
             "models": Table({IDLE_MODEL: idle}),
             "secret_key": SecretStr(marked_fernet_key()),
-            "tracing": True,
+            "tracing": sends_spans(),
             **scaling,
         }
     )

@@ -6,9 +6,12 @@ One server runs all the time, and 16 clients send one sentence a request without
 variant is measured for some seconds, in an order that rotates. The ratios compare a variant with "off" in the
 same round, because the machine may do other work; the table shows their medians. Processor time is that of
 the server alone. No cache answers. The collector of spans is a server in the process of the benchmark.
+
+On a machine with other work, ``python -m benchmarks.overhead.processor_time`` gives steadier numbers.
 """
 
 import argparse
+import json
 import statistics
 import sys
 import tempfile
@@ -21,7 +24,7 @@ from typing import Any
 import httpx
 import psutil
 
-from benchmarks.peers.servers import BASE64, ENVIRONMENT, MODEL, START_TIMEOUT_S, CommandedProcess, client
+from benchmarks.peers.servers import ENVIRONMENT, MODEL, OUR_FIELDS, START_TIMEOUT_S, CommandedProcess, client
 from benchmarks.peers.texts import Texts
 from cluster.database import bundled
 from cluster.settings import Settings
@@ -29,8 +32,8 @@ from tests.cluster.tracing.collector import Collector, collecting
 from tests.conftest import free_ports
 
 CLIENTS = 16
-#: Requests of one measurement: more than the server answers in the time.
-REQUESTS = 4_000
+#: Requests prepared for each second of a measurement: more than the server answers.
+REQUESTS_PER_S = 1_000
 OFF = "off"
 #: The baseline is first.
 VARIANTS: Mapping[str, dict[str, Any]] = {
@@ -117,8 +120,8 @@ def _measure(
 ) -> Measurement:
     server.ask(variant)
     requests = [
-        {"body": httpx.Request("POST", url, json=body).content.decode(), "vectors": 1}
-        for body in ({"model": MODEL, "input": texts.sentence(), **BASE64} for _ in range(REQUESTS))
+        {"body": json.dumps({"model": MODEL, "input": texts.sentence(), **OUR_FIELDS}), "vectors": 1}
+        for _ in range(round(REQUESTS_PER_S * seconds))
     ]
     process = psutil.Process(server.pid)
     before = process.cpu_times()

@@ -3,9 +3,13 @@
 import httpx
 import pytest
 
-from tests.running_cluster import RunningCluster
+from tests.running_cluster import RunningCluster, sends_spans
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.launch,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not sends_spans(), reason="the extra tracing is not installed"),
+]
 
 TRACE, CALLER = "6bf92f3577b34da6a3ce929d0e0e4738", "00f067aa0ba902b7"
 NAMES = {"POST /v1/vector_stores/{vector_store_id}/files", "job index_file", "stage embed", "embed_ids"}

@@ -23,6 +23,8 @@ from cluster.settings import Settings
 #: Names of the files with lines of ours. Ray moves old lines to files with a number at the end.
 PATTERNS = ("worker-*.err*", "job-driver-*.log*")
 TIMEOUT_S = 60.0
+#: Maximum number of nodes that Ray lists in one answer.
+MAX_NODES = 10_000
 #: Ray's State API reads the whole file if this number of lines is given.
 ALL_LINES = -1
 
@@ -68,7 +70,7 @@ def read_dashboard(host: str, port: int, token: SecretStr | None = None) -> Iter
             )
         return text
 
-    nodes = json.loads(get("/api/v0/nodes", detail="1"))["data"]["result"]["result"]
+    nodes = json.loads(get("/api/v0/nodes", limit=str(MAX_NODES)))["data"]["result"]["result"]
     for node in (one for one in nodes if one["state"] == "ALIVE"):
         for pattern in PATTERNS:
             listed = json.loads(get("/api/v0/logs", node_id=node["node_id"], glob=pattern))["data"]["result"]
