@@ -47,7 +47,7 @@ faults: $(READY) ## Kill and stop processes at random moments, in 20 rounds (ROU
 
 # Without -n: one cluster of five nodes keeps a machine busy.
 nodes: ROUNDS = 10
-nodes: $(READY) ## As root: lose, cut and drain nodes of a cluster of five, in 10 rounds (ROUNDS=1 SEED=7 repeats one)
+nodes: $(READY) ## As root: run the tests with several nodes of Ray, in 10 rounds (ROUNDS=1 SEED=7 repeats one)
 	@ROUNDS=$(ROUNDS) SEED=$(SEED) $(PYTHON) -m pytest tests/nodes --verbose -rP $(ARGS)
 
 lint: $(READY) ## Check style, types and the import arrows
