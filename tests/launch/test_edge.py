@@ -1,5 +1,6 @@
 """HTTP listeners of the running cluster, HAProxy and Serve's own proxy: while it runs, stops and starts."""
 
+import json
 import os
 import random
 import signal
@@ -47,6 +48,23 @@ def test_a_response_carries_one_request_id_and_its_duration(
         found = answer.headers.get_list("x-request-id")
         assert (answer.status_code, len(found), "openai-processing-ms" in answer.headers) == (404, 1, True)
         assert ids in (None, found)
+
+
+def test_the_console_and_what_it_shows_of_the_fleet_come_through_the_ingress(
+    running_cluster: RunningCluster,
+) -> None:
+    with httpx.Client(base_url=running_cluster.api, timeout=60, follow_redirects=True) as http:
+        page = http.get("/console")
+        assert (page.status_code, "content-security-policy" in page.headers) == (200, True)
+        events = http.get("/v1/overview/events", params={"scope": "cluster", "duration_s": 0}).text
+        (line,) = [one for one in events.splitlines() if one.startswith("data: ")]
+        fleet = json.loads(line.removeprefix("data: "))["fleet"]
+        running = {one["name"]: one["running"] for one in fleet["deployments"]}
+        assert (running["Embedder"] >= 1, fleet["nodes"], fleet["worker_slots"] >= 1) == (True, 1, True)
+        (cpu,) = [one for one in fleet["resources"] if one["name"] == "CPU"]
+        assert 0 < cpu["used"] <= cpu["total"]
+        report = http.get("/v1/doctor").json()
+        assert [part for part in report["parts"] if part["name"] == "ray" and not part["fine"]] == []
 
 
 def test_a_killed_haproxy_restarts_within_seconds(running_cluster: RunningCluster) -> None:
