@@ -29,7 +29,7 @@ def ray_fleet() -> FleetState | None:
         status = serve.status()
         total, free = cluster.cluster_resources(), cluster.available_resources()
         nodes = sum(bool(node["Alive"]) for node in cluster.nodes())
-    except (RayError, RayServeException, ConnectionError) as exc:
+    except (RayError, RayServeException, ConnectionError, TimeoutError) as exc:
         log.warning("fleet_not_known", reason=str(exc))
         return None
     deployments = [

@@ -12,19 +12,25 @@ import time
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, cast
 
+import structlog
 from fastapi import Depends, Request
 from psycopg import Connection
 
 from cluster.analytics.overview.overview import Overview, read_overview
 from cluster.database import for_all_organisations
+from cluster.errors import Retryable
 from serve_app.edge.sse import Batch, Listeners, ServerSentEvent
 from serve_app.fleet.fleet_state import FleetState, ReadFleet
 from serve_app.routes.overview.overview_objects import OverviewObject
 from serve_app.service import Service
 
+log = structlog.get_logger(__name__)
+
 OverviewScope = Literal["organisation", "cluster"]
 #: Seconds for which a reading is used before the database is asked again.
 PERIOD_S = 2.0
+#: Maximum seconds that an overview waits for Ray.
+FLEET_TIMEOUT_S = 5.0
 #: Maximum number of organisations whose last reading is kept.
 MAX_KEPT = 256
 #: Maximum number of listeners of one replica. Each listener counts towards ``main.MAX_ONGOING_REQUESTS``.
@@ -50,6 +56,7 @@ class OverviewFeed:
     def __init__(self, service: Service, read_fleet: ReadFleet) -> None:
         self._service, self._read_fleet = service, read_fleet
         self._readings: dict[str | None, _Reading] = {}
+        self._fleet_call: asyncio.Task[FleetState | None] | None = None
         self.listeners = Listeners(MAX_LISTENERS, instead="ask GET /v1/overview from time to time")
 
     async def read(self, scope: OverviewScope, organisation: str) -> OverviewObject:
@@ -81,8 +88,16 @@ class OverviewFeed:
             return OverviewObject.of(await self._service.read(ask), scope, None)
         with for_all_organisations():
             overview = await self._service.read(ask)
-        fleet: FleetState | None = await asyncio.to_thread(self._read_fleet)
-        return OverviewObject.of(overview, scope, fleet)
+        return OverviewObject.of(overview, scope, await self._fleet())
+
+    async def _fleet(self) -> FleetState | None:
+        """Return the state of the fleet; None if Ray does not answer in time. While a call hangs, no second
+        call begins.
+        """
+        if self._fleet_call is None or self._fleet_call.done():
+            self._fleet_call = asyncio.create_task(asyncio.to_thread(self._read_fleet))
+        done, _ = await asyncio.wait([self._fleet_call], timeout=FLEET_TIMEOUT_S)
+        return self._fleet_call.result() if done else None
 
 
 class OverviewEvents:
@@ -101,8 +116,15 @@ class OverviewEvents:
         while True:
             if self._sent is not None:
                 await asyncio.sleep(PERIOD_S)
-            found = await self._feed.read(self._scope, self._organisation)
-            if found != self._sent:
+            found: OverviewObject | None
+            try:
+                found = await self._feed.read(self._scope, self._organisation)
+            except Retryable as exc:
+                log.warning("overview_not_read", reason=str(exc))
+                found = self._sent
+                if found is None:
+                    await asyncio.sleep(PERIOD_S)
+            if found is not None and found != self._sent:
                 self._sent = found
                 self._count += 1
                 data = found.model_dump(mode="json")

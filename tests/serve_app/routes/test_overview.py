@@ -1,6 +1,7 @@
 """The overview counts an organisation's own jobs; the whole cluster is for the operator."""
 
 import json
+import threading
 from typing import Any
 
 import httpx
@@ -9,6 +10,9 @@ from psycopg_pool import ConnectionPool
 
 from cluster.database import open_pool
 from cluster.database.row_access import OWNER
+from cluster.errors import Unavailable
+from serve_app.routes.overview import overview_feed
+from serve_app.routes.overview.overview_feed import OverviewEvents, OverviewFeed
 from tests.conftest import new_organisation
 from tests.serve_app.conftest import OPERATOR_KEY, Server, bearer
 
@@ -94,3 +98,34 @@ def test_the_stream_sends_the_overview_at_once(owner: Any) -> None:
     lines = client.get("/v1/overview/events", params={"duration_s": 0}).text.splitlines()
     data = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
     assert [one["queues"][0]["queued"] for one in data] == [2]
+
+
+async def test_a_database_that_is_away_and_a_fleet_that_hangs_end_no_stream(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page shows the last numbers, and continues when the database answers again."""
+    monkeypatch.setattr(overview_feed, "PERIOD_S", 0.02)
+    monkeypatch.setattr(overview_feed, "FLEET_TIMEOUT_S", 0.1)
+    hanging, calls = threading.Event(), []
+
+    def read_fleet() -> None:
+        calls.append(1)
+        hanging.wait(30)
+
+    feed = OverviewFeed(server.service, read_fleet)
+    source = OverviewEvents(feed, "cluster", "default")
+    try:
+        first = await source.next(30)
+        assert first is not None
+        assert first.events[0].data["fleet"]["nodes"] is None
+        with monkeypatch.context() as away:
+
+            async def refuse(work: Any) -> None:
+                raise Unavailable("the database does not answer")
+
+            away.setattr(server.service, "read", refuse)
+            assert await source.next(0.2) is None
+        await source.next(0.2)  # the database answers again
+        assert len(calls) == 1  # one call hangs, and no other began
+    finally:
+        hanging.set()

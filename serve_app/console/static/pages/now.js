@@ -10,18 +10,20 @@ import { bar, empty, liveLabel, pageHead, panel, plainTable, segments, tile } fr
 export async function show(root, { signal, caller }) {
   const live = liveLabel();
   const body = element("div", { class: "stack" });
+  const note = element("p", { class: "quiet small" }, `The numbers are about all organisations. The links show the jobs of ${caller.organisation} only.`);
   let reading = new AbortController();
   signal.addEventListener("abort", () => reading.abort());
   const follow = (scope) => {
     reading.abort();
     reading = new AbortController();
+    note.hidden = scope !== "cluster";
     read(body, scope, live, reading.signal).catch((error) => replace(body, element("p", { class: "message bad" }, error.message)));
   };
   const scopes = [["cluster", "Whole cluster"], ["organisation", "This organisation"]];
   const scope = caller.operator ? "cluster" : "organisation";
   replace(root,
     pageHead("Now", live.element, caller.operator && segments("Scope", scopes, scope, follow)),
-    body);
+    element("div", { class: "stack tight" }, note, body));
   follow(scope);
 }
 
@@ -55,7 +57,7 @@ function queues({ queues: classes }) {
 
 function fleet({ fleet: known }) {
   if (known === null) return null;
-  const rows = [["Workers", count(known.worker_slots), "groups of slots that take jobs"]];
+  const rows = [["Slots of workers", count(known.worker_slots), "groups that take jobs"]];
   for (const one of known.deployments) {
     const changing = [one.starting && `${one.starting} starting`, one.stopping && `${one.stopping} stopping`].filter(Boolean);
     rows.push([one.name, count(one.running), ["replicas", ...changing].join(", ")]);
