@@ -107,6 +107,7 @@ class Consumer:
         self.recycling = Recycling(settings)
         #: Number of turns that the worker has taken and not ended.
         self._turns = 0
+        self._stop_timeout_s = STOP_TIMEOUT_S
         #: Jobs that run now, by id.
         self.running: dict[str, Job] = {}
         #: Waits for resources that are used up.
@@ -118,9 +119,7 @@ class Consumer:
         self._registered: list[int] = []
 
     async def run(self) -> None:
-        """Take jobs of all organisations and run them until ``stop`` is called, or until the worker has to be
-        replaced.
-        """
+        """Take jobs of all organisations and run them until the worker stops or has to be replaced."""
         with for_all_organisations():
             await self._run()
 
@@ -218,6 +217,7 @@ class Consumer:
         if error := await self.recycling.drain(lambda: self._turns > 0):
             for job in list(self.running.values()):
                 await self._runner.end(job, partial(lose, error=error))
+            self._stop_timeout_s = 0.0
         self.stop()
 
     async def _give_back_held(self, app: App) -> None:
@@ -247,13 +247,13 @@ class Consumer:
     async def _end_workers(self, at_work: list[asyncio.Task[None]]) -> None:
         """End Procrastinate's workers.
 
-        The jobs get ``STOP_TIMEOUT_S`` to end if the consumer stops, and 0 s if the database is lost.
+        The jobs get ``STOP_TIMEOUT_S`` to end if the consumer stops, and 0 s if they or the database is lost.
         """
         deadline = asyncio.get_running_loop().time() + 2 * STOP_TIMEOUT_S
         left = set(at_work)
         while left and asyncio.get_running_loop().time() < deadline:
             for worker in self._workers:
-                worker.shutdown_graceful_timeout = STOP_TIMEOUT_S if self._stopping.is_set() else 0.0
+                worker.shutdown_graceful_timeout = self._stop_timeout_s if self._stopping.is_set() else 0.0
                 worker.stop()  # type: ignore[no-untyped-call]  # repeated, because a worker that is just beginning ignores the call
             _, left = await asyncio.wait(left, timeout=0.5)
         for task in left:

@@ -12,7 +12,7 @@ from cluster.jobs import queue
 from cluster.jobs.jobs import WORKER_LOST, Job, JobState, get_job
 from cluster.jobs.kinds.job_kind import JobKind
 from cluster.settings import Settings
-from data_jobs.worker import consumer, recycling
+from data_jobs.worker import recycling
 from data_jobs.worker.job_attempt import JobAttempt, JobFunction
 from data_jobs.worker.recycling import resident_bytes
 from tests.data_jobs.running_consumer import consuming, until
@@ -138,7 +138,6 @@ def test_a_job_far_above_the_limit_loses_an_attempt_and_says_why(
 ) -> None:
     monkeypatch.setattr(recycling, "FAR_ABOVE", 1)
     monkeypatch.setattr(recycling, "CHECK_INTERVAL_S", 0.1)
-    monkeypatch.setattr(consumer, "STOP_TIMEOUT_S", 0.2)
     limited = settings.model_copy(update={"worker_max_memory_bytes": resident_bytes() + 64 * MIB})
     id = submit(attempts=attempts)
 
