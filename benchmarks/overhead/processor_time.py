@@ -8,6 +8,8 @@ of the process is measured. It includes the thread that encodes and sends the sp
 metrics is added as a share of the period. Other work on the machine changes the ratios inside a round less
 than the times, because a variant takes only a fraction of a second.
 
+Without Serve around the replica, Ray starts a small cluster of its own, which ends with the benchmark.
+
 The table also has the time of the calls that a request makes to ``cluster.tracing``, measured alone.
 """
 
@@ -59,8 +61,14 @@ def main() -> int:
             recorders = _recorders()
             rounds = asyncio.run(_measure_all(replica, recorders, arguments.rounds, arguments.requests))
             alone = _calls_alone(recorders)
+            publications = [_publication_s(replica) for _ in range(CALL_ROUNDS)]
         print(f"{len(collector.spans):,} spans arrived.", file=sys.stderr)
     _show(rounds, alone)
+    publication_s = statistics.median(publications)
+    print(
+        f"\nOne publication of the metrics takes {publication_s * 1_000:.1f} ms of processor time every "
+        f"{PERIOD_S:g} s, {publication_s / PERIOD_S:.2%} of a core."
+    )
     return 0
 
 

@@ -28,7 +28,7 @@ from cluster.tracing.spans import AttributeValue, SpanKind
 from cluster.tracing.trace_context import TraceContext
 
 #: Share of the traces that are recorded if ``OTEL_TRACES_SAMPLER`` is not set. Recording all requests costs
-#: several percent of the throughput of short texts (docs/decisions/070-traces.md).
+#: 2% of the throughput of short texts (docs/decisions/070-traces.md).
 DEFAULT_RATIO = 0.05
 SAMPLER, DISABLED = "OTEL_TRACES_SAMPLER", "OTEL_SDK_DISABLED"
 NAME = "embedding-cluster"
