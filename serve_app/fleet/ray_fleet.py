@@ -46,7 +46,8 @@ def ray_fleet() -> FleetState | None:
 
 
 def _deployment(name: str, found: DeploymentStatusOverview) -> DeploymentState:
-    count = {str(state): replicas for state, replicas in found.replica_states.items()}
+    # Serve's annotation says that the keys are members of an enumeration, but it returns their values.
+    count = {getattr(state, "value", state): replicas for state, replicas in found.replica_states.items()}
     return DeploymentState(
         name=name,
         running=count.get("RUNNING", 0),
