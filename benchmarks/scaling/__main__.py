@@ -33,7 +33,7 @@ def main() -> int:
     engines = parts.add_parser("engines", help="an ingest with more and more engines")
     engines.add_argument("--engines", type=int, nargs="+", default=ENGINES, help="numbers of engines")
     engines.add_argument(
-        "--batches", type=int, default=10, help="batches of documents for each engine (default: %(default)s)"
+        "--batches", type=int, default=6, help="batches of documents for each engine (default: %(default)s)"
     )
     engines.add_argument("--words", type=int, default=800, help="words of a document (default: %(default)s)")
     engines.add_argument(

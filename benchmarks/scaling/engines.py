@@ -26,13 +26,14 @@ from cluster.settings.models import ModelSetting
 from cluster.settings.values import Table
 from data_jobs.bulk.report import IngestReport
 from data_jobs.ingest import DOCUMENTS_PER_BATCH, ingest
+from tests.hashing_engine import HashingTokeniser
 from tests.nodes import sleeping_engine
 
 STARTUP = Path(sleeping_engine.__file__).with_name("startup")
 ROOT = Path(__file__).parent.parent.parent
 #: The rate is measured between these shares of the documents, because the engines start before, and some
-#: of them have no work after.
-FROM_SHARE, TO_SHARE = 0.2, 0.9
+#: of them have no work after. With six batches for each engine, both shares are at the end of a batch.
+FROM_SHARE, TO_SHARE = 1 / 3, 5 / 6
 
 
 @dataclass(kw_only=True)
@@ -49,16 +50,16 @@ class TimedReport(IngestReport):
     def add(self, result: Mapping[str, Any]) -> None:
         super().add(result)
         self.written.append((time.monotonic(), self.totals["chunks"]))
-        if len(self.written) == int(self.documents * FROM_SHARE):
+        if len(self.written) == round(self.documents * FROM_SHARE):
             self.parts.start()
-        elif len(self.written) == int(self.documents * TO_SHARE):
-            chunks = self.totals["chunks"] - self.written[int(self.documents * FROM_SHARE) - 1][1]
+        elif len(self.written) == round(self.documents * TO_SHARE):
+            chunks = self.totals["chunks"] - self.written[round(self.documents * FROM_SHARE) - 1][1]
             self.cpu_ms = {part: 1_000 * used / chunks for part, used in self.parts.used_s().items()}
 
     def chunks_per_s(self) -> float:
         """Return the slope of the chunks over the time, in the middle of the run."""
         count = len(self.written)
-        middle = self.written[int(count * FROM_SHARE) : int(count * TO_SHARE)]
+        middle = self.written[round(count * FROM_SHARE) : round(count * TO_SHARE)]
         return statistics.linear_regression(*zip(*middle, strict=True)).slope
 
 
@@ -69,6 +70,8 @@ class EngineRun:
     engines: int
     chunks: int
     chunks_per_s: float
+    #: Chunks a second that the engines compute if they never wait.
+    engines_chunks_per_s: float
     #: CPU milliseconds per chunk, by part of the pipeline.
     cpu_ms: dict[str, float]
 
@@ -117,7 +120,10 @@ def _ingest(settings: Settings, engines: int, options: argparse.Namespace) -> En
         changed = settings.model_copy(update={"bulk_engines": engines})
         ingest(changed, folder, f"engines-{engines}", report)
     assert not report.failed, report.failures[:3]
-    return EngineRun(engines, report.totals["chunks"], report.chunks_per_s(), report.cpu_ms)
+    chunks = report.totals["chunks"]
+    tokens = report.totals["tokens_embedded"] / chunks + HashingTokeniser.special_tokens
+    limit = engines / (tokens * options.milliseconds / 1e6)
+    return EngineRun(engines, chunks, report.chunks_per_s(), limit, report.cpu_ms)
 
 
 def _table(runs: list[EngineRun]) -> Shown:
@@ -131,13 +137,21 @@ def _table(runs: list[EngineRun]) -> Shown:
         "chunks",
         "chunks/s",
         "of linear",
+        "engines busy",
         *(f"{part}, CPU ms a chunk" for part in parts),
     ):
         table.add_column(column, justify="right")
     for one in runs:
         linear = one.chunks_per_s / (first.chunks_per_s * one.engines / first.engines)
+        busy = one.chunks_per_s / one.engines_chunks_per_s
         cpu = (f"{one.cpu_ms[part]:.2f}" for part in parts)
-        row = (f"{one.engines}", f"{one.chunks:,}", f"{one.chunks_per_s:,.1f}", f"{linear:.2f}")
+        row = (
+            f"{one.engines}",
+            f"{one.chunks:,}",
+            f"{one.chunks_per_s:,.1f}",
+            f"{linear:.2f}",
+            f"{busy:.2f}",
+        )
         table.add_row(*row, *cpu)
     return table
 

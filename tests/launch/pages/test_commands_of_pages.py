@@ -11,7 +11,7 @@ from tests.launch.pages.page_commands import Section, sections
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
 
-PAGES = ["docs/runbook.md", "docs/from-celery.md"]
+PAGES = ["docs/runbook.md", "docs/from-celery.md", "docs/sizing.md"]
 
 
 @pytest.mark.parametrize(

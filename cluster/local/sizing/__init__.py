@@ -1,0 +1,1 @@
+"""Computes how many workers, how much disk and how much memory a load needs, from measured figures."""
