@@ -67,6 +67,7 @@ MAY_REACH_ALL = {
     "cluster/keys/open_address.py",
     "cluster/vector_index/pgvector/index.py",
     "data_jobs/analytics.py",  # a command of the operator
+    "data_jobs/jobs.py",  # a command of the operator
     "data_jobs/deployment.py",
     "data_jobs/worker/consumer.py",
     "data_jobs/worker/job_runner.py",  # jobs of the organisation "system"
