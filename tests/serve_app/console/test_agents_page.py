@@ -62,6 +62,8 @@ def test_a_conversation_continues_and_an_answer_can_be_stopped(
     ask(page, "And herons?", answers=2)
     conversations = [messages for call in chat.calls for messages in [call.body["messages"]]]
     assert any("Where do swifts sleep?" in str(messages) for messages in conversations)
+    page.get_by_role("button", name="New conversation").click()
+    assert page.locator(".turn").count() == 0
     chat.token_s = 0.2
     chat.reply = lambda messages: "word " * 200
     page.get_by_label("Question").fill("Tell me more.")
@@ -70,8 +72,6 @@ def test_a_conversation_continues_and_an_answer_can_be_stopped(
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("The answer was stopped.").wait_for()
     page.get_by_role("button", name="Send").wait_for()
-    page.get_by_role("button", name="New conversation").click()
-    assert page.locator(".turn").count() == 0
 
 
 def ask(page: Any, question: str, *, answers: int = 1) -> None:
