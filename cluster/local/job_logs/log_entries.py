@@ -47,7 +47,7 @@ class LogEntry:
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as values that JSON can represent."""
         return {
-            "at": self.at.isoformat(),
+            "at": self.at.astimezone(UTC).isoformat(),
             "process": self.process,
             "level": self.level,
             "event": self.event,

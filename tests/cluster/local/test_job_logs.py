@@ -123,7 +123,7 @@ def test_a_job_that_nothing_names_is_a_failure(
 
 @pytest.fixture
 def dashboard(tmp_path: Path) -> Iterator[str]:
-    """Answers as Ray's State API does. The launch tests read the files of a real head."""
+    """Answers as the State API of Ray 2.60 does (``ray.dashboard.modules.state``)."""
     files = {"worker-1.err": line_of(JOB, 1), "worker-2.err": line_of("job_other", 1)}
 
     class Handler(BaseHTTPRequestHandler):
