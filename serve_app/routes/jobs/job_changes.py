@@ -102,7 +102,9 @@ class ChangeFeed:
         self.listeners = Listeners(MAX_LISTENERS, instead="ask GET /v1/jobs from time to time")
 
     async def follow(self, organisation: str) -> JobChanges:
-        """Return a source that gets every change from now on, for as long as somebody holds the source."""
+        """Return a source that gets every change of the organisation's jobs from now on. When the stream that
+        holds the source ends, the feed forgets the source.
+        """
         changes = JobChanges(organisation)
         self._open.add(changes)
         if self._poller is None or self._poller.done():

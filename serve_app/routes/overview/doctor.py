@@ -100,16 +100,17 @@ class Examinations:
         self._running: asyncio.Task[_Examined] | None = None
 
     async def report(self, *, fresh: bool) -> DoctorReport:
-        """Return the last result, or the result of a new examination.
+        """Return the last result, or the result of a new examination if the last result is too old.
 
         Args:
-            fresh: True for a result that is at most ``FRESH_S`` old; otherwise it may be ``KEPT_S`` old.
+            fresh: True if the result may be at most ``FRESH_S`` seconds old; False if it may be ``KEPT_S``
+                seconds old.
         """
         last = self._last
         if last is None or time.time() - last.at > (FRESH_S if fresh else KEPT_S):
             if self._running is None or self._running.done():
                 self._running = asyncio.create_task(self._examine())
-            # An examination goes on if its request is cancelled: the next request uses the result.
+            # The examination continues if this request is cancelled, and the next request uses its result.
             last = await asyncio.shield(self._running)
         return DoctorReport(
             healthy=last.report.healthy,

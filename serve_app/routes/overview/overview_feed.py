@@ -109,8 +109,8 @@ class OverviewEvents:
         self._count = 0
 
     async def next(self, timeout_s: float) -> Batch | None:
-        """Return the overview when it differs from the last one; None if it does not change in
-        ``timeout_s`` seconds.
+        """Return the overview as soon as it differs from the overview that was sent last. Return None if it
+        does not change within ``timeout_s`` seconds.
         """
         until = time.monotonic() + timeout_s
         while True:

@@ -199,6 +199,33 @@ def test_ten_thousand_jobs_change_without_a_stutter(
     assert tasks[-1] < LONGEST_TASK_MS
 
 
+def test_a_new_connection_renews_the_rows_and_keeps_older_ones(
+    console: ConsolePage, keyed_server: Server, tenant: Tenant
+) -> None:
+    tenant.add(250)
+    page = console.page
+    console.open(keyed_server.url, "#/jobs", key=tenant.key)
+    page.get_by_role("row").nth(3).wait_for()
+    begun = """
+    async () => {
+      const { JobList } = await import("./pages/job_list.js");
+      window.list = new JobList({}, undefined, (jobs, more) => (window.shown = { jobs, more }));
+      for (let page = 0; page < 3; page += 1) await list.more();
+      return [shown.jobs.length, shown.more];
+    }
+    """
+    assert page.evaluate(begun) == [250, False]
+    with tenant.pool.connection() as connection:
+        tenant.change(connection, "running", 150)
+        connection.execute(
+            "DELETE FROM jobs WHERE organisation = %s AND state = 'succeeded' AND id IN"
+            " (SELECT id FROM jobs WHERE organisation = %s ORDER BY created_at LIMIT 20)",
+            [tenant.organisation, tenant.organisation],
+        )
+    renewed = "async () => { await list.refresh(); return shown.jobs.map((job) => job.state); }"
+    assert page.evaluate(renewed) == ["running"] * 150 + ["succeeded"] * 80
+
+
 def test_a_key_that_only_reads_sees_no_button_that_changes_something(
     console: ConsolePage, keyed_server: Server, tenant: Tenant
 ) -> None:

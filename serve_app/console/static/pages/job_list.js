@@ -5,6 +5,8 @@ import * as api from "../api.js";
 const PAGE = 100;
 /** Maximum number of jobs in the table. */
 const MOST = 10_000;
+/** Maximum number of pages that a refresh reads. */
+const REFRESHED_PAGES = 10;
 
 export class JobList {
   #jobs = [];
@@ -12,6 +14,7 @@ export class JobList {
   #more = true;
   #reading = false;
   #stopped = false;
+  #late = null;
 
   /** @param show is called with the jobs, the newest first, and true if more can be read. */
   constructor(filters, signal, show) {
@@ -28,7 +31,7 @@ export class JobList {
     if (this.#reading || !this.#more || this.#stopped) return;
     this.#reading = true;
     try {
-      const page = await api.get("v1/jobs", { ...this.filters, limit: PAGE, after: this.#after }, { signal: this.signal });
+      const page = await this.#page(this.#after);
       this.#after = page.last_id;
       this.#more = page.has_more && this.#jobs.length + page.data.length < MOST;
       const known = new Set(this.#jobs.map((job) => job.id));
@@ -38,8 +41,32 @@ export class JobList {
     }
   }
 
+  /**
+   * Read the newest pages again, after a time in which changes could be missed. Older rows stay, so the reader's
+   * place in the table stays too.
+   */
+  async refresh() {
+    const late = [];
+    this.#late = late; // changes that arrive meanwhile are newer than the pages
+    const fresh = [];
+    let more = true;
+    for (let page = 0; more && page < REFRESHED_PAGES && (page === 0 || fresh.length < this.#jobs.length); page += 1) {
+      const answer = await this.#page(fresh.at(-1)?.id ?? null);
+      fresh.push(...answer.data);
+      more = answer.has_more;
+    }
+    if (this.#late !== late) return; // another refresh began later
+    this.#late = null;
+    const ids = new Set(fresh.map((job) => job.id));
+    const older = more ? this.#jobs.filter((job) => !ids.has(job.id) && job.created_at < fresh.at(-1).created_at) : [];
+    if (older.length === 0) [this.#after, this.#more] = [fresh.at(-1)?.id ?? null, more];
+    this.#keep([...fresh, ...older]);
+    this.apply(late);
+  }
+
   /** Apply the new states of jobs. Jobs that no longer match the filters leave the list. */
   apply(changed) {
+    this.#late?.push(...changed);
     const states = new Map(changed.map((job) => [job.id, job]));
     const jobs = [];
     for (const job of this.#jobs) {
@@ -61,6 +88,10 @@ export class JobList {
     if (this.#stopped) return;
     this.#jobs = jobs.slice(0, MOST);
     this.show(this.#jobs, this.#more);
+  }
+
+  #page(after) {
+    return api.get("v1/jobs", { ...this.filters, limit: PAGE, after }, { signal: this.signal });
   }
 
   #matches(job) {

@@ -49,14 +49,11 @@ class JobsPage {
     await this.follow();
   }
 
-  /** Apply each change of a job as it arrives. The list is read again after each new connection. */
+  /** Apply each change of a job as it arrives. A new connection can have missed changes, so the list is read again. */
   async follow() {
-    const stream = api.events("v1/jobs/events", { signal: this.signal, onState: this.live.set });
-    let connected = false;
-    for await (const event of stream) {
-      if (event.type === "ready" && connected) this.reload();
-      else if (event.type === "jobs") this.list.apply(event.data.data);
-      connected = true;
+    for await (const event of api.events("v1/jobs/events", { signal: this.signal, onState: this.live.set })) {
+      this.list.apply(event.data.data);
+      if (event.type === "ready" || event.data.has_more) this.list.refresh().catch(notifyError);
     }
   }
 
