@@ -1,7 +1,7 @@
-"""Counts events of this process that happen deep inside libraries, for metrics.
+"""Counts events that happen deep inside the code of this process, for metrics.
 
-The code that sees an event adds it to a count. ``cluster.alerts.event_metrics`` lists all counts, and passes
-their increases to Ray.
+The code in which an event happens adds the event to a count. ``cluster.alerts.event_metrics`` lists all
+counts, and passes the increases of the counts to Ray.
 
     THROTTLED_CALLS.add("openai")
 """
@@ -12,15 +12,15 @@ from collections.abc import Iterable
 
 
 class EventCount:
-    """The number of events of one type in this process, by one label. It only grows, and is safe to use from
-    several threads.
+    """Counts the events of one type in this process, by the value of one label. The counts never decrease.
+    Several threads may use an object at the same time.
 
     Args:
-        name: name of the metric without its prefix and ``_total``.
-        description: what is counted.
-        label: name of the label. The number of its values must be small.
-        values: values of the label that are known before the first event. They begin with 0, because a query
-            of Prometheus for a rate misses the first event of a series that did not exist before.
+        name: name of the metric, without the prefix ``embedding_`` and the suffix ``_total``.
+        description: says which events are counted.
+        label: name of the label. The label must have only a few different values.
+        values: values of the label that are known before the first event. The counts of these values begin
+            with 0, because a query of Prometheus for a rate misses the first event of a new series.
     """
 
     def __init__(self, name: str, description: str, label: str, values: Iterable[str] = ()) -> None:
@@ -29,11 +29,7 @@ class EventCount:
         self._lock = threading.Lock()
 
     def add(self, value: str) -> None:
-        """Count one event.
-
-        Args:
-            value: value of the label.
-        """
+        """Count one event with this value of the label."""
         with self._lock:
             self._counts[str(value)] += 1
 

@@ -1,4 +1,5 @@
-"""Configures the log: JSON lines, or readable lines on a terminal, with process, job, organisation and trace.
+"""Configures the log as JSON lines, or as readable lines on a terminal. Each line names its process, and the
+job, the organisation and the trace if they are known.
 
 Each process (a command, a replica, an actor) calls ``configure`` once when it starts.
 
@@ -38,8 +39,8 @@ def configure(settings: Settings, *, process: str | None = None) -> None:
     A process may call this function again to change the configuration.
 
     Args:
-        process: the part of the cluster that this process is, such as ``worker``, for the field ``process``
-            of each line. None: the name of the module that Python runs.
+        process: name of the part of the cluster that this process runs, such as ``worker``, for the field
+            ``process`` of each line. None: the name of the module or program that Python runs.
     """
     console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     shared: list[Any] = [
@@ -49,8 +50,9 @@ def configure(settings: Settings, *, process: str | None = None) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    # Tracebacks do not show the values of variables, as structlog's default for consoles does. The values can
-    # be documents, and printing large values can block an event loop for a minute.
+    # structlog's default for consoles shows the values of variables in tracebacks. Here, tracebacks do not show
+    # values, because a value can be a document, and printing a large value can block an event loop for a
+    # minute.
     render: list[Any] = (
         [
             structlog.dev.ConsoleRenderer(
@@ -82,7 +84,7 @@ def configure(settings: Settings, *, process: str | None = None) -> None:
 
 
 class _Origin:
-    """Adds to a log line the process that writes the line, and the trace id of the request or job."""
+    """Adds to a log line the name and id of its process, and the trace id of the current request or job."""
 
     def __init__(self, process: str) -> None:
         self._process = process
@@ -95,7 +97,7 @@ class _Origin:
 
 
 def _own_module() -> str:
-    """Return the name of the module that ``python -m`` runs, or of the program."""
+    """Return the name of the module that ``python -m`` runs, or the file name of the program without it."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return spec.name.removesuffix(".__main__") if spec is not None else os.path.basename(sys.argv[0])
 

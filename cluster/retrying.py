@@ -1,5 +1,5 @@
 """Decides how long to wait before the next attempt, and for which shortages to wait without using up
-attempts. Reads the waits that servers ask for.
+attempts. Reads the wait that a server asks for from its header ``Retry-After``.
 
 Every loop that retries uses this module, with its own parameters. The cost of a retry and the end of the loop
 differ between loops; docs/decisions/024-four-loops-that-retry.md says why.
@@ -47,21 +47,22 @@ class Backoff:
 
 
 def is_waited_out(exc: BaseException) -> bool:
-    """True for a shortage that no single call causes, such as a full disk. A job that waits for the end of
-    such a shortage uses up no attempt.
+    """Return True for a shortage that no single call causes, such as a full disk. A job that waits for the end
+    of such a shortage uses up no attempt.
     """
     return isinstance(exc, Shortage) and exc.resource.shared
 
 
 def requested_wait_s(retry_after: str | None, *, most_s: float) -> float | None:
-    """Return the seconds to wait that the header ``Retry-After`` asks for, in [0, ``most_s``].
+    """Return the seconds for which the header ``Retry-After`` asks to wait, limited to [0, ``most_s``].
 
     Args:
-        retry_after: the value of the header, a number of seconds or a date (RFC 9110, section 10.2.3); None
-            if there is no header.
+        retry_after: the value of the header, which is a number of seconds or a date (RFC 9110, section
+            10.2.3); None if there is no header.
+        most_s: the longest wait in seconds.
 
     Returns:
-        None if there is no header, or if its value is neither.
+        None if there is no header, or if its value is neither a number nor a date.
     """
     if retry_after is None:
         return None

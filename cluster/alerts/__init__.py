@@ -1,7 +1,7 @@
-"""The rules of the alerts, and the built-in alerter for clusters without Prometheus.
+"""Holds the rules of the alerts, and the built-in alerter for clusters without Prometheus.
 
-``rules.RULES`` is the only table of rules. ``prometheus`` writes ``cluster/deploy/alerts.yaml`` from it, and
-``watch`` evaluates it in one process of the cluster.
+``rules.RULES`` is the only table of rules. ``prometheus`` makes ``cluster/deploy/alerts.yaml`` from this
+table. ``watch`` runs in every replica and worker, and evaluates the rules in one of these processes.
 
     python -m cluster.alerts list             # print the open alerts
     python -m cluster.alerts test             # send a test message through every channel

@@ -1,4 +1,4 @@
-"""Runs the command that shows the open alerts and tests the channels.
+"""Runs the command that shows the open alerts, tests the channels, and makes secrets for the webhook.
 
 python -m cluster.alerts test
 """

@@ -1,4 +1,4 @@
-"""Keeps open alerts and messages about alerts in the database, so that another process can continue.
+"""Keeps open alerts and messages about alerts in the database, so that another process can take over.
 
 before = read_open(connection)
 keep_evaluation(connection, before, evaluation, channels=["log"], process="host-1-7")
@@ -18,28 +18,28 @@ from cluster.alerts.notices import AlertNotice, OpenAlert, from_json
 from cluster.database.queries import queries
 
 SQL = queries("cluster.alerts", "alert_store.sql")
-#: Number of days for which a message that was sent or given up stays in the database.
+#: Age in days after which a message is deleted from the database, whether it was sent or not.
 KEPT_DAYS = 30
-#: Maximum number of waiting messages that a process reads when it begins to evaluate the rules.
+#: Maximum number of waiting messages that a process reads when the process begins to evaluate the rules.
 MAX_WAITING = 1_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LastEvaluation:
-    """Which process evaluated the rules last, and when."""
+    """Names the process that evaluated the rules last, and holds the time of this evaluation."""
 
     process: str
     evaluated_at: datetime
 
 
 def read_open(connection: Connection[Any]) -> dict[AlertKey, OpenAlert]:
-    """Return the open alerts."""
+    """Return the open alerts, by the keys that ``key_of`` gives them."""
     with connection.cursor(row_factory=class_row(OpenAlert)) as cursor:
         return {key_of(alert): alert for alert in cursor.execute(SQL["open"])}
 
 
 def firing_counts(connection: Connection[Any]) -> dict[str, int]:
-    """Return the number of firing alerts by name of the rule."""
+    """Return the number of firing alerts of each rule that has such alerts, by the name of the rule."""
     return dict(connection.execute(SQL["firing"]).fetchall())
 
 
@@ -50,8 +50,8 @@ def read_last_evaluation(connection: Connection[Any]) -> LastEvaluation | None:
 
 
 def read_waiting(connection: Connection[Any]) -> list[tuple[str, AlertNotice]]:
-    """Return the newest ``MAX_WAITING`` messages that are neither sent nor given up, oldest first, each with
-    the name of its channel.
+    """Return the messages that are neither sent nor given up, each with the name of its channel, oldest
+    message first. If there are more than ``MAX_WAITING``, leave out the oldest messages.
     """
     rows = connection.execute(SQL["waiting"], {"limit": MAX_WAITING}).fetchall()
     return [(channel, from_json(notice)) for channel, notice in reversed(rows)]
@@ -65,10 +65,12 @@ def keep_evaluation(
     channels: Iterable[str],
     process: str,
 ) -> None:
-    """Write the changes of one evaluation and its messages, in one transaction.
+    """Write the changed alerts and the messages of one evaluation, and record this evaluation as the last
+    one, all in one transaction.
 
     Args:
-        before: the open alerts as they are in the database.
+        before: the open alerts that the database has now.
+        evaluation: the open alerts and the messages to write.
         channels: names of the channels that get each message.
         process: name of the process that evaluated the rules.
     """
@@ -86,7 +88,9 @@ def keep_evaluation(
 
 
 def failing_channels(connection: Connection[Any]) -> dict[str, str]:
-    """Return the last error of each channel that has waiting messages whose attempts failed."""
+    """Return an error for each channel with a waiting message whose last attempt failed, by the name of the
+    channel. If a channel has several such messages, the error is that of the newest message.
+    """
     return dict(connection.execute(SQL["failing"]).fetchall())
 
 
@@ -98,14 +102,14 @@ def record_attempt(
 
     Args:
         error: why the attempt failed; None if the message was sent.
-        given_up: True if no further attempt follows a failed attempt.
+        given_up: True if the attempt failed and no further attempt follows.
     """
     values = {"id": id, "channel": channel, "error": error, "given_up": given_up}
     return connection.execute(SQL["end_attempt"], values).rowcount == 1
 
 
 def delete_old_notices(connection: Connection[Any]) -> None:
-    """Delete the messages that are older than ``KEPT_DAYS``."""
+    """Delete the messages that are older than ``KEPT_DAYS`` days."""
     connection.execute(SQL["delete_old"], {"days": KEPT_DAYS})
 
 

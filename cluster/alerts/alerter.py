@@ -1,11 +1,12 @@
-"""The built-in alerter: evaluates the rules, and sends a message when an alert fires, repeats or ends.
+"""Evaluates the rules of the alerts. Sends a message when an alert fires, repeatedly while it fires, and when
+it ends.
 
-One process of the cluster is the evaluator. It holds an advisory lock of its database session, so another
-process takes over as soon as this session ends. ``watch`` calls this module every few seconds.
+One process of the cluster is the evaluator. The evaluator holds an advisory lock in its database session, so
+another process takes over as soon as this session ends. ``watch`` calls this module every few seconds.
 
     alerter = Alerter(settings, process="host-1-7")
     alerter.evaluate(connection)                      # False: another process is the evaluator
-    alerter.database_is_away(70.0)                    # the evaluator lost the database
+    alerter.database_is_away(70.0)                    # not reached for 70 s
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,22 +38,23 @@ log = structlog.get_logger(__name__)
 LOCK = "alerter"
 #: Name of the rule about a process that does not reach the database.
 AWAY = "DatabaseAway"
-#: The error of an attempt, or None; and True if no further attempt follows.
+#: The result of an attempt to send a message. The first value is the error, or None if the message was sent.
+#: The second value is True if the attempt failed and no further attempt follows.
 AttemptEnd = tuple[str | None, bool]
 
 
 class Alerter:
     """Evaluates the rules while this process is the evaluator.
 
-    Open alerts and messages are in memory and in the database. If the database is away or its disk is full,
-    the memory alone is enough to continue.
+    Open alerts and messages are in memory and in the database. If the database does not answer or its disk is
+    full, the alerter continues with the memory alone.
 
     Args:
-        settings: the settings of the channels.
+        settings: the channels, the time between repeated messages, and the database.
         process: name of this process.
-        channels: where messages go; None: where the settings say.
+        channels: the channels that get each message; None: the channels that the settings name.
         rules: the rules to evaluate.
-        backoff: waits after a message could not be sent.
+        backoff: the waits after failed attempts to send a message.
     """
 
     def __init__(
@@ -68,29 +70,31 @@ class Alerter:
         found = open_channels(settings) if channels is None else channels
         self._delivery = NoticeDelivery(found, record=self._record, backoff=backoff)
         self._open: dict[AlertKey, OpenAlert] = {}
-        #: The open alerts as they are in the database.
+        #: The open alerts as this process last wrote them to the database or read them there.
         self._stored: dict[AlertKey, OpenAlert] = {}
         #: Messages that are not in the database yet.
         self._unstored: list[AlertNotice] = []
-        #: Results of attempts that are not in the database yet, by id and channel of the message.
+        #: Results of attempts that are not in the database yet, by the id and the channel of the message.
         self._unrecorded: dict[tuple[str, str], AttemptEnd] = {}
         self._facts: Facts | None = None
-        #: True while this process is the evaluator, also while it has lost the database.
+        #: True while this process is the evaluator. Stays True while the process does not reach the database.
         self.evaluates = False
 
     def evaluate(
         self, connection: Connection[Any], *, short: Iterable[Resource] = (), now: datetime | None = None
     ) -> bool:
-        """Evaluate the rules once. Return False if another process is the evaluator.
+        """Evaluate the rules once, write the result to the database, and send the messages. Return False if
+        another process is the evaluator.
 
         Args:
             connection: a connection in autocommit mode that reaches all organisations. The evaluator must use
-                the same connection again, because the session of the connection holds the lock.
-            short: the resources whose shortage the caller has met.
-            now: the time; None: the time of this machine.
+                the same connection in each call, because the session of the connection holds the lock.
+            short: resources that the caller found used up, in addition to those that the database shows.
+            now: the current time; None: the time of this machine.
 
         Raises:
-            ClusterError: the database does not answer, or refuses a statement.
+            psycopg.Error: the database does not answer, or refuses a statement. A shortage while the result
+                is written is not raised.
         """
         now = now or datetime.now(UTC)
         if not self._takes_lock(connection, now):
@@ -105,12 +109,12 @@ class Alerter:
         return True
 
     def database_is_away(self, seconds: float, *, now: datetime | None = None) -> None:
-        """Evaluate the rules without the database, if this process was the evaluator when the database was
-        lost. The last known facts count for the other rules.
+        """Evaluate the rules without the database, if this process was the evaluator when it lost the
+        database. Except for ``seconds``, the facts of the last evaluation with the database are used.
 
         Args:
             seconds: seconds for which this process has not reached the database.
-            now: the time; None: the time of this machine.
+            now: the current time; None: the time of this machine.
         """
         if self.evaluates and self._facts is not None:
             away = replace(self._facts, database_away_s=seconds)
@@ -119,14 +123,18 @@ class Alerter:
             self._send(notices)
 
     def stop(self) -> None:
-        """End the threads of the channels. Another process sends the messages that wait."""
+        """Ask the threads of the channels to end. The next evaluator sends the messages that wait in the
+        database.
+        """
         self._delivery.stop()
 
     def _takes_lock(self, connection: Connection[Any], now: datetime) -> bool:
-        """Return True if this process is the evaluator. A new evaluator reads the state of the last one."""
+        """Take the lock if it is free, and return True if this process is the evaluator. A new evaluator
+        first reads the open alerts and the waiting messages from the database.
+        """
         (held,) = connection.execute(alert_store.SQL["take_lock"], {"name": LOCK}).fetchone() or (False,)
         if not held:
-            if self.evaluates:  # another process took over while this process had lost the database
+            if self.evaluates:  # another process took over while this process did not reach the database
                 self._hand_over(now)
             return False
         last = alert_store.read_last_evaluation(connection)
@@ -143,8 +151,8 @@ class Alerter:
     def _hand_over(self, now: datetime) -> None:
         """Forget the state of this process, because another process is the evaluator now.
 
-        The other process does not know the alert that this process lost the database, so this method sends
-        the message that the alert ends.
+        If this process had sent a message that it lost the database (``AWAY``), the new evaluator may not
+        know of this alert. So this method sends the message that the alert has ended.
         """
         if self._facts is not None:
             own = {name: rule for name, rule in self._rules.items() if name == AWAY}
@@ -154,7 +162,7 @@ class Alerter:
         self._unstored.clear()
 
     def _evaluate(self, facts: Facts, now: datetime) -> list[AlertNotice]:
-        """Evaluate the rules, and return the messages to send."""
+        """Evaluate the rules, keep the open alerts in memory, and return the messages to send."""
         found = evaluate(
             facts, self._open, now=now, repeat_s=self._settings.alert_repeat_s, rules=self._rules
         )
@@ -167,8 +175,9 @@ class Alerter:
                 self._delivery.add(channel, notice)
 
     def _keep(self, connection: Connection[Any], notices: list[AlertNotice]) -> None:
-        """Write the open alerts, and the messages and results that are not in the database yet. If the
-        database has no room, keep all of these in memory until the next evaluation.
+        """Write the open alerts, and the messages and results of attempts that are not in the database yet.
+        Delete old messages and reports. If the database has no room, the data that could not be written stay
+        in memory until the next evaluation.
         """
         self._unstored += notices
         whole = RuleEvaluation(open=self._open, notices=self._unstored)
@@ -188,7 +197,11 @@ class Alerter:
             log.warning("alerts_only_in_memory", reason=str(exc))
 
     def _record(self, id: str, channel: str, error: str | None, given_up: bool) -> None:
-        """Record an attempt, with a connection of its own because a thread of a channel calls this method."""
+        """Record the result of an attempt to send a message. If the database does not answer or does not have
+        the message yet, keep the result in memory for ``_keep``.
+
+        The method opens a new connection, because it runs in the thread of a channel.
+        """
         try:
             with translated(), connect(self._settings) as connection:
                 if alert_store.record_attempt(connection, id, channel, error=error, given_up=given_up):

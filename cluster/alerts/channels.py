@@ -1,7 +1,7 @@
-"""Channels that send messages about alerts: the log, a signed webhook, and mail.
+"""Sends messages about alerts to the log, to a signed webhook, and by mail.
 
 for channel in open_channels(settings):
-    channel.send(notice)                          # raises NotSent
+    channel.send(notice)                          # raises NotSent if the channel fails
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from cluster.webhooks.sending import event_body, send
 
 log = structlog.get_logger(__name__)
 
-#: Maximum seconds of one attempt to send a message through a webhook or by mail.
+#: Maximum seconds of one request to the webhook, and maximum seconds for each answer of the SMTP server.
 TIMEOUT_S = 15.0
 
 
@@ -28,14 +28,14 @@ class NotSent(Retryable):
 
 
 class AlertChannel(Protocol):
-    """Sends messages to one place."""
+    """Sends messages about alerts to one place, such as the log or a webhook."""
 
     @property
     def name(self) -> str:
         """Name of the channel in the database and in logs."""
 
     def send(self, notice: AlertNotice) -> None:
-        """Send the message once. The call may take ``TIMEOUT_S``.
+        """Send the message once. The call waits at most ``TIMEOUT_S`` for each answer of a server.
 
         Raises:
             NotSent: the message may not have arrived.
@@ -48,7 +48,7 @@ class LogChannel:
     name = "log"
 
     def send(self, notice: AlertNotice) -> None:
-        """Write the line: an error if a critical alert fires, otherwise a warning."""
+        """Write the line with the level ``error`` if a critical alert fires, otherwise with ``warning``."""
         write = log.error if notice.state == "firing" and notice.severity == "critical" else log.warning
         fields: dict[str, Any] = notice.json()
         write(f"alert_{fields.pop('state')}", **fields)
@@ -56,7 +56,8 @@ class LogChannel:
 
 class WebhookChannel:
     """Sends each message as an event of the type ``alert.firing``, ``alert.resolved`` or ``alert.test``. The
-    request is signed and goes through the guarded transport, like the webhooks of organisations.
+    request is signed and goes through the guarded transport (``cluster.outbound``), like the webhooks of
+    organisations.
 
     Args:
         settings: URL, secret, and the limits of the transport.
@@ -102,16 +103,16 @@ class MailChannel:
         """Send the mail.
 
         Raises:
-            NotSent: the SMTP server did not take the mail.
+            NotSent: the SMTP server could not be reached, or did not accept the mail.
         """
         try:
             self._server.send(message_of(notice, sender=self._from, receivers=self._to))
-        except OSError as exc:  # the base class of all errors of smtplib, too
+        except OSError as exc:  # OSError is also the base class of smtplib's errors
             raise NotSent(f"the SMTP server did not take the mail: {exc}") from exc
 
 
 def open_channels(settings: Settings) -> list[AlertChannel]:
-    """Return the channels that the settings name. The log is always one of them."""
+    """Return the channel for the log, and the channels that the settings name."""
     channels: list[AlertChannel] = [LogChannel()]
     if settings.alert_webhook_url is not None:
         channels.append(WebhookChannel(settings))

@@ -1,8 +1,8 @@
-"""Sends messages about alerts in threads, and repeats what failed.
+"""Sends messages about alerts in threads, and repeats failed attempts.
 
 Each channel has a thread and a queue, so a channel that hangs delays neither other channels nor the
-evaluation of the rules. A message may arrive twice, with the same id, if a process dies right after it sent
-the message.
+evaluation of the rules. If the process dies after it sent a message and before it recorded this, the message
+is sent again, with the same id.
 
     delivery = NoticeDelivery(open_channels(settings), record=record)
     delivery.add("mail", notice)
@@ -22,14 +22,15 @@ from cluster.retrying import Backoff
 
 log = structlog.get_logger(__name__)
 
-#: Waits between the attempts at a message.
+#: The waits after failed attempts to send a message.
 BACKOFF = Backoff(first_s=5.0, longest_s=600.0)
-#: Age of a message after which it is given up.
+#: If a message is older than this when an attempt fails, the message is given up.
 GIVE_UP_AFTER = timedelta(days=1)
-#: Maximum number of messages that wait for one channel. The oldest ones are given up if there are more.
+#: Maximum number of messages that wait for one channel. If there are more, the oldest message is given up.
 MAX_WAITING = 1_000
 
-#: Called after each attempt: id of the message, channel, error or None, and True if the message is given up.
+#: Function that records the result of an attempt. Its arguments are the id of the message, the name of the
+#: channel, the error (None if the message was sent), and True if the message is given up.
 RecordAttempt = Callable[[str, str, str | None, bool], None]
 
 
@@ -37,9 +38,10 @@ class NoticeDelivery:
     """Sends the messages of one process.
 
     Args:
-        channels: where each message goes.
-        record: records the result of each attempt. The threads of the channels call it.
-        backoff: waits after failures.
+        channels: the channels that can send messages. Each channel gets a thread.
+        record: called with the result of each attempt in the thread of the channel. ``add`` also calls this
+            function, if a message is given up because too many messages wait.
+        backoff: the waits after failed attempts.
     """
 
     def __init__(
@@ -49,29 +51,33 @@ class NoticeDelivery:
 
     @property
     def channels(self) -> list[str]:
-        """The names of the channels."""
+        """Names of the channels."""
         return list(self._lanes)
 
     def add(self, channel: str, notice: AlertNotice) -> None:
-        """Send the message as soon as the earlier messages of the channel are sent. A channel that the
-        settings no longer name is ignored.
+        """Queue the message for the thread of the channel, which sends the messages in order. Do nothing if
+        there is no such channel, because a stored message may name a channel that the settings no longer
+        have.
         """
         if channel in self._lanes:
             self._lanes[channel].add(notice)
 
     def clear(self) -> None:
-        """Forget the messages that no thread sends now, because another process sends them."""
+        """Empty the queues of all channels. An attempt that has begun continues."""
         for lane in self._lanes.values():
             lane.clear()
 
     def stop(self) -> None:
-        """End the threads. Messages that are not sent stay in the database."""
+        """Ask the threads to end after their current attempts. Messages that are not sent stay in the
+        database.
+        """
         for lane in self._lanes.values():
             lane.stop()
 
 
 class _Lane:
-    """The thread and the queue of one channel. The thread starts with the first message."""
+    """Holds the queue of one channel, and runs its thread. The thread starts when the first message is added.
+    """
 
     def __init__(self, channel: AlertChannel, record: RecordAttempt, backoff: Backoff) -> None:
         self._channel, self._record, self._backoff = channel, record, backoff
@@ -81,7 +87,9 @@ class _Lane:
         self._thread: threading.Thread | None = None
 
     def add(self, notice: AlertNotice) -> None:
-        """Add the message to the queue."""
+        """Add the message to the queue, unless the queue has it. If the queue is full, give up the oldest
+        message.
+        """
         given_up = None
         with self._changed:
             if any(other.id == notice.id for other in self._waiting):
@@ -103,7 +111,7 @@ class _Lane:
             self._waiting.clear()
 
     def stop(self) -> None:
-        """Ask the thread to end."""
+        """Ask the thread to end after the current attempt."""
         self._stopped.set()
         with self._changed:
             self._changed.notify()
@@ -122,8 +130,8 @@ class _Lane:
                 self._stopped.wait(self._backoff.wait_s(failures))
 
     def _attempt(self, notice: AlertNotice) -> bool:
-        """Send the message once, and take it off the queue if no further attempt follows. Return True if the
-        next message may be sent at once.
+        """Send the message once, and remove the message from the queue if no further attempt follows. Return
+        True if the thread can continue without a wait.
         """
         try:
             self._channel.send(notice)
@@ -134,7 +142,7 @@ class _Lane:
                 self._take_off(notice)
             self._end(notice, str(exc), given_up=given_up)
             return given_up
-        except Exception as exc:  # the thread must go on with the next message
+        except Exception as exc:  # not raised, because the thread must continue with the next message
             log.exception("alert_not_sent", channel=self._channel.name, alert=notice.id)
             self._take_off(notice)
             self._end(notice, f"{type(exc).__name__}: {exc}", given_up=True)

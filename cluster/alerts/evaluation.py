@@ -1,4 +1,4 @@
-"""Compares the rules with the facts, and decides which alerts fire, repeat and end.
+"""Compares the facts with the rules, and decides which alerts are open and which messages are due.
 
 found = evaluate(facts, open_alerts, now=now, repeat_s=14_400)
 found.open                                        # the open alerts from now on
@@ -13,13 +13,13 @@ from cluster.alerts.facts import Facts
 from cluster.alerts.notices import AlertNotice, OpenAlert, firing, resolved
 from cluster.alerts.rules import RULES, AlertRule
 
-#: The name of the rule, and the labels with their values.
+#: Identifies an alert by the name of the rule, and by the labels with their values.
 AlertKey = tuple[str, frozenset[tuple[str, str]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RuleEvaluation:
-    """What one evaluation of all rules found."""
+    """Holds the open alerts after one evaluation of all rules, and the messages to send."""
 
     open: dict[AlertKey, OpenAlert]
     notices: list[AlertNotice]
@@ -40,12 +40,15 @@ def evaluate(
 ) -> RuleEvaluation:
     """Evaluate all rules.
 
-    An alert fires when its condition has lasted for ``for_s`` of its rule, and gives one message. Further
-    messages follow every ``repeat_s`` while the condition lasts, and one message when the condition ends.
+    An alert fires when its condition has lasted for the seconds ``for_s`` of the rule, and one message is due
+    then. Further messages follow every ``repeat_s`` seconds while the condition lasts. One last message
+    follows when the condition ends.
 
     Args:
         before: the open alerts of the last evaluation.
+        now: the time of this evaluation.
         repeat_s: seconds between two messages about an alert that still fires; 0: no repetition.
+        rules: the rules to evaluate.
     """
     after, notices = dict[AlertKey, OpenAlert](), list[AlertNotice]()
     for rule in rules.values():
@@ -63,7 +66,9 @@ def evaluate(
 def _continued(
     rule: AlertRule, alert: OpenAlert, now: datetime, repeat_s: float
 ) -> tuple[OpenAlert, list[AlertNotice]]:
-    """Return the alert after this evaluation, and the message to send if one is due."""
+    """Return the alert after this evaluation, and a list with the message that is due. The list is empty if
+    no message is due.
+    """
     if alert.fired_at is None:
         due = now - alert.since >= timedelta(seconds=rule.for_s)
     else:

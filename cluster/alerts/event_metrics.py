@@ -1,4 +1,5 @@
-"""Passes the event counts of a process to Ray. Replicas and workers call ``publish`` every few seconds.
+"""Passes the event counts of a process to Ray's metrics. Replicas and workers call ``publish`` every few
+seconds.
 
 events = EventPublisher(ray.serve.metrics.Counter)
 events.publish()
@@ -11,12 +12,12 @@ from cluster.crawls.outcomes import CRAWLED_PAGES
 from cluster.event_counts import THROTTLED_CALLS
 from cluster.outbound.errors import REFUSED_REQUESTS
 
-#: Every event count.
+#: All event counts of the project.
 EVENTS = (THROTTLED_CALLS, REFUSED_REQUESTS, CRAWLED_PAGES)
 
 
 class MakeCounter(Protocol):
-    """The constructor of a counter of Ray."""
+    """Describes the constructor of Ray's counters."""
 
     def __call__(self, name: str, description: str, tag_keys: Any) -> Any:
         """Make a counter."""
@@ -26,7 +27,8 @@ class EventPublisher:
     """Passes the increases of all event counts to Ray.
 
     Args:
-        make_counter: Ray's class of counters, which this package does not import.
+        make_counter: the class of Ray's counters. The caller passes the class, because this package does not
+            import Ray.
     """
 
     def __init__(self, make_counter: MakeCounter) -> None:
@@ -41,6 +43,7 @@ class EventPublisher:
         for event, counter in self._counters:
             published = self._published[event.name]
             for value, count in event.read().items():
-                # ``_record`` accepts 0, and ``inc`` does not. A series must exist before its first increment.
+                # The private ``_record`` is used because a series must exist before its first increment, and
+                # ``inc`` does not accept 0.
                 counter._record(count - published[value], tags={event.label: value})
                 published[value] = count

@@ -1,4 +1,4 @@
-"""The facts about the cluster with which the built-in alerter compares the rules.
+"""Reads the facts about the cluster that the built-in alerter compares with the rules.
 
 facts = read_facts(connection)
 facts.schedule_lag_s                              # 412.0
@@ -20,18 +20,18 @@ from cluster.rate_limits import provider_load
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """The state of the whole cluster at one moment."""
+    """Holds the state of the whole cluster at one moment."""
 
     jobs: JobFigures
     #: Seconds for which the oldest passed hour has waited for its roll-up.
     rollup_lag_s: float
-    #: Number of windows whose roll-ups differ from their facts.
+    #: Number of windows in which the last comparison found a roll-up that differs from the data it sums.
     rollup_differences: float
     #: Seconds by which the most overdue schedule is late.
     schedule_lag_s: float
-    #: Number of remote providers that no process calls for now.
+    #: Number of remote providers that no process calls now, because they failed repeatedly.
     unavailable_providers: int
-    #: The resources that are used up (``cluster.errors.Resource``).
+    #: The resources that are used up, as values of ``cluster.errors.Resource``.
     short: frozenset[str]
     #: The reports of replicas and workers.
     reports: tuple[ProcessReport, ...]
@@ -40,7 +40,7 @@ class Facts:
 
 
 def read_facts(connection: Connection[Any]) -> Facts:
-    """Read the facts from the database. The connection must have access to all organisations' rows."""
+    """Read the facts from the database. The connection must have access to the rows of all organisations."""
     reports = tuple(read_reports(connection))
     short = {resource.value for resource in announced(connection)}
     return Facts(

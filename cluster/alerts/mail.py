@@ -18,23 +18,23 @@ MAX_SUBJECT = 200
 
 
 def message_of(notice: AlertNotice, *, sender: str, receivers: Iterable[str]) -> EmailMessage:
-    """Return the mail about an alert. Every attempt has the same ``Message-ID``."""
+    """Return the mail about an alert. All attempts to send one notice have the same ``Message-ID``."""
     mail = EmailMessage()
     mail["From"], mail["To"] = sender, ", ".join(receivers)
-    # A label can contain anything, and a header must not contain line breaks.
+    # The title contains labels, which can have line breaks. A header must not have line breaks.
     mail["Subject"] = " ".join(notice.title.split())[:MAX_SUBJECT]
     mail["Date"] = format_datetime(notice.at)
     mail["Message-ID"] = f"<{notice.id}@{sender.rpartition('@')[2]}>"
-    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: programs that answer mails must not answer
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: programs must not answer such a mail
     mail.set_content(notice.text)
     return mail
 
 
 class MailServer:
-    """Sends mails, each over a connection of its own.
+    """Sends each mail over a new connection.
 
     Args:
-        settings: host, port, encryption and log-in of the server.
+        settings: the host, port, encryption and log-in of the server.
         timeout_s: seconds within which the server must answer each command.
     """
 

@@ -1,8 +1,9 @@
-"""The quantities that the rules of alerts compare with limits.
+"""Defines the quantities that the rules of alerts compare with limits.
 
 A measure has two forms with the same meaning: a PromQL expression over our metrics, and a function of the
-facts that the built-in alerter reads. Both give one value for each combination of labels. Every replica
-publishes the same figures of the cluster, so the PromQL expressions take the maximum of the replicas' values.
+facts that the built-in alerter reads. Both forms give one value for each combination of labels. Every replica
+publishes the same figures about the whole cluster, so the PromQL expressions over these figures take the
+maximum of the replicas' values.
 
     OLDEST_URGENT_WAIT.query                          # 'max(ray_embedding_job_oldest_wait_seconds{...})'
     OLDEST_URGENT_WAIT.read(facts)                    # {(): 75.0}
@@ -15,25 +16,25 @@ from dataclasses import dataclass
 from cluster.alerts.facts import Facts
 from cluster.jobs.jobs import PriorityClass
 
-#: A share of failed jobs is measured only if at least this many jobs failed.
+#: Minimum number of failed jobs from which the share of failed jobs counts. Below it, the share counts as 0.
 MIN_FAILED_JOBS = 5
 ENDED = "ray_embedding_jobs_ended_lately"
 REQUESTS = "ray_serve_num_http_requests_total"
 DISK_FREE, DISK_USED = "ray_node_disk_free", "ray_node_disk_usage"
 
-#: Values by the values of the labels.
+#: The values of a measure. Each key has the values of the labels, in the order of ``Measure.labels``.
 Values = Mapping[tuple[str, ...], float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measure:
-    """A quantity of the cluster."""
+    """Describes how to measure one quantity of the cluster, such as the share of failed jobs."""
 
-    #: PromQL expression. Prometheus gives it the labels ``labels``.
+    #: PromQL expression. Its results have the labels ``labels``.
     query: str
-    #: Computes the same values from the facts.
+    #: Computes the same values as ``query``, but from the facts.
     read: Callable[[Facts], Values]
-    #: Names of the labels.
+    #: Names of the labels of the values.
     labels: tuple[str, ...] = ()
 
 

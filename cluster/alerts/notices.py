@@ -1,4 +1,4 @@
-"""Messages about alerts, and the alerts that are open.
+"""Defines the open alerts, and the messages about alerts.
 
 notice = firing(RULES["DeadLetters"], open_alert, at=now)
 notice.text                                       # 'FIRING DeadLetters: Jobs of the kind crawl failed ...'
@@ -11,31 +11,31 @@ from uuid import uuid4
 
 from cluster.alerts.rules import AlertRule
 
-#: ``test`` is a message that ``python -m cluster.alerts test`` sends.
+#: The reason for a message. ``test``: a person ran ``python -m cluster.alerts test``.
 NoticeState = Literal["firing", "resolved", "test"]
 PAGE = "docs/runbook.md"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenAlert:
-    """A condition of a rule that is true now."""
+    """Describes an alert whose condition is true. Each combination of the labels of a rule is an alert."""
 
     rule: str
     #: The labels with their values.
     labels: dict[str, str]
-    #: The condition has been true since then.
+    #: Time of the first evaluation that found the condition true.
     since: datetime
     #: The value that broke the limit, at the last evaluation.
     value: float
     #: Time at which the alert fired; None while the condition has not lasted long enough.
     fired_at: datetime | None = None
-    #: Time of the last message about the alert.
+    #: Time of the last message about the alert; None if there has been no message yet.
     notified_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlertNotice:
-    """A message that an alert fires or that its cause is gone."""
+    """Holds a message that an alert fires, that its condition has ended, or that the channels are tested."""
 
     state: NoticeState
     rule: str
@@ -44,11 +44,12 @@ class AlertNotice:
     value: float
     summary: str
     description: str
-    #: The condition has been true since then.
+    #: Time of the first evaluation that found the condition true.
     since: datetime
     #: Time of the message.
     at: datetime
-    #: The same for every channel and every attempt, so that receivers recognise a repetition.
+    #: Id of the message, which is the same for every channel and every attempt, so that receivers recognise a
+    #: message that arrives twice.
     id: str = field(default_factory=lambda: f"alert_{uuid4().hex}")
 
     @property
@@ -71,7 +72,9 @@ class AlertNotice:
         return "\n".join(lines) + "\n"
 
     def json(self) -> dict[str, Any]:
-        """Return the data of the event that a webhook receives. ``from_json`` reads it again."""
+        """Return the message as JSON values, for the webhook, the log and the database. ``from_json`` makes
+        the message from these values again.
+        """
         return {
             "id": self.id,
             "state": self.state,
@@ -88,7 +91,7 @@ class AlertNotice:
 
 
 def from_json(data: dict[str, Any]) -> AlertNotice:
-    """Return the notice that ``AlertNotice.json`` wrote."""
+    """Return the message from the values that ``AlertNotice.json`` returned."""
     values: dict[str, Any] = {
         name: data[name] for name in ("id", "state", "rule", "severity", "labels", "value")
     }
@@ -103,7 +106,7 @@ def firing(rule: AlertRule, alert: OpenAlert, *, at: datetime) -> AlertNotice:
 
 
 def resolved(rule: AlertRule, alert: OpenAlert, *, at: datetime) -> AlertNotice:
-    """Return the message that the cause of the alert is gone."""
+    """Return the message that the condition of the alert has ended."""
     return _notice("resolved", rule, alert, at)
 
 

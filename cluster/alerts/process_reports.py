@@ -1,6 +1,6 @@
-"""Reports that replicas and workers write about themselves, for alerts.
+"""Writes and reads the reports of replicas and workers about their own state, for alerts.
 
-Each process writes its report every few seconds. A report that gets old shows that its process hangs or died.
+Each process writes its report every few seconds. A report that is old shows that the process hangs or died.
 
     write_report(connection, ProcessReport(process="host-1-7", deployment="worker", node="host-1"))
     read_reports(connection)                          # the reports of all processes
@@ -15,8 +15,8 @@ from psycopg.types.json import Jsonb
 from cluster.database.queries import queries
 
 SQL = queries("cluster.alerts", "process_reports.sql")
-#: Age of a report in seconds from which its process counts as silent. A silent process that a newer process
-#: of its deployment has replaced is left out.
+#: Age of a report in seconds from which the process of the report counts as silent. The report of a silent
+#: process is left out as soon as a newer process of the same deployment has replaced the silent process.
 SILENT_S = 60.0
 #: Age of a report in seconds after which the report is deleted.
 FORGOTTEN_S = 3_600.0
@@ -24,7 +24,7 @@ FORGOTTEN_S = 3_600.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProcessReport:
-    """What one replica or worker says about itself."""
+    """Holds the state that one replica or worker reports about itself."""
 
     #: Unique name of the process.
     process: str
@@ -36,11 +36,11 @@ class ProcessReport:
     healthy: bool = True
     #: Number of requests that were answered in the last five minutes.
     requests: int = 0
-    #: Number of these requests whose status was 500 or higher.
+    #: Number of the requests in ``requests`` that were answered with status 500 or higher.
     failed_requests: int = 0
-    #: Free part of the disk that holds the home of the cluster, from 0 to 1.
+    #: Share of free space on the disk that holds the home of the cluster, from 0 to 1.
     disk_free_share: float = 1.0
-    #: The resources whose shortage this process has met lately (``cluster.errors.Resource``).
+    #: Resources that this process found used up lately, as values of ``cluster.errors.Resource``.
     short: tuple[str, ...] = ()
     #: Seconds for which the usage of requests has waited for the database.
     usage_unsent_s: float = 0.0
@@ -55,20 +55,22 @@ class ProcessReport:
         return self.healthy and self.age_s < SILENT_S
 
 
-#: The fields of a report that have a column of their own.
+#: The fields of a report that are not in the JSON column ``details``.
 COLUMNS = frozenset({"process", "deployment", "node", "age_s"})
 DETAILS = tuple(field.name for field in fields(ProcessReport) if field.name not in COLUMNS)
 
 
 def write_report(connection: Connection[Any], report: ProcessReport) -> None:
-    """Write the report over the previous report of the process."""
+    """Write the report, in place of the previous report of the same process."""
     values = asdict(report)
     details = Jsonb({name: values[name] for name in DETAILS})
     connection.execute(SQL["write"], {**values, "details": details})
 
 
 def read_reports(connection: Connection[Any]) -> list[ProcessReport]:
-    """Return the reports of all processes that still count (``SILENT_S``)."""
+    """Return the reports of all processes, without replaced silent processes (``SILENT_S``) and without
+    reports that are older than ``FORGOTTEN_S`` seconds.
+    """
     rows = connection.execute(SQL["all"], {"silent_s": SILENT_S, "forgotten_s": FORGOTTEN_S}).fetchall()
     return [_report(*row) for row in rows]
 
@@ -79,12 +81,12 @@ def delete_report(connection: Connection[Any], process: str) -> None:
 
 
 def delete_old_reports(connection: Connection[Any]) -> None:
-    """Delete the reports that are older than ``FORGOTTEN_S``."""
+    """Delete the reports that are older than ``FORGOTTEN_S`` seconds."""
     connection.execute(SQL["delete_old"], {"forgotten_s": FORGOTTEN_S})
 
 
 def _report(process: str, deployment: str, node: str, details: dict[str, Any], age_s: float) -> ProcessReport:
-    """Return the report of a row. Details that this release does not know are left out."""
+    """Make a report from a row. Ignore details that this release does not know."""
     known = {name: details[name] for name in DETAILS if name in details}
     known["short"] = tuple(known.get("short", ()))
     return ProcessReport(process=process, deployment=deployment, node=node, age_s=age_s, **known)

@@ -1,4 +1,4 @@
-"""Write the rules of the alerts as a file of rules for Prometheus.
+"""Prints the rules of the alerts as a file of rules for Prometheus.
 
 python -m cluster.alerts.prometheus > cluster/deploy/alerts.yaml
 """

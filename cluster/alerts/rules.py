@@ -1,7 +1,8 @@
-"""The rules of all alerts, for Prometheus and for the built-in alerter.
+"""Defines the rules of all alerts, for Prometheus and for the built-in alerter.
 
-To add a rule, add one row to ``RULES``, run ``python -m cluster.alerts.prometheus``, write its section in
-docs/runbook.md, and add its cause to tests/cluster/alerts and tests/cluster/deploy/test_alerts.py.
+To add a rule, add an ``AlertRule`` to ``_RULES``, and write cluster/deploy/alerts.yaml again with the output
+of ``python -m cluster.alerts.prometheus``. Then add a section about the rule to docs/runbook.md, and a cause
+of the alert to tests/cluster/alerts/test_causes.py and tests/cluster/deploy/test_alerts.py.
 
     RULES["DeadLetters"].breaches(facts)              # {("crawl",): 3.0}
 """
@@ -34,7 +35,9 @@ Severity = Literal["critical", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit on a measure. Values above the limit, or below it if ``below`` is true, break the limit."""
+    """Defines a limit on a measure. A value breaks the limit if the value is above the limit. If ``below`` is
+    true, a value breaks the limit if the value is below the limit.
+    """
 
     measure: Measure
     value: float
@@ -51,13 +54,14 @@ class Limit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlertRule:
-    """One alert: what must be true, for how long, and what a person reads about it.
+    """Defines the condition of an alert, how long the condition must last, and the texts for a person.
 
-    ``summary`` and ``description`` contain labels in braces, such as ``{kind}``.
+    ``summary`` and ``description`` can contain the names of labels in braces, such as ``{kind}``.
     """
 
     name: str
-    #: The alert fires if at least one of these limits is broken. All have the same labels.
+    #: The alert fires if at least one of these limits is broken. The measures of all limits have the same
+    #: labels.
     limits: tuple[Limit, ...]
     #: Seconds for which a limit must be broken before the alert fires.
     for_s: int
@@ -67,11 +71,13 @@ class AlertRule:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names of the labels of the alert."""
+        """Names of the labels of the alert."""
         return self.limits[0].measure.labels
 
     def breaches(self, facts: Facts) -> Values:
-        """Return the values that break a limit, by the values of their labels."""
+        """Return the values that break a limit, by the values of their labels. For labels with several broken
+        limits, return the value of the first of these limits.
+        """
         found = dict[tuple[str, ...], float]()
         for limit in reversed(self.limits):
             found |= limit.breaches(facts)

@@ -1,7 +1,8 @@
-"""The thread of each replica and worker that reports its state, and in one process evaluates the alerts.
+"""Runs a thread in each replica and worker that reports the state of the process, and evaluates the alerts.
 
-Each process tries to be the evaluator, so the alerts are evaluated while any replica or worker is alive.
-A process that is not the evaluator keeps no connection open between two reports.
+Only one process at a time is the evaluator of the alerts. Each process tries to be the evaluator, so the
+alerts are evaluated while at least one replica or worker is alive. A process that is not the evaluator keeps
+no connection open between two reports.
 
     watch = ProcessWatch(settings, deployment="worker", state=lambda: {"requests": 7})
     watch.start()
@@ -29,20 +30,22 @@ from cluster.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: Seconds after which Postgres ends a statement of this thread, so that a lock cannot stop the reports.
+#: Seconds after which Postgres ends a statement of this thread, so that no wait for a lock can stop the
+#: reports.
 STATEMENT_TIMEOUT_S = 10
-#: Seconds that ``stop`` waits for the thread.
+#: Maximum seconds that ``stop`` waits for the thread.
 STOP_S = 5.0
 
 
 class ProcessWatch:
-    """Reports the state of this process, and evaluates the alerts while no other process does.
+    """Reports the state of this process, and evaluates the alerts while no other process evaluates them.
 
     Args:
         settings: the period, the channels and the database.
         deployment: Serve's name of the deployment of this process.
-        state: returns fields of ``ProcessReport`` that this process knows.
-        alerter: evaluates the rules; None: with the settings, unless they turn the alerter off.
+        state: returns the values of further fields of ``ProcessReport``, such as ``requests``.
+        alerter: evaluates the rules. None: an alerter with these settings, or no alerter if
+            ``CLUSTER_ALERTS`` is false.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class ProcessWatch:
 
     @property
     def database_away_s(self) -> float:
-        """Seconds for which this process has not reached the database; 0 while it reaches the database."""
+        """Seconds since this process last reached the database; 0 if that was at most two periods ago."""
         silent_s = time.monotonic() - self._reached_at
         return silent_s if silent_s > 2 * self._settings.alert_period_s else 0.0
 
@@ -78,7 +81,9 @@ class ProcessWatch:
 
     @contextmanager
     def health_check(self) -> Iterator[None]:
-        """Report this process as healthy if the block ends without an error, and as not healthy otherwise."""
+        """In later reports, show this process as healthy if the block ends without an error, and as not healthy
+        otherwise.
+        """
         healthy = False
         try:
             yield
@@ -87,13 +92,15 @@ class ProcessWatch:
             self._healthy = healthy
 
     def stop(self) -> None:
-        """End the thread, and delete the report of this process."""
+        """Ask the thread to delete the report of this process and to end, and wait for at most ``STOP_S``."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(STOP_S)
 
     def turn(self) -> None:
-        """Report once, and evaluate the rules once if no other process evaluates them."""
+        """Report once, and evaluate the rules once if no other process evaluates them. If the database cannot
+        be used, log this, and let the alerter continue without the database.
+        """
         with for_all_organisations():
             try:
                 self._report_and_evaluate()
@@ -113,7 +120,7 @@ class ProcessWatch:
             try:
                 with translated():
                     write_report(connection, self._report())
-            except Shortage as exc:  # the rules are evaluated nevertheless, because one of them is about this
+            except Shortage as exc:  # not raised, because a rule about shortages must be evaluated
                 short.add(exc.resource)
             self._reached_at = time.monotonic()
             if self._alerter is None or not self._alerter.evaluate(connection, short=short):
@@ -121,7 +128,7 @@ class ProcessWatch:
 
     def _report(self) -> ProcessReport:
         home = self._settings.home
-        # On a node that keeps nothing in the home, the folder may not exist.
+        # The home may not exist on a node that stores nothing there. Then its nearest existing parent counts.
         disk = shutil.disk_usage(next(folder for folder in (home, *home.parents) if folder.exists()))
         return ProcessReport(
             process=self.process,
@@ -136,7 +143,7 @@ class ProcessWatch:
         while not self._stopping.is_set():
             try:
                 self.turn()
-            except Exception:  # not raised, because the thread must go on with the next turn
+            except Exception:  # not raised, because the thread must continue with the next turn
                 log.exception("watch_failed")
                 self._disconnect()
             self._stopping.wait(self._settings.alert_period_s)
@@ -147,7 +154,7 @@ class ProcessWatch:
                 connection = self._connection or connect(self._settings)
                 self._connection = connection
                 delete_report(connection, self.process)
-        except ClusterError as exc:  # the report is then deleted when it is old
+        except ClusterError as exc:  # not raised, because an evaluator deletes the report when it is old
             log.warning("report_not_deleted", reason=str(exc))
         finally:
             self._disconnect()

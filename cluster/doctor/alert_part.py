@@ -16,7 +16,9 @@ LATE_S = 180.0
 
 
 def alerts(settings: Settings, connection: Connection[Any]) -> PartCheck:
-    """Check that the rules are evaluated while processes report, and that each channel takes messages."""
+    """Check that a process evaluates the rules if at least one replica or worker works, and that no channel
+    fails to send messages.
+    """
     if not settings.alerts:
         return PartCheck(name=NAME, fine=True, says="only Prometheus evaluates the rules (CLUSTER_ALERTS)")
     firing = alert_store.firing_counts(connection)

@@ -1,1 +1,1 @@
-"""Sums up the jobs and the embedded tokens of one organisation or of the whole cluster at this moment."""
+"""Counts the jobs and the lately embedded tokens of one organisation, or of the whole cluster."""

@@ -2,7 +2,7 @@
 
 ``/v1/overview`` and the console show the result.
 
-    overview = read_overview(connection, "default")
+    overview = read_overview(connection, "default", lease_s=30)
     overview.queues[PriorityClass.HIGH].oldest_wait_s     # 12.5
     overview.kinds["index_file"].dead_letters             # 3
 """
@@ -24,44 +24,47 @@ SQL = queries("cluster.analytics.overview", "overview.sql")
 
 @dataclass(kw_only=True, slots=True)
 class QueueFigures:
-    """Figures of the jobs of one priority class."""
+    """Holds figures of the jobs of one priority class."""
 
     queued: int = 0
     running: int = 0
-    #: Seconds that the oldest queued job has waited since it could have begun; 0 if no such job waits.
+    #: Seconds since the oldest queued job was first allowed to begin; 0 if no queued job may begin now.
     oldest_wait_s: float = 0.0
 
 
 @dataclass(kw_only=True, slots=True)
 class KindFigures:
-    """Figures of the jobs of one kind."""
+    """Holds figures of the jobs of one kind."""
 
     queued: int = 0
     running: int = 0
-    #: Numbers of jobs that ended in the last ``LATELY_S`` seconds.
+    #: Number of jobs that succeeded in the last ``LATELY_S`` seconds.
     succeeded: int = 0
+    #: Number of jobs that failed in the last ``LATELY_S`` seconds.
     failed: int = 0
+    #: Number of jobs that were cancelled in the last ``LATELY_S`` seconds.
     cancelled: int = 0
-    #: Number of failed jobs that nobody queued again.
+    #: Number of failed jobs of any age. A failed job that is queued again no longer counts.
     dead_letters: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overview:
-    """The jobs and the tokens of one organisation, or of the whole cluster, at one moment."""
+    """Holds the figures of one organisation, or of the whole cluster, at one moment."""
 
     queues: Mapping[PriorityClass, QueueFigures]
-    #: The kinds that have jobs, by name.
+    #: Figures of each kind that has jobs to count, by the name of the kind.
     kinds: Mapping[str, KindFigures]
     #: Number of tokens that were embedded in the last ``LATELY_S`` seconds.
     tokens: int
-    #: Number of groups of slots that take jobs: the slots of one priority class in one worker are a group.
+    #: Number of groups of slots in the live workers of the whole cluster. The slots of one priority class in
+    #: one worker are a group.
     worker_slots: int
 
 
 def read_overview(connection: Connection[Any], organisation: str | None, *, lease_s: float) -> Overview:
     """Read the figures of the organisation, or of all organisations if ``organisation`` is None. The
-    connection needs access to the rows that are counted.
+    connection needs access to the rows of these organisations.
 
     Args:
         lease_s: seconds without a heartbeat after which a worker counts as dead.

@@ -1,6 +1,6 @@
-"""Draw the vectors of a vector store as points in a plane, so that people see which chunks are alike.
+"""Map the vectors of a vector store to points in a plane, so that people see which chunks are alike.
 
-``GET /v1/vector_stores/{id}/embedding_map`` calls this package.
+The route ``GET /v1/vector_stores/{id}/embedding_map`` calls this package.
 
     chunks = sample(pool, indexes.of(store), store, limit=1_000)
     drawn = project(np.stack([chunk.vector for chunk in chunks]))

@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 
 #: Number of coordinates of a point.
 PLANE = 2
-#: Number of additional directions that the iteration follows. They make it converge faster.
+#: Number of directions that the iteration computes in addition to ``PLANE``. With these additional
+#: directions, the iteration converges faster.
 OVERSAMPLING = 8
 #: Number of iterations. With 8, the plane of 2,000 embeddings keeps more than 99.9 % of the variance that an
-#: exact decomposition keeps, also for spectra that fall slowly.
+#: exact decomposition keeps, even if the singular values fall slowly.
 ITERATIONS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Projection:
-    """Points in a plane, one for each vector."""
+    """Holds a point in a plane for each vector."""
 
     #: (n, 2) float32. The mean of the points is the origin.
     points: NDArray[np.float32]
@@ -43,7 +44,7 @@ def project(vectors: NDArray[np.float32]) -> Projection:
     centred = vectors - vectors.mean(axis=0)
     variance = float(np.square(centred).sum())
     if variance <= np.finfo(np.float32).eps * max(1.0, float(np.square(vectors).sum())):
-        return Projection(points=points, explained=(0.0, 0.0))  # the vectors are equal
+        return Projection(points=points, explained=(0.0, 0.0))  # all vectors are equal
     components = _components(centred)
     found = centred @ components.T
     points[:, : len(components)] = found
@@ -60,6 +61,7 @@ def _components(centred: NDArray[np.float32]) -> NDArray[np.float32]:
     for _ in range(ITERATIONS):
         basis, _ = np.linalg.qr(centred @ (centred.T @ basis))
     components = np.linalg.svd(basis.T @ centred, full_matrices=False)[2][:PLANE]
-    # The sign of a component is arbitrary. A fixed sign keeps the map from flipping between two requests.
+    # The sign of a component is arbitrary. The largest coordinate of each component is made positive, so that
+    # the map does not flip between two requests.
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
     return np.asarray(components * np.sign(largest), dtype=np.float32)

@@ -20,9 +20,11 @@ from cluster.vector_index.contract import FLOAT32_BYTES
 
 #: Maximum number of chunks in a sample.
 MAX_POINTS = 2_000
-#: Maximum number of bytes of the vectors of a sample. A sample of longer vectors has fewer chunks.
+#: Maximum number of bytes of all vectors of a sample together. If the vectors are long, the sample has fewer
+#: than ``MAX_POINTS`` chunks.
 MAX_VECTOR_BYTES = 16 * 1024 * 1024
-#: Maximum number of given vectors from which the sample is chosen, because their ids must be hashed.
+#: In a store with given vectors (vectors that callers compute), the maximum number of chunks from which the
+#: sample is chosen. The number is limited because the ids of all these chunks must be hashed.
 MAX_HASHED_IDS = 1_000_000
 
 
@@ -41,8 +43,9 @@ class SampleStatements(ChunkStatements):
         )
 
     def spread_rows(self) -> sql.Composed:
-        """Select the rows whose ids have the lowest hashes. Callers choose the ids of given vectors, and the
-        lowest of such ids may be alike.
+        """Select the rows whose ids have the lowest hashes, among the ``hashed`` rows with the lowest ids.
+
+        Callers choose the ids of given vectors, so the chunks with the lowest ids may be similar.
         """
         return self._format(
             """
@@ -63,14 +66,14 @@ def sample(pool: ConnectionPool, index: ChunkIndex, store: VectorStore, *, limit
     out.
 
     Args:
-        limit: maximum number of chunks; at most ``MAX_POINTS``. ``MAX_VECTOR_BYTES`` may allow fewer.
+        limit: maximum number of chunks. ``MAX_POINTS`` and ``MAX_VECTOR_BYTES`` may allow fewer chunks.
     """
     limit = min(limit, MAX_POINTS, max(1, MAX_VECTOR_BYTES // (store.fingerprint.dim * FLOAT32_BYTES)))
     statements = SampleStatements(store.collection)
     statement = statements.spread_rows() if store.fingerprint.given else statements.first_rows()
     values = {"organisation": store.organisation, "store": store.id, "limit": limit, "hashed": MAX_HASHED_IDS}
     with translated(), snapshot(pool) as connection:
-        if look_up(connection, store.collection) is None:  # the store never had a chunk
+        if look_up(connection, store.collection) is None:  # without its collection, the store has no chunk
             return []
         with connection.cursor(row_factory=dict_row, binary=True) as cursor:
             rows = [_record(row) for row in cursor.execute(statement, values)]

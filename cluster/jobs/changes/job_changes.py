@@ -1,9 +1,9 @@
-"""Find the jobs of some organisations that have changed since the last look.
+"""Find the jobs of some organisations that have changed since the last call.
 
 Each change of a job adds an event to ``job_events``. The ids of events grow, but a transaction may commit an
-event with a lower id after another transaction committed an event with a higher id. Therefore each look of
-``ChangeReader`` reads the events of the last ``OVERLAP_S`` seconds again, and returns the jobs of the events
-that the look before it did not read.
+event with a lower id after another transaction committed an event with a higher id. Therefore each call of
+``ChangeReader.read`` reads the events of the last ``OVERLAP_S`` seconds again. It returns the jobs that have
+an event which the previous call did not read.
 
     reader = ChangeReader()
     reader.read(connection, ["acme"])      # [], and later the jobs of "acme" that have changed
@@ -20,9 +20,10 @@ from psycopg.rows import dict_row
 from cluster.jobs.jobs import Job, as_jobs, with_columns
 
 SQL = with_columns("changes/job_changes.sql")
-#: Seconds for which an event can be committed later than an event with a higher id.
+#: Maximum seconds by which an event may be committed later than an event with a higher id. An event that is
+#: committed even later is not found.
 OVERLAP_S = 10.0
-#: Maximum number of jobs that one look returns. The jobs that changed last are returned first.
+#: Maximum number of jobs that one call reads. If there are more, the jobs that changed last are read.
 MAX_JOBS = 400
 
 
@@ -30,15 +31,16 @@ class ChangeReader:
     """Reads the jobs that have changed. One thread at a time may use a reader."""
 
     def __init__(self) -> None:
-        #: Times (``time.monotonic``) of the looks of the last ``OVERLAP_S`` seconds, each with the id of the
-        #: last event at that time.
+        #: Times (``time.monotonic``) of the calls of ``read`` in the last ``OVERLAP_S`` seconds and of the
+        #: last call before. Each time has the highest id of an event at that time.
         self._looks: deque[tuple[float, int]] = deque()
-        #: Ids of the events that the last look read.
+        #: Ids of the events that the last call of ``read`` read.
         self._seen: frozenset[int] = frozenset()
 
     def read(self, connection: Connection[Any], organisations: Sequence[str]) -> list[Job]:
-        """Return the jobs of these organisations that changed since the last call, the latest change first.
-        The first call returns no job. The connection needs access to the rows of all organisations.
+        """Return the jobs of these organisations that changed since the last call. The job with the latest
+        change is the first. The first call returns no jobs. The connection needs access to the rows of all
+        organisations.
         """
         row = connection.execute(SQL["last_of_all"]).fetchone()
         assert row is not None
