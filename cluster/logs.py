@@ -1,5 +1,5 @@
 """Configures the log as JSON lines, or as readable lines on a terminal. Each line names its process, and the
-job, the organisation and the trace if they are known.
+job, the organisation and the trace if these are known.
 
 Each process (a command, a replica, an actor) calls ``configure`` once when it starts.
 
@@ -50,9 +50,8 @@ def configure(settings: Settings, *, process: str | None = None) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    # structlog's default for consoles shows the values of variables in tracebacks. Here, tracebacks do not show
-    # values, because a value can be a document, and printing a large value can block an event loop for a
-    # minute.
+    # Unlike structlog's default for consoles, our tracebacks do not show the values of variables. A value can
+    # be a document, and printing a large value can block an event loop for a minute.
     render: list[Any] = (
         [
             structlog.dev.ConsoleRenderer(
@@ -84,7 +83,7 @@ def configure(settings: Settings, *, process: str | None = None) -> None:
 
 
 class _Origin:
-    """Adds to a log line the name and id of its process, and the trace id of the current request or job."""
+    """Adds the name and id of this process to a log line, and the trace id of the current request or job."""
 
     def __init__(self, process: str) -> None:
         self._process = process
@@ -97,7 +96,7 @@ class _Origin:
 
 
 def _own_module() -> str:
-    """Return the name of the module that ``python -m`` runs, or the file name of the program without it."""
+    """Return the name of the module that ``python -m`` runs, or else the file name of the program."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return spec.name.removesuffix(".__main__") if spec is not None else os.path.basename(sys.argv[0])
 

@@ -47,8 +47,8 @@ class Backoff:
 
 
 def is_waited_out(exc: BaseException) -> bool:
-    """Return True for a shortage that no single call causes, such as a full disk. A job that waits for the end
-    of such a shortage uses up no attempt.
+    """Return True for a shortage that no single call causes, such as a full disk. A job that waits for the
+    end of such a shortage uses up no attempt.
     """
     return isinstance(exc, Shortage) and exc.resource.shared
 

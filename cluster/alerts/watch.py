@@ -81,8 +81,8 @@ class ProcessWatch:
 
     @contextmanager
     def health_check(self) -> Iterator[None]:
-        """In later reports, show this process as healthy if the block ends without an error, and as not healthy
-        otherwise.
+        """In later reports, show this process as healthy if the block ends without an error, and as not
+        healthy otherwise.
         """
         healthy = False
         try:

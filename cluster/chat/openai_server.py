@@ -1,8 +1,8 @@
-"""Send requests to a chat server with OpenAI's protocol, with the package openai, each request once.
+"""Send each request once to a chat server that has OpenAI's protocol. The package openai is the client.
 
-``cluster.chat.models`` opens the servers, and ``cluster.chat.attempts`` repeats failed requests. This is the
-only file for chat that imports openai. It also supports servers that differ from OpenAI's server
-(docs/decisions/050-chat-models.md).
+``cluster.chat.models`` makes the objects for the servers, and ``cluster.chat.attempts`` repeats failed
+requests. This is the only file for chat that imports openai. The file also supports servers that differ from
+OpenAI's server (docs/decisions/050-chat-models.md).
 
     server = ChatServer("small", setting, key, counter)
     async with aclosing(server.stream(request)) as deltas: ...
@@ -53,21 +53,22 @@ USAGE_TIMEOUT_S = 5.0
 FINISH_REASONS: Mapping[str, ChatFinishReason] = MappingProxyType(
     {"length": "length", "model_length": "length", "content_filter": "content_filter"}
 )
-#: Finish reasons with which vLLM says that it did not finish the answer.
+#: Finish reasons of an answer that vLLM did not finish.
 BROKEN_OFF = frozenset({"abort", "error"})
 
 
 class ChatServer:
-    """One chat model at one server. Its coroutines run on one event loop.
+    """Sends requests to one chat model at one server. All calls must use the same event loop.
 
     Args:
         name: name of the model in ``CLUSTER_CHAT_MODELS``.
-        setting: the server, and the model's name there.
+        setting: the server, and the name that the model has at the server.
         key: the key of the server; empty: there is no key.
-        counter: counts tokens as the model does.
+        counter: counts tokens in the same way as the model.
     """
 
-    #: The setting and the task, for messages of errors (``ProviderAccess``).
+    #: The setting that names the server, and the task of the server. Error messages contain both
+    #: (``ProviderAccess``).
     setting, task = "CLUSTER_CHAT_MODELS", "chat"
 
     def __init__(self, name: str, setting: ChatModelSetting, key: Secret, counter: PromptTokens) -> None:
@@ -103,7 +104,7 @@ class ChatServer:
         """Send the request, and yield the answer; the last part has ``finish_reason`` and ``usage``.
 
         Raises:
-            ClusterError: the errors of ``ChatModel.stream`` without ``ChatInterrupted``, also after the first
+            ClusterError: the errors of ``ChatModel.stream`` except ``ChatInterrupted``, even after the first
                 token.
         """
         call = detached_span(f"chat {self.name}", CLIENT)
@@ -152,10 +153,11 @@ class ChatServer:
         yield ChatDelta(finish_reason=reason, usage=used)
 
     async def check(self) -> None:
-        """Ask the server for its models. A server without such a route counts as a server that answers.
+        """Check that the server answers a request for its models. Status 404 also counts as an answer,
+        because a server may have no route for its models.
 
         Raises:
-            ClusterError: the errors of ``ChatModel.stream`` before the first token.
+            ClusterError: the errors that ``ChatModel.stream`` raises before the first token.
         """
         self._require_key()
         try:
@@ -171,7 +173,7 @@ class ChatServer:
         await self._client.close()
 
     def usage_of(self, messages: Sequence[ChatMessage], answer: str) -> ChatUsage:
-        """Count the usage of an answer for which the server reported none."""
+        """Count the usage of an answer for which the server reported no usage."""
         return self._usage(self.count_tokens(messages), self.count_text(answer), counted_here=True)
 
     def _require_key(self) -> None:
@@ -182,7 +184,7 @@ class ChatServer:
             )
 
     async def _opened(self, request: ChatRequest, waits_until: float, call: Span) -> AsyncStream[object]:
-        # Only requests of recorded traces have the header, because a server may not expect it.
+        # The header is sent only if the trace is recorded, because a server may not expect the header.
         headers = {TRACEPARENT: call.position.traceparent} if call.position is not None else {}
         try:
             async with asyncio.timeout_at(waits_until):
@@ -199,7 +201,7 @@ class ChatServer:
         except TimeoutError:
             raise self._late() from None
         except openai.OpenAIError as exc:
-            raise self._error(exc) from None  # the client's error contains the API key
+            raise self._error(exc) from None  # the client's error is hidden because it contains the API key
 
     async def _next(
         self,
@@ -210,8 +212,8 @@ class ChatServer:
     ) -> Mapping[str, Any] | None:
         """Return the next chunk; None after the last chunk.
 
-        A server that has sent its finish reason has answered. So a fault after it, such as a connection that
-        stays open, ends the answer and is no error.
+        The finish reason shows that the server has sent the whole answer. If an error follows, for example
+        because the connection stays open, the method returns None and raises no error.
         """
         try:
             async with asyncio.timeout_at(waits_until):
@@ -269,7 +271,7 @@ class ChatServer:
         return {name: value for name, value in body.items() if value is not None}
 
     def _reported(self, usage: object) -> ChatUsage | None:
-        """Return the usage that the server reports; None if it reports no numbers."""
+        """Return the usage that the server reports; None if the report has no valid numbers."""
         if not isinstance(usage, dict):
             return None
         prompt, answer = usage.get("prompt_tokens"), usage.get("completion_tokens")
@@ -290,10 +292,10 @@ class ChatServer:
 
 
 def _content(chunk: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Return the text of a chunk and its finish reason.
+    """Return the text of a chunk, or an empty text, and the finish reason of the chunk, or None.
 
-    The chunk is not checked, so each part of it may be missing or have another type. Thoughts of a model
-    (``reasoning``, ``reasoning_content``) are not a part of the answer.
+    The client does not check the chunk, so each part of the chunk may be missing or have another type. The
+    thoughts of a model (``reasoning``, ``reasoning_content``) are left out.
     """
     choices = chunk.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None

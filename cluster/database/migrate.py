@@ -1,11 +1,11 @@
-"""Updates a database to this code's schema by migrations: numbered SQL files, each applied once.
+"""Updates a database to the schema of this code. A migration is a numbered SQL file that is applied once.
 
-A migration never changes after it was applied; a change needs a new file. Each migration runs in its own
-transaction, under an advisory lock that one process at a time can hold. The lock belongs to the transaction
-and not to the session, because only such a lock works through a connection pooler.
+A migration must not change after it was applied, so a change of the schema needs a new file. Each migration
+runs in its own transaction, under an advisory lock that one process at a time can hold. The lock belongs to
+the transaction and not to the session, because only such a lock works through a connection pooler.
 
     migrate(url)
-    plan(url).missing  # without changing anything
+    plan(url).missing  # reads only
 """
 
 import re
@@ -29,14 +29,15 @@ LOCK = 7_236_411_905
 NAME = re.compile(r"^(\d{4})_\w+\.sql$")
 CONNECT_TIMEOUT_S = 10
 MIN_POSTGRES, MIN_PGVECTOR = 15, (0, 8)
-#: A statement that changes or removes rows or columns. A migration without such a statement only adds to the
-#: schema, so the data of before are in it unchanged.
+#: Matches a statement that adds, changes or removes rows, or that changes or removes columns or tables. A
+#: migration without such a statement only adds to the schema, so it leaves the stored data unchanged.
 CHANGING = re.compile(
     r"\b(UPDATE\s+\w+(\s+AS\s+\w+)?\s+SET|DELETE\s+FROM|INSERT\s+INTO|TRUNCATE\s+\w+|DROP\s+(TABLE|COLUMN)"
     r"|ALTER\s+(COLUMN\s+)?\w+\s+(SET\s+DATA\s+)?TYPE)\b",
     re.IGNORECASE,
 )
-#: Bodies of functions, which run later, and comments.
+#: Matches the parts of a migration that ``CHANGING`` must ignore: bodies of functions, because functions run
+#: later, and comments.
 NOT_RUN = re.compile(r"\$(\w*)\$.*?\$\1\$|--[^\n]*", re.DOTALL)
 #: Every database must have this encoding, because other encodings cannot hold every text, or do not know
 #: where a character ends.
@@ -83,7 +84,7 @@ class Migration:
 
     @property
     def changes_data(self) -> bool:
-        """True if the migration changes rows that are there, so a backup is advised before it."""
+        """True if the migration has a statement that matches ``CHANGING``, so a backup first is advised."""
         return CHANGING.search(NOT_RUN.sub("", self.sql)) is not None
 
 
@@ -103,10 +104,12 @@ class UpgradePlan:
 
 
 def plan(url: str) -> UpgradePlan:
-    """Return what ``migrate`` will do to this database, and change nothing.
+    """Return what ``migrate`` will do to this database, and change nothing. The migrations of the queue
+    (``queue_schema``) are not part of the plan.
 
     Raises:
         Conflict: a migration was edited after it was applied, or the database is newer than this code.
+        Misconfigured: the server refuses the log-in.
         Unavailable: the database does not answer.
     """
     ours = migrations()
@@ -116,12 +119,13 @@ def plan(url: str) -> UpgradePlan:
 
 
 def migrate(url: str) -> list[str]:
-    """Apply the missing migrations, and return the names of the numbered migrations that this call applied.
+    """Apply the missing migrations, also those of the queue (``queue_schema``). Return the names of the
+    numbered migrations that this call applied.
 
     Raises:
         Conflict: a migration was edited after it was applied, or the database is newer than this code.
-        Misconfigured: Postgres or pgvector is too old, the encoding is not UTF-8, or the role lacks a
-            privilege.
+        Misconfigured: Postgres or pgvector is too old, the encoding is not UTF-8, the role lacks a privilege,
+            or the server refuses the log-in.
         Unavailable: the database does not answer.
     """
     ours = migrations()

@@ -45,7 +45,7 @@ CONNECTION = {
 
 
 class ExplainingPool(ConnectionPool):
-    """Adds to timeout errors why the server refuses connections. The base class only logs this reason."""
+    """Adds to timeout errors why the server refuses connections. The base class only logs the reason."""
 
     #: Error text of the last attempt to connect; None if that attempt succeeded.
     refusal: str | None = None
@@ -54,8 +54,8 @@ class ExplainingPool(ConnectionPool):
         """Return a connection of the pool.
 
         Raises:
-            PoolTimeout: no connection was free in time; if the server refused new connections, the message
-                says why.
+            PoolTimeout: no connection was free in time. If the server refused a new connection, the message
+                gives the reason.
         """
         try:
             return super().getconn(timeout)
@@ -70,7 +70,7 @@ def in_one_transaction(settings: Settings, work: Callable[[psycopg.Connection[An
     database once.
 
     Raises:
-        ClusterError: the database cannot be opened or does not answer, or the work raises this error.
+        ClusterError: the database cannot be opened or does not answer, or ``work`` raises such an error.
     """
     pool = open_pool(settings)
     try:
@@ -95,7 +95,8 @@ def open_pool(settings: Settings, *, reviving: bool = False, access: RowAccess =
 
     Raises:
         Unavailable: the database does not answer.
-        Conflict: this code cannot work with the schema of the database, or may not upgrade it.
+        Conflict: this code cannot work with the schema of the database, or the settings forbid the upgrade
+            that the schema needs.
         Misconfigured: the server is too old, or refuses the log-in.
     """
     _require_schema(settings)
@@ -133,10 +134,14 @@ def open_pool(settings: Settings, *, reviving: bool = False, access: RowAccess =
 
 
 def _require_schema(settings: Settings) -> None:
-    """Upgrade the database to the schema of this code, if the settings allow this.
+    """Upgrade the database to the schema of this code. If the settings forbid an upgrade, only check the
+    schema.
 
     Raises:
-        Conflict: the database needs an upgrade, and only the operator may start it.
+        Conflict: the database needs an upgrade that the settings forbid, or this code cannot work with the
+            schema (``migrate``).
+        Misconfigured: the server is too old, or refuses the log-in.
+        Unavailable: the database does not answer.
     """
     url = database_url(settings)
     if settings.migrate_at_start:

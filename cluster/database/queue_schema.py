@@ -32,7 +32,7 @@ def missing(connection: Connection[Any]) -> list[str]:
 
 
 def newer(connection: Connection[Any]) -> list[str]:
-    """Return the names of the migrations of this database that the installed Procrastinate does not know."""
+    """Return the names of the applied migrations that the installed Procrastinate does not know."""
     return sorted(_applied(connection) - set(_names()))
 
 

@@ -28,8 +28,8 @@ PROGRAM = Path(__file__).with_name("haproxy")
 #: docs/decisions/002.
 SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
-#: The setting ``min_replicas``. It is read from the environment here, because importing all settings would
-#: delay each start of HAProxy by half a second.
+#: Environment variable of the setting ``min_replicas``. This module reads the variable itself, because
+#: importing all settings would delay each start of HAProxy by half a second.
 MIN_REPLICAS = "CLUSTER_MIN_REPLICAS"
 #: Environment variable from which Serve reads the path of ``PROGRAM``.
 VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
@@ -47,8 +47,9 @@ ERRORS = {
 REPLICA = re.compile(r"^ +server (?!.* backup$)", re.MULTILINE)
 #: The lines of the section ``defaults``. The second line makes HAProxy buffer a whole request, because
 #: HAProxy can only repeat a request that it has buffered. The third line limits the time to receive a
-#: request. The other lines close connections to a machine that has lost its power or its network, after 5 s
-#: without an acknowledgement by its kernel. Otherwise requests on these connections would wait without end.
+#: request. The last five lines close a connection to a machine that has lost its power or its network, after
+#: 5 s without an acknowledgement by the machine's kernel. Otherwise requests on such a connection would wait
+#: without end.
 DEFAULTS = (
     "    mode http",
     "    option http-buffer-request",
@@ -86,8 +87,8 @@ def main() -> None:
 def _started(record: Path, config: str) -> frozenset[str]:
     """Return the names of the backends that have, or had, a replica since Serve started on this node.
 
-    The names are kept in ``record``, a file beside the configuration. If the endpoint may have no replica,
-    return the names of all backends, because the first request must reach Serve, which then starts a replica.
+    The names are kept in ``record``, a file beside the configuration. If ``MIN_REPLICAS`` is 0, return the
+    names of all backends, because the first request must reach Serve, which then starts a replica.
     """
     if os.environ.get(MIN_REPLICAS, "").strip() == "0":
         return frozenset(backends(config))

@@ -66,7 +66,7 @@ class CommandJob:
         self._done = 0
         self._recorded_at = 0.0
         self._ended = threading.Event()
-        #: Fields of the log lines about the job (``cluster.logs.about``).
+        #: Fields that the command adds to the log lines about the job, with ``cluster.logs.about``.
         self.log_fields = {"job": self.id, "organisation": organisation, "kind": request.kind.name}
         self._trace = continued_trace(
             f"job {request.kind.name}", CONSUMER, TraceContext.of_work(self._job.traceparent)

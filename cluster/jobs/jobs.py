@@ -147,8 +147,8 @@ class Job:
     scheduled_for: datetime | None
     #: The window in which the job may begin (``cluster.jobs.schedules.run_window``); None: at any time.
     run_window: dict[str, Any] | None
-    #: Position in a trace at which the job was submitted (``cluster.tracing.position_of_work``); None for
-    #: jobs that are older than this column.
+    #: Position in a trace at which the job was submitted (``cluster.tracing.position_of_work``); None if the
+    #: job is older than this column.
     traceparent: str | None
     #: True if the job's cancellation was requested.
     cancel_asked: bool
@@ -198,8 +198,8 @@ def new_job_id() -> str:
 
 
 def submitter() -> dict[str, str | None]:
-    """Return the columns of a new job that name the request which submits it: its key, and its position in a
-    trace.
+    """Return the columns of a new job that identify the submitting request: the API key of the request, and
+    the position in its trace.
     """
     return {"key": current_key(), "traceparent": position_of_work()}
 

@@ -1,6 +1,7 @@
 """Manage vector stores, which are named sets of documents that can be searched.
 
-The jobs that fill stores, retrieval and the routes call this module. Every call names the organisation.
+The jobs that fill stores, the code for retrieval, and the routes call this module. Every call names the
+organisation.
 
     store = ensure_store(connection, "default", "handbook", fingerprint=engine.fingerprint)
 
@@ -105,7 +106,11 @@ LISTS = ListStatements(newest=SQL["newest"], oldest=SQL["oldest"], places=SQL["p
 def create_store(
     connection: Connection[Any], organisation: str, new: NewStore, *, fingerprint: Fingerprint
 ) -> VectorStore:
-    """Create a store with a random id. Other stores may have the same name."""
+    """Create a store with a random id. Other stores may have the same name.
+
+    Raises:
+        NotPermitted: the caller's key is limited to some stores, so it cannot create a store.
+    """
     return _insert(connection, organisation, f"vs_{secrets.token_hex(12)}", new, fingerprint)
 
 
@@ -118,7 +123,9 @@ def ensure_store(
     index: str = PGVECTOR,
     chunking_strategy: Mapping[str, Any] | None = None,
 ) -> VectorStore:
-    """Return the store with this name or id; create it if it does not exist. See ``ensure_named_store``.
+    """Return the store with this name or id; create the store if it does not exist.
+
+    ``ensure_named_store`` describes the rules and the errors.
 
     Args:
         index: name of the index that holds a new store's vectors.
@@ -145,6 +152,7 @@ def ensure_named_store(
     Raises:
         InvalidInput: the name is empty, longer than ``LONGEST_NAME``, or not valid text.
         NotFound: the name looks like an id, and no store has this id. A mistyped id must not become a name.
+        NotPermitted: the caller's key is limited to other stores.
     """
     name = new.name
     if not is_text(name):
@@ -170,6 +178,7 @@ def find_store(connection: Connection[Any], organisation: str, id_or_name: str) 
 
     Raises:
         NotFound: the organisation has no such store; the error names existing stores.
+        NotPermitted: the caller's key is limited to other stores.
     """
     row = _one(connection, "find", {"organisation": organisation, "id_or_name": id_or_name})
     if row is None:
@@ -191,6 +200,7 @@ def get_store(connection: Connection[Any], organisation: str, id: str) -> Vector
 
     Raises:
         NotFound: the organisation has no such store.
+        NotPermitted: the caller's key is limited to other stores.
     """
     row = _one(connection, "get", {"organisation": organisation, "id": id})
     if row is None:
@@ -229,6 +239,7 @@ def update_store(
 
     Raises:
         NotFound: the organisation has no such store.
+        NotPermitted: the caller's key is limited to other stores.
         Conflict: the store has expired.
     """
     with connection.transaction():
