@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from cluster.alerts.facts import Facts
 from cluster.jobs.jobs import PriorityClass
 
-#: Minimum number of failed jobs from which the share of failed jobs counts. Below it, the share counts as 0.
+#: If fewer jobs than this failed, the share of failed jobs counts as 0.
 MIN_FAILED_JOBS = 5
 ENDED = "ray_embedding_jobs_ended_lately"
 REQUESTS = "ray_serve_num_http_requests_total"

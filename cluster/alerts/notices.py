@@ -18,7 +18,7 @@ PAGE = "docs/runbook.md"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenAlert:
-    """Describes an alert whose condition is true. Each combination of the labels of a rule is an alert."""
+    """Describes an alert whose condition is true. Each combination of label values has its own alert."""
 
     rule: str
     #: The labels with their values.

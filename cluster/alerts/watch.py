@@ -1,4 +1,4 @@
-"""Runs a thread in each replica and worker that reports the state of the process, and evaluates the alerts.
+"""In each replica and worker, runs a thread that reports the state of the process and evaluates the alerts.
 
 Only one process at a time is the evaluator of the alerts. Each process tries to be the evaluator, so the
 alerts are evaluated while at least one replica or worker is alive. A process that is not the evaluator keeps

@@ -34,7 +34,7 @@ class JobFigures:
     ended: Mapping[tuple[str, str], int]
     #: Number of attempts that ended in the last ``LATELY_S`` seconds, by kind and outcome (column ``outcome``
     #: of ``job_attempts``). The outcome ``lost`` means that a lease expired. Only attempts of jobs that are
-    #: unfinished, or that ended in the same seconds, count.
+    #: unfinished, or that also ended in this time, count.
     attempts: Mapping[tuple[str, str], int]
     #: Number of failed jobs by kind. A person can queue a failed job again or delete the job.
     dead_letters: Mapping[str, int]

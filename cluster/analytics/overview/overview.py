@@ -28,7 +28,7 @@ class QueueFigures:
 
     queued: int = 0
     running: int = 0
-    #: Seconds since the oldest queued job was first allowed to begin; 0 if no queued job may begin now.
+    #: Seconds for which the oldest queued job has been allowed to begin; 0 if no queued job may begin now.
     oldest_wait_s: float = 0.0
 
 

@@ -61,7 +61,7 @@ def _components(centred: NDArray[np.float32]) -> NDArray[np.float32]:
     for _ in range(ITERATIONS):
         basis, _ = np.linalg.qr(centred @ (centred.T @ basis))
     components = np.linalg.svd(basis.T @ centred, full_matrices=False)[2][:PLANE]
-    # The sign of a component is arbitrary. The largest coordinate of each component is made positive, so that
-    # the map does not flip between two requests.
+    # The sign of a component is arbitrary. The coordinate with the largest absolute value is made positive in
+    # each component, so that the map does not flip between two requests.
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
     return np.asarray(components * np.sign(largest), dtype=np.float32)
