@@ -76,8 +76,7 @@ class NoticeDelivery:
 
 
 class _Lane:
-    """Holds the queue of one channel, and runs its thread. The thread starts when the first message is added.
-    """
+    """Holds the queue of one channel, and runs a thread, which starts when the first message is added."""
 
     def __init__(self, channel: AlertChannel, record: RecordAttempt, backoff: Backoff) -> None:
         self._channel, self._record, self._backoff = channel, record, backoff

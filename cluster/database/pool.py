@@ -95,8 +95,7 @@ def open_pool(settings: Settings, *, reviving: bool = False, access: RowAccess =
 
     Raises:
         Unavailable: the database does not answer.
-        Conflict: this code cannot work with the schema of the database, or the settings forbid the upgrade
-            that the schema needs.
+        Conflict: this code cannot work with the schema, or the settings forbid the upgrade of the schema.
         Misconfigured: the server is too old, or refuses the log-in.
     """
     _require_schema(settings)
