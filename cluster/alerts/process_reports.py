@@ -42,9 +42,9 @@ class ProcessReport:
     disk_free_share: float = 1.0
     #: Resources that this process found used up lately, as values of ``cluster.errors.Resource``.
     short: tuple[str, ...] = ()
-    #: Seconds for which the usage of requests has waited for the database.
+    #: Seconds since the database stopped accepting the usage of requests; 0 while the database accepts usage.
     usage_unsent_s: float = 0.0
-    #: True while the usage of requests cannot be written to a file.
+    #: True while some usage of requests is only in memory, because it cannot be written to a file.
     usage_only_in_memory: bool = False
     #: Seconds since the report was written.
     age_s: float = 0.0
