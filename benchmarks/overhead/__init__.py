@@ -1,1 +1,1 @@
-"""What metrics and traces cost the endpoint, measured off and on in turn in one run."""
+"""Measures what metrics and traces cost the endpoint. One run measures them switched off and on in turn."""

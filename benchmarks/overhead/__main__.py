@@ -32,10 +32,10 @@ from tests.cluster.tracing.collector import Collector, collecting
 from tests.conftest import free_ports
 
 CLIENTS = 16
-#: Requests prepared for each second of a measurement: more than the server answers.
+#: Number of requests that are prepared for each second of a measurement. The server answers fewer.
 REQUESTS_PER_S = 1_000
 OFF = "off"
-#: The baseline is first.
+#: The settings of each variant. The first variant is the baseline.
 VARIANTS: Mapping[str, dict[str, Any]] = {
     OFF: {"metrics": False, "traces": "off"},
     "metrics": {"metrics": True, "traces": "off"},
@@ -59,7 +59,8 @@ def main() -> int:
     rounds: list[dict[str, Measurement]] = []
     with collecting() as collector, _server(collector) as (server, url), client() as load:
         texts = Texts(0)
-        _measure(server, load, url, texts, VARIANTS[OFF], arguments.seconds)  # allocates memory
+        # Not counted, because the first requests allocate memory.
+        _measure(server, load, url, texts, VARIANTS[OFF], arguments.seconds)
         for number in range(arguments.rounds):
             turn = number % len(VARIANTS)
             order = [*VARIANTS][turn:] + [*VARIANTS][:turn]

@@ -39,7 +39,7 @@ from serve_app.embedding.metrics import PERIOD_S
 from tests.cluster.tracing.collector import collecting
 
 CLIENTS = 16
-#: Rounds and requests with which the calls alone are measured.
+#: Number of rounds, and of requests in each round, when only the calls of ``cluster.tracing`` are measured.
 CALL_ROUNDS, CALLS = 25, 1_000
 OFF = "off"
 VARIANTS = (OFF, "metrics", "metrics and traces, the default share of 5%", "metrics and all traces")
@@ -89,7 +89,9 @@ def _recorders() -> dict[str, OpenTelemetryRecorder | None]:
 
 
 def _calls_alone(recorders: dict[str, OpenTelemetryRecorder | None]) -> dict[str, float]:
-    """Return the microseconds of the calls of one request, with the thread that sends the spans."""
+    """Return, for each variant, the microseconds of processor time that the calls of one request to
+    ``cluster.tracing`` take. The time of the thread that sends the spans is included.
+    """
     found = defaultdict(list)
     for _ in range(CALL_ROUNDS):
         for name, recorder in recorders.items():
@@ -111,7 +113,7 @@ async def _measure_all(
     replica: Embedder, recorders: dict[str, OpenTelemetryRecorder | None], rounds: int, requests: int
 ) -> list[dict[str, float]]:
     app, texts, found = build_api(replica._service), Texts(0), []
-    await _answer(app, _bodies(texts, requests))  # allocates memory
+    await _answer(app, _bodies(texts, requests))  # not counted, because the first requests allocate memory
     for number in range(rounds):
         turn, seen = number % len(VARIANTS), {}
         for name in VARIANTS[turn:] + VARIANTS[:turn]:
@@ -174,7 +176,7 @@ async def _post(app: FastAPI, body: bytes) -> None:
     async def receive() -> dict[str, object]:
         for message in received:
             return message
-        await left.wait()  # the client stays connected until its answer is complete
+        await left.wait()  # the client must stay connected until its answer is complete
         return {"type": "http.disconnect"}
 
     async def send(message: dict[str, object]) -> None:

@@ -43,7 +43,7 @@ class CommandedProcess:
     Args:
         module: the module that the process runs; without a dot, a module of ``benchmarks.peers``.
         variables: environment variables of the process.
-        options: options of its command line.
+        options: options of the command line of the process.
     """
 
     def __init__(self, module: str, variables: Mapping[str, str], *options: str) -> None:

@@ -18,9 +18,9 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-#: Numbers of engines of an ingest.
+#: The default numbers of engines. Each ingest has one of these numbers.
 ENGINES = (1, 2, 4, 8, 16)
-#: Numbers of processes that write at the same time.
+#: The default numbers of processes that write at the same time.
 WRITERS = (1, 2, 4)
 
 

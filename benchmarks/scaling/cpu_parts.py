@@ -18,10 +18,10 @@ POLL_S = 1.0
 
 
 class CpuParts:
-    """Adds up the CPU times of the processes of this benchmark, also of those that end in the meantime.
+    """Adds up the CPU times of the processes of this benchmark, also of processes that end before ``used_s``.
 
     Args:
-        settings: settings of the home with the Postgres.
+        settings: the settings of this benchmark. The bundled Postgres runs in the home that they name.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -39,7 +39,7 @@ class CpuParts:
         self._thread.start()
 
     def used_s(self) -> dict[str, float]:
-        """Stop, and return the CPU seconds of each part since the start."""
+        """Stop measuring, and return the CPU seconds of each part since ``start``."""
         self._ended.set()
         self._thread.join()
         self._read()

@@ -1,4 +1,4 @@
-"""Bulk ingest of real documents with the default model on the CPU: CPU time by part of the pipeline."""
+"""Measures the CPU time of the parts of a bulk ingest of real documents. The model runs on the CPU."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ from data_jobs.ingest import ingest
 def run(options: argparse.Namespace) -> None:
     """Ingest the folder, and print the table."""
     with tempfile.TemporaryDirectory(prefix="ec-bench-") as home:
-        os.chmod(home, 0o755)  # the bundled Postgres runs as another user when we are root
+        os.chmod(home, 0o755)  # the bundled Postgres must read it, and runs as another user if we are root
         settings = Settings(home=Path(home), log_level="WARNING")
         report = IngestReport(console=Console(quiet=True))
         try:

@@ -1,4 +1,4 @@
-"""Bulk ingest with more and more engines that sleep as GPUs would compute."""
+"""Measures bulk ingests with more and more engines. An engine sleeps as long as a GPU would compute."""
 
 import argparse
 import logging
@@ -31,14 +31,15 @@ from tests.nodes import sleeping_engine
 
 STARTUP = Path(sleeping_engine.__file__).with_name("startup")
 ROOT = Path(__file__).parent.parent.parent
-#: The rate is measured between these shares of the documents, because the engines start before, and some
-#: of them have no work after. With six batches for each engine, both shares are at the end of a batch.
+#: The rate is measured between these two shares of the documents. Before the first share, the engines still
+#: start. After the second share, some engines have no more work. With six batches for each engine, each share
+#: is reached when a batch ends.
 FROM_SHARE, TO_SHARE = 1 / 3, 5 / 6
 
 
 @dataclass(kw_only=True)
 class TimedReport(IngestReport):
-    """Records when how many chunks were written, and the CPU time of the middle of the run."""
+    """Records the number of written chunks over the time, and the CPU time in the middle of the run."""
 
     documents: int
     parts: CpuParts
@@ -57,7 +58,7 @@ class TimedReport(IngestReport):
             self.cpu_ms = {part: 1_000 * used / chunks for part, used in self.parts.used_s().items()}
 
     def chunks_per_s(self) -> float:
-        """Return the slope of the chunks over the time, in the middle of the run."""
+        """Return how many chunks were written each second in the middle of the run (linear regression)."""
         count = len(self.written)
         middle = self.written[round(count * FROM_SHARE) : round(count * TO_SHARE)]
         return statistics.linear_regression(*zip(*middle, strict=True)).slope
@@ -79,7 +80,7 @@ class EngineRun:
 def run(options: argparse.Namespace) -> None:
     """Run the ingests, and print the table."""
     with tempfile.TemporaryDirectory(prefix="ec-bench-") as home:
-        os.chmod(home, 0o755)  # the bundled Postgres runs as another user when we are root
+        os.chmod(home, 0o755)  # the bundled Postgres must read it, and runs as another user if we are root
         source = f"{sleeping_engine.KIND}:64@{options.milliseconds:g}"
         settings = Settings(
             home=Path(home),
@@ -157,7 +158,7 @@ def _table(runs: list[EngineRun]) -> Shown:
 
 
 def _bottleneck(runs: list[EngineRun]) -> str:
-    """Return a sentence about the part that limits the ingest when there are enough engines."""
+    """Return a sentence about the part of the pipeline that limits the ingest when the engines do not."""
     last = runs[-1]
     most = max(last.cpu_ms, key=lambda part: last.cpu_ms[part])
     total = sum(last.cpu_ms.values())

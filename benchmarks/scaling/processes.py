@@ -1,4 +1,4 @@
-"""Memory of each process of a running cluster, and the CPU time of its requests and of its documents."""
+"""Measures the memory of each process of a running cluster, and the CPU time of requests and of documents."""
 
 import argparse
 import contextlib
@@ -21,7 +21,8 @@ from cluster.local.processes import Identity, family, session_of
 from cluster.settings import Settings
 
 REQUESTS, CLIENTS = 400, 8
-#: Documents that the workers index, and their words: some eight chunks each.
+#: Number of documents that the workers index, and number of words of a document. A document has about eight
+#: chunks.
 DOCUMENTS, WORDS = 24, 1_600
 MIB = 1024 * 1024
 
@@ -74,7 +75,7 @@ def _index(client: OpenAI, store: str, chance: random.Random) -> None:
 
 
 def _each(ask: Callable[[str], object], chance: random.Random, count: int) -> None:
-    """Send so many requests with different sentences, by several clients."""
+    """Send ``count`` requests, each with another sentence, from several clients at the same time."""
     with ThreadPoolExecutor(CLIENTS) as clients:
         for _ in clients.map(ask, [paragraph(chance, 15) for _ in range(count)]):
             pass
@@ -83,7 +84,9 @@ def _each(ask: Callable[[str], object], chance: random.Random, count: int) -> No
 def _cost(
     settings: Settings, what: str, count: int, work: Callable[[], None]
 ) -> tuple[str, int, float, float]:
-    """Return the name, the number, and the seconds and CPU milliseconds of one."""
+    """Do the work. Return its name, the number of requests or documents, and the seconds and the CPU
+    milliseconds of one request or document.
+    """
     before, started = _cpu_s(settings), time.perf_counter()
     work()
     seconds, after = time.perf_counter() - started, _cpu_s(settings)
@@ -142,7 +145,7 @@ def _memory(settings: Settings) -> Shown:
 
 
 def _name(process: psutil.Process) -> str:
-    """Return what a process is, from its title or its program."""
+    """Return a name that says what the process does, from the title or the command line of the process."""
     command = process.cmdline()
     first = command[0] if command else process.name()
     if first.startswith(("ray::", "postgres:")):

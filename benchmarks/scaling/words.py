@@ -1,4 +1,4 @@
-"""Makes texts of words that differ from each other as in prose."""
+"""Makes texts from the words of real prose, so that the words of a text are as different as in documents."""
 
 import random
 from functools import cache
@@ -6,7 +6,7 @@ from pydoc_data.topics import topics
 
 
 def paragraph(chance: random.Random, words: int) -> str:
-    """Return a paragraph with this number of words of the Python language reference, in sentences."""
+    """Return a paragraph with this number of random words of the Python language reference, in sentences."""
     drawn = chance.choices(_words(), k=words)
     for end in range(11, words, 12):
         drawn[end] = drawn[end].rstrip(".") + "."

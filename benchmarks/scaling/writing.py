@@ -1,4 +1,4 @@
-"""The stage that writes, in several processes at once."""
+"""Measures the stage that writes, in several processes at the same time."""
 
 import argparse
 import json
@@ -52,7 +52,7 @@ class WritingRound:
 def run(options: argparse.Namespace) -> None:
     """Run the rounds, and print the table."""
     with tempfile.TemporaryDirectory(prefix="ec-bench-") as home:
-        os.chmod(home, 0o755)  # the bundled Postgres runs as another user when we are root
+        os.chmod(home, 0o755)  # the bundled Postgres must read it, and runs as another user if we are root
         settings = Settings(home=Path(home), log_level="WARNING")
         rounds: dict[str, list[WritingRound]] = {}
         try:
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _round(settings: Settings, writers: int, options: argparse.Namespace) -> WritingRound:
-    """Write the documents with this number of processes."""
+    """Write the documents with this number of processes, and return the result."""
     with open_pool(settings, access=OWNER) as pool:
         with pool.connection() as connection:
             ensure_organisation(connection, settings.organisation)
@@ -127,7 +127,8 @@ def _write(
     chance = random.Random(os.getpid())
     tables = [to_table([_document(chance, chunks, store.fingerprint.dim)]) for _ in range(documents)]
     write = Write(settings, store, job="job_benchmark", pipeline_version="1")
-    write(to_table([_document(chance, chunks, store.fingerprint.dim)]))  # opens the connections
+    # Not counted, because the first call also opens the connections.
+    write(to_table([_document(chance, chunks, store.fingerprint.dim)]))
     ready.release()
     begin.wait()
     for table in tables:

@@ -152,7 +152,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _cell(text: str | None) -> str:
-    """Return a docstring as the text of a table cell. The names of settings become environment variables."""
+    """Return a docstring as the text of a table cell. A setting gets the name of its environment variable."""
     line = " ".join((text or "").replace("|", "\\|").split())
     return re.sub(
         r"``(.+?)``",

@@ -81,12 +81,14 @@ def down(settings: Settings, report: ReportLine, *, postgres: bool = True) -> bo
 
 
 def stay(settings: Settings, report: ReportLine) -> bool:
-    """Start everything, wait for SIGTERM or SIGINT, and stop everything. A container runs this.
+    """Start everything, wait for SIGTERM or SIGINT, and stop everything. The command of a container calls
+    this function.
 
     Return True after a signal, and False if Ray has ended by itself.
 
     Raises:
-        ClusterError: as ``up``. What has started until then is stopped.
+        ClusterError: the same errors as ``up`` and ``down``. If ``up`` fails, everything that it has started
+            is stopped first.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -98,7 +100,7 @@ def stay(settings: Settings, report: ReportLine) -> bool:
     except KeyboardInterrupt:
         return True
     finally:
-        # A second signal would leave processes behind.
+        # Ignore further signals, because a second signal would interrupt ``down`` and leave processes behind.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         down(settings, report)

@@ -84,7 +84,11 @@ def _extras(package: Distribution) -> list[str]:
 
 
 def _requirements(package: Distribution, extra: str) -> Iterator[Requirement]:
-    """Yield the requirements of a package, with one of its extras, that apply to this machine."""
+    """Yield the requirements of a package that apply to this machine.
+
+    Args:
+        extra: also yield the requirements of this extra of the package; "" for none.
+    """
     for line in package.requires or []:
         requirement = Requirement(line)
         if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
@@ -110,8 +114,8 @@ def _component(package: Distribution) -> dict[str, Any]:
 
 
 def _licences(package: Distribution) -> list[dict[str, Any]]:
-    """Return the licences that the metadata of a package names: an SPDX expression, a name or the whole text,
-    or classifiers.
+    """Return the licences that the metadata of a package names. The metadata has an SPDX expression, a name
+    or the whole text of a licence, or classifiers; return an empty list if it has none of these.
     """
     metadata = package.metadata
     if "License-Expression" in metadata:

@@ -58,7 +58,9 @@ def _line(entry: LogEntry, options: argparse.Namespace) -> str:
 
 
 def _history(settings: Settings, options: argparse.Namespace, notes: Console) -> JobHistory | None:
-    """Read the history from Postgres. If Postgres does not answer, say so, because the files still help."""
+    """Read the history of the job from Postgres; None if there is no such job. If Postgres does not answer,
+    only print a note and return None, because the log files still help.
+    """
     try:
         history = in_one_transaction(
             settings, lambda connection: read_history(connection, options.job, progress=options.progress)

@@ -1,7 +1,7 @@
 """Read what Postgres knows about a job: its events, attempts and stages, as log entries.
 
-The command ``cluster.local.job_logs`` calls ``read_history`` for the operator, so it finds the jobs of all
-organisations.
+The command ``cluster.local.job_logs`` calls ``read_history``. An operator runs this command, so
+``read_history`` finds the jobs of all organisations.
 
     job = read_history(connection, "job_...")
 """
@@ -18,7 +18,7 @@ from cluster.local.job_logs.log_entries import LogEntry
 from cluster.tracing import TraceContext
 
 SQL = queries("cluster.local.job_logs", "job_history.sql")
-#: Process of the entries from the database.
+#: The entries from the database have this text in place of the name of a process.
 DATABASE = "database"
 #: Type of the events that a running job writes twice a second.
 PROGRESS = "progress"

@@ -1,4 +1,4 @@
-"""Read the log lines of a process, and keep those that belong to a job or to its trace.
+"""Read the log lines of a process, and keep the lines that belong to a job or to the job's trace.
 
 ``cluster.logs`` writes each line as a JSON object, or in a form for people. Lines without a time, such as
 those of a traceback, belong to the line before them.
@@ -20,13 +20,13 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 FOR_PEOPLE = re.compile(r"(\d{4}-\d\d-\d\dT[\d:.]+)(?:Z|\+00:00)? +\[(\w+) *\] +(\S.*)")
 #: Maximum number of lines of a traceback that are kept.
 MAX_MORE_LINES = 200
-#: Fields of a JSON line with a place of their own in an entry.
+#: Fields of a JSON line that do not become ``fields`` of an entry, because the entry has attributes for them.
 PLACED = ("timestamp", "level", "event", "process", "pid", "exception")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogEntry:
-    """One line of a log, or one event of a job in the database."""
+    """One line of a log, or what the database knows about one event, attempt or stage of a job."""
 
     at: datetime
     #: The process, with its id if it is known, or ``database``.
@@ -34,7 +34,7 @@ class LogEntry:
     level: str
     event: str
     fields: Mapping[str, Any]
-    #: The lines of a traceback.
+    #: The lines that follow the first line, such as those of a traceback.
     more: tuple[str, ...] = ()
 
     def shown(self) -> str:
@@ -57,12 +57,13 @@ class LogEntry:
 
 
 def matching(lines: Iterable[str], ids: Sequence[str], *, source: str) -> Iterator[LogEntry]:
-    """Yield an entry for each line that contains one of the ids.
+    """Yield an entry for each line that has a time and contains one of the ids. The next lines belong to the
+    same entry until a line begins another entry.
 
     Args:
         lines: the lines of one file.
-        ids: the id of the job, and of its trace.
-        source: names the process if the line does not.
+        ids: the id of the job, and the id of its trace.
+        source: the name of the process for lines that do not name their process.
     """
     last: LogEntry | None = None
     for line in lines:
@@ -86,17 +87,17 @@ def matching(lines: Iterable[str], ids: Sequence[str], *, source: str) -> Iterat
 
 
 def _begins(text: str) -> bool:
-    """True if the text is the first line of an entry, of whichever job."""
+    """Return True if the text is the first line of an entry, also of an entry about another job."""
     return text.startswith("{") or FOR_PEOPLE.match(text) is not None
 
 
 def _entry(text: str, source: str) -> LogEntry | None:
-    """Return the entry that begins with this line; None if the line has no time."""
+    """Return the entry that begins with this line; None if the line has no time and so begins no entry."""
     if text.startswith("{"):
         try:
             line = json.loads(text)
             at = datetime.fromisoformat(line["timestamp"])
-        except (ValueError, KeyError, TypeError):  # a line of another program, or one that a crash cut short
+        except (ValueError, KeyError, TypeError):  # a line of another program, or a line that a crash cut short
             return None
         name, pid = line.get("process", source), line.get("pid")
         return LogEntry(

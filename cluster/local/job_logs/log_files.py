@@ -20,27 +20,30 @@ from cluster.local import ray_head
 from cluster.local.addresses import request
 from cluster.settings import Settings
 
-#: Names of the files with lines of ours. Ray moves old lines to files with a number at the end.
+#: Patterns for the names of the files that can contain log lines of this project. Ray moves old lines to
+#: files with a number at the end of the name, which match, too.
 PATTERNS = ("worker-*.err*", "job-driver-*.log*")
 TIMEOUT_S = 60.0
 #: Maximum number of nodes that Ray lists in one answer.
 MAX_NODES = 10_000
-#: Ray's State API reads the whole file if this number of lines is given.
+#: Ray's State API reads the whole file if a request asks for this number of lines.
 ALL_LINES = -1
 
 NamedLines = tuple[str, Iterable[str]]
 
 
 def logs_folder(settings: Settings) -> Path | None:
-    """Return the folder with the logs of the running head, or of the last head; None if no head has run."""
+    """Return the folder with the logs of the running head. If no head runs, return the folder with the logs
+    of the last head; None if this home has no such logs.
+    """
     head = ray_head.recorded(settings)
     folders = [Path(head.folder) / "session_latest" / "logs"] if head is not None else []
     return next((one for one in [*folders, settings.home / "logs" / "ray"] if one.is_dir()), None)
 
 
 def read_folder(folder: Path) -> Iterator[NamedLines]:
-    """Yield the name and the lines of each file in the folder. The lines are read one at a time, because a
-    file can be large.
+    """Yield the name and the lines of each log file in the folder. The lines are read one at a time, because
+    a file can be large.
     """
     for pattern in PATTERNS:
         for path in sorted(folder.glob(pattern)):
@@ -49,7 +52,8 @@ def read_folder(folder: Path) -> Iterator[NamedLines]:
 
 
 def read_dashboard(host: str, port: int, token: SecretStr | None = None) -> Iterator[NamedLines]:
-    """Yield the name and the lines of each file on each live node of a cluster.
+    """Yield the address of the node with the name of the file, and the lines, of each log file on each live
+    node of a cluster.
 
     Args:
         host: host of Ray's dashboard.

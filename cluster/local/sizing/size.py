@@ -14,17 +14,18 @@ GIB = 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterLoad:
-    """What the cluster has to do."""
+    """Describes the work that the cluster has to do."""
 
     #: New or changed documents in an hour.
     documents_per_hour: float = 0.0
     #: Documents in all vector stores together.
     documents: float = 0.0
     pages_per_document: float = 8.0
-    #: Searches in a second, and requests for the embedding of one sentence.
+    #: Searches in a second.
     searches_per_s: float = 0.0
+    #: Requests to embed one sentence in a second.
     embeddings_per_s: float = 0.0
-    #: Numbers of a vector.
+    #: Number of numbers in a vector.
     dimensions: int = 384
     #: True if the engines of bulk jobs and of workers run on GPUs.
     on_gpus: bool = False
@@ -32,19 +33,22 @@ class ClusterLoad:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterSize:
-    """What the load needs, with room for peaks."""
+    """Describes what the load needs, with room for peaks."""
 
+    #: Chunks that the workers write in a second.
     chunks_per_s: float
-    #: Cores of stages, of engines and of requests; they are 0 for engines on GPUs.
+    #: Cores for the stages before and after the engine.
     stage_cores: float
+    #: Cores for the engines; 0 if the engines run on GPUs.
     engine_cores: float
+    #: Cores for searches and for embeddings of sentences.
     request_cores: float
     gpus: int
     #: Cores of the machine with Postgres.
     postgres_cores: float
     chunks: float
     disk_gib: float
-    #: Memory that keeps the approximate index of the vectors in Postgres' cache.
+    #: Memory that Postgres needs to keep the approximate index of the vectors in its cache.
     index_gib: float
 
     @property
@@ -53,12 +57,14 @@ class ClusterSize:
         return self.stage_cores + self.engine_cores + self.request_cores
 
     def workers(self, cores_of_a_worker: int) -> int:
-        """Number of machines with this number of cores, without the machine of Postgres."""
+        """Return the number of machines with this number of cores, at least 1. The machine of Postgres is not
+        counted.
+        """
         return max(1, math.ceil(self.cores / cores_of_a_worker))
 
 
 def size_of(load: ClusterLoad, figures: Figures) -> ClusterSize:
-    """Return what the load needs."""
+    """Compute the size of the cluster from the load and the figures."""
     pages_per_s = load.documents_per_hour * load.pages_per_document / 3_600
     chunks_per_s = pages_per_s * figures.chunks_per_page
     tokens_per_s = pages_per_s * figures.tokens_per_page
