@@ -17,7 +17,7 @@ from cluster.database.bundled import binaries
 from cluster.database.migrate import UpgradePlan, migrate, plan
 from cluster.settings import Settings
 
-EXIT_CURRENT, EXIT_MISSING = 0, 3  # ``cluster.command`` defines the exit codes of errors
+EXIT_CURRENT, EXIT_MISSING = 0, 3  # ``cluster.command`` has the other exit codes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +43,7 @@ def _upgrade(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _text(planned: UpgradePlan, settings: Settings) -> str:
-    """Return the text for a person: the missing migrations, and the commands for a backup and the upgrade."""
+    """Return what a person has to know before the upgrade."""
     changing = set(planned.changing)
     lines = ["The database lacks these migrations of this release:"]
     lines += [f"  {one.name}{'  changes data' if one.name in changing else ''}" for one in planned.missing]
@@ -58,7 +58,7 @@ def _text(planned: UpgradePlan, settings: Settings) -> str:
 
 
 def _backup_command(settings: Settings) -> str:
-    """Return the command that backs up the database. The text of the command contains no password."""
+    """Return the shell command that backs up the database. The command contains no password."""
     if settings.database_url is not None:
         return 'pg_dump --format=custom --file=before-upgrade.dump "$CLUSTER_DATABASE_URL"'
     folder = settings.home / "postgres"

@@ -21,7 +21,7 @@ class CpuParts:
     """Adds up the CPU times of the processes of this benchmark, also of processes that end before ``used_s``.
 
     Args:
-        settings: the settings of this benchmark. The bundled Postgres runs in the home that they name.
+        settings: the settings of this benchmark, whose home has the bundled Postgres.
     """
 
     def __init__(self, settings: Settings) -> None:

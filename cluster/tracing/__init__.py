@@ -1,7 +1,8 @@
 """Trace ids for every request and job, and spans for OpenTelemetry if ``CLUSTER_TRACING`` is on.
 
-The edge begins a trace for each request, and the worker continues the trace of a job. The trace id is in log
-lines, in the job and in answers, also if no spans are recorded. See docs/tracing.md.
+The edge continues the trace that a request names, or begins a new trace. The worker continues the trace of a
+job. The trace id is in log lines, in the job and in answers, also if no spans are recorded. See
+docs/tracing.md.
 
     start_tracing(settings, process="worker")
     with continued_trace(f"job {job.kind}", CONSUMER, TraceContext.parse(job.traceparent)):

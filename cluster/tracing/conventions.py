@@ -1,8 +1,8 @@
-"""Names of the attributes of spans, by version 1.37.0 of OpenTelemetry's semantic conventions.
+"""Defines the names of the attributes of spans, from version 1.37.0 of OpenTelemetry's semantic conventions.
 
-The ``gen_ai`` conventions are not stable: each version may rename attributes. So this file holds the names of
-one version, and every span carries the URL of that version (``SCHEMA_URL``). A newer version is a change to
-this file. https://github.com/open-telemetry/semantic-conventions/tree/v1.37.0/docs/gen-ai
+The ``gen_ai`` conventions are not stable, because each version can rename attributes. So this file holds the
+names of one version, and every span has the URL of this version (``SCHEMA_URL``). To use a newer version,
+change only this file. https://github.com/open-telemetry/semantic-conventions/tree/v1.37.0/docs/gen-ai
 
     with span(f"embeddings {model}") as made:
         made.set(embeddings(model, dim=384, inputs=2, tokens=120))
@@ -23,7 +23,7 @@ OPERATION, PROVIDER, MODEL = "gen_ai.operation.name", "gen_ai.provider.name", "g
 INPUT_TOKENS, OUTPUT_TOKENS = "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"
 DIMENSIONS = "gen_ai.embeddings.dimension.count"
 FINISH_REASONS = "gen_ai.response.finish_reasons"
-#: Provider of the models that this cluster runs itself. The conventions allow names of one's own.
+#: The name that spans give as the provider of this cluster's models. The conventions permit our own names.
 OWN_PROVIDER = "embedding-cluster"
 
 SERVER_ADDRESS = "server.address"
@@ -36,10 +36,10 @@ INPUTS = "cluster.inputs"
 
 
 def embeddings(model: str, *, dim: int, inputs: int, tokens: int) -> dict[str, AttributeValue]:
-    """Return the attributes of a span that computes vectors.
+    """Return the attributes of a span around the computation of vectors.
 
     Args:
-        model: the name that clients use. A model at a remote provider has this cluster's name, too.
+        model: the name that clients of this cluster use for the model, also for a model of a remote provider.
         dim: length of a vector.
         inputs: number of inputs.
         tokens: number of tokens that the model reads.
@@ -57,17 +57,17 @@ def embeddings(model: str, *, dim: int, inputs: int, tokens: int) -> dict[str, A
 def chat(
     model: str, *, address: str, max_tokens: int, temperature: float | None
 ) -> dict[str, AttributeValue]:
-    """Return the attributes of a request to a chat server, which are known before its answer.
+    """Return those attributes of a request to a chat server that are known before the server answers.
 
     Args:
-        model: name of the model at the server.
+        model: the name that the chat server uses for the model.
         address: host of the server.
         max_tokens: maximum number of tokens of the answer.
-        temperature: the temperature of the request; None: the server's default.
+        temperature: the temperature of the request; None if the server uses its default.
     """
     return {
         OPERATION: "chat",
-        PROVIDER: "openai",  # the protocol; the address names the server
+        PROVIDER: "openai",  # the protocol, which is the same for all servers; ``address`` names the server
         MODEL: model,
         SERVER_ADDRESS: address,
         MAX_TOKENS: max_tokens,
@@ -76,7 +76,7 @@ def chat(
 
 
 def answered(finish_reason: str, *, prompt_tokens: int, answer_tokens: int) -> dict[str, AttributeValue]:
-    """Return the attributes of a request to a chat server, which are known after its answer."""
+    """Return those attributes of a request to a chat server that are known after the server has answered."""
     return {
         FINISH_REASONS: [finish_reason],
         INPUT_TOKENS: prompt_tokens,

@@ -27,8 +27,8 @@ from cluster.tracing.conventions import SCHEMA_URL
 from cluster.tracing.spans import AttributeValue, SpanKind
 from cluster.tracing.trace_context import TraceContext
 
-#: Share of the traces that are recorded if ``OTEL_TRACES_SAMPLER`` is not set. Recording all requests costs
-#: 2% of the throughput of short texts (docs/decisions/070-traces.md).
+#: Share of the traces that are recorded if ``OTEL_TRACES_SAMPLER`` is not set. The share is small, because
+#: recording all requests costs 2% of the throughput of short texts (docs/decisions/070-traces.md).
 DEFAULT_RATIO = 0.05
 SAMPLER, DISABLED = "OTEL_TRACES_SAMPLER", "OTEL_SDK_DISABLED"
 NAME = "embedding-cluster"
@@ -40,14 +40,14 @@ _KINDS = {kind: trace.SpanKind[kind.value] for kind in SpanKind}
 
 
 class _Ids(RandomIdGenerator):
-    """Gives a new trace the id that log lines already have."""
+    """Gives a new trace the id that is already in the log lines of the request or job."""
 
     def generate_trace_id(self) -> int:
         return _TRACE_ID.get() or super().generate_trace_id()
 
 
 class OpenTelemetrySpan:
-    """A span of OpenTelemetry (``RunningSpan``)."""
+    """A span of OpenTelemetry, as a ``RunningSpan``."""
 
     __slots__ = ("_span", "context")
 
@@ -57,15 +57,15 @@ class OpenTelemetrySpan:
         self.context = TraceContext(f"{made.trace_id:032x}", f"{made.span_id:016x}", made.trace_flags.sampled)
 
     def set(self, attributes: Mapping[str, AttributeValue]) -> None:
-        """Set attributes."""
+        """Set attributes of the span."""
         self._span.set_attributes(attributes)
 
     def rename(self, name: str) -> None:
-        """Replace the name."""
+        """Replace the name of the span."""
         self._span.update_name(name)
 
     def fail(self, reason: str) -> None:
-        """Mark the span as failed."""
+        """Mark the span as failed, with the reason as the attribute ``error.type``."""
         self._span.set_attribute("error.type", reason)
         self._span.set_status(trace.StatusCode.ERROR)
 
@@ -75,14 +75,14 @@ class OpenTelemetrySpan:
 
 
 class OpenTelemetryRecorder:
-    """Begins spans of one provider (``SpanRecorder``)."""
+    """Begins spans with one ``TracerProvider``, as a ``SpanRecorder``."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
         self._tracer = provider.get_tracer(NAME, version(NAME), schema_url=SCHEMA_URL)
 
     def begin(self, name: str, kind: SpanKind, parent: TraceContext) -> OpenTelemetrySpan:
-        """Begin a span of a sampled trace."""
+        """Begin a span inside a trace that is recorded. ``parent`` is a span of the same process."""
         return OpenTelemetrySpan(
             self._tracer.start_span(name, context=_context(parent, remote=False), kind=_KINDS[kind])
         )
@@ -90,9 +90,13 @@ class OpenTelemetryRecorder:
     def begin_sampled(
         self, name: str, kind: SpanKind, parent: TraceContext | None, trace_id: str
     ) -> OpenTelemetrySpan | None:
-        """Begin the first span of this process in a trace; None if the trace is not sampled.
+        """Begin the first span of this process in a trace; None if the sampler leaves out the trace.
 
         The sampler is asked before a span is made, because a span that is dropped also costs time.
+
+        Args:
+            parent: the span of the other process; None if the trace begins here.
+            trace_id: id of the trace; it is the id of the parent's trace if there is a parent.
         """
         context = Context() if parent is None else _context(parent, remote=True)
         number = int(trace_id, 16)
@@ -118,7 +122,7 @@ def open_recorder(process: str) -> OpenTelemetryRecorder | None:
     """Open the recorder of this process; None if ``OTEL_SDK_DISABLED`` is true.
 
     Raises:
-        Misconfigured: the extra ``tracing`` is not installed.
+        Misconfigured: the exporter of the extra ``tracing`` is not installed.
     """
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415  an extra
@@ -140,7 +144,7 @@ def open_recorder(process: str) -> OpenTelemetryRecorder | None:
         }
     )
     provider = TracerProvider(
-        # None makes the SDK read the variable.
+        # If the variable is set, None makes the SDK choose the sampler that the variable names.
         sampler=None if os.environ.get(SAMPLER) else ParentBasedTraceIdRatio(DEFAULT_RATIO),
         resource=own.merge(OTELResourceDetector().detect()),
         id_generator=_Ids(),

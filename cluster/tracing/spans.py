@@ -1,7 +1,7 @@
-"""Begin spans. While no process-wide recorder is set, a span costs one comparison and records nothing.
+"""Begin spans. While this process has no recorder, ``span`` costs one comparison and records nothing.
 
-``start_tracing`` sets the recorder if ``CLUSTER_TRACING`` is on. A trace is sampled once, where it begins;
-inside a trace that is not sampled, no span is recorded.
+``start_tracing`` sets the recorder if ``CLUSTER_TRACING`` is on. The process in which a trace begins decides
+whether the trace is recorded (sampled). Inside a trace that is not sampled, no span is recorded.
 
     with span("stage parse") as parse:
         parse.set({"cluster.pages": 12})
@@ -21,7 +21,7 @@ AttributeValue = str | bool | int | float | Sequence[str]
 
 
 class SpanKind(Enum):
-    """The role of a span, by the name that OpenTelemetry gives it."""
+    """The role of a span. The values are OpenTelemetry's names of the roles."""
 
     #: Work inside a process.
     INTERNAL = "INTERNAL"
@@ -47,39 +47,41 @@ class RunningSpan(Protocol):
     context: TraceContext
 
     def set(self, attributes: Mapping[str, AttributeValue]) -> None:
-        """Set attributes."""
+        """Set attributes of the span."""
 
     def rename(self, name: str) -> None:
-        """Replace the name."""
+        """Replace the name of the span."""
 
     def fail(self, reason: str) -> None:
-        """Mark the span as failed, with a short word for programs."""
+        """Mark the span as failed. The reason is a short word for programs."""
 
     def end(self) -> None:
         """End the span, and hand it to the exporter."""
 
 
 class SpanRecorder(Protocol):
-    """Begins spans and sends them away (``cluster.tracing.exporting``)."""
+    """Begins spans, and sends ended spans to the collector (``cluster.tracing.exporting``)."""
 
     def begin(self, name: str, kind: SpanKind, parent: TraceContext) -> RunningSpan:
-        """Begin a span of a sampled trace."""
+        """Begin a span inside a sampled trace. ``parent`` is a span of the same process."""
 
     def begin_sampled(
         self, name: str, kind: SpanKind, parent: TraceContext | None, trace_id: str
     ) -> RunningSpan | None:
-        """Begin the first span of this process in a trace; None if the trace is not sampled."""
+        """Begin the first span of this process in a trace; None if the trace is not sampled. ``parent`` is a
+        span of another process; None if the trace begins here.
+        """
 
     def flush(self) -> None:
         """Send all ended spans now."""
 
 
 class Span:
-    """A block of work. Its methods do nothing if it is not recorded.
+    """A block of work, which is recorded or not. If the span is not recorded, its methods record nothing.
 
     Args:
         running: the span of the recorder; None if the span is not recorded.
-        context: the position that is current inside the block; None: the current position stays.
+        context: the position that is current inside the block; None if the block does not change it.
     """
 
     __slots__ = ("_running", "_token", "context")
@@ -91,31 +93,31 @@ class Span:
 
     @property
     def recorded(self) -> bool:
-        """True if the span is recorded. Compute costly attributes only then."""
+        """True if the span is recorded. Compute costly attributes only if this is true."""
         return self._running is not None
 
     @property
     def position(self) -> TraceContext | None:
-        """The position that a called process continues; None if the span is not recorded."""
+        """The position to pass to a process that this span calls; None if the span is not recorded."""
         return None if self._running is None else self._running.context
 
     def set(self, attributes: Mapping[str, AttributeValue]) -> None:
-        """Set attributes."""
+        """Set attributes of the span."""
         if self._running is not None:
             self._running.set(attributes)
 
     def rename(self, name: str) -> None:
-        """Replace the name."""
+        """Replace the name of the span."""
         if self._running is not None:
             self._running.rename(name)
 
     def fail(self, reason: str) -> None:
-        """Mark the span as failed, with a short word for programs, such as the name of an exception."""
+        """Mark the span as failed. The reason is a word for programs, such as the name of an exception."""
         if self._running is not None:
             self._running.fail(reason)
 
     def end(self) -> None:
-        """End the span. Blocks of ``with`` do this."""
+        """End the span. The end of a ``with`` block also ends the span."""
         if self._running is not None:
             self._running.end()
 
@@ -131,42 +133,43 @@ class Span:
             CURRENT.reset(self._token)
         if self._running is not None:
             if kind is not None:
-                self._running.fail(kind.__name__)  # the message may hold text of a document
+                self._running.fail(kind.__name__)  # no message, because it can contain text of a document
             self._running.end()
 
 
-#: Every span that is not recorded and that changes no position.
+#: The only object for all spans that are not recorded and do not change the current position.
 UNRECORDED = Span(None, None)
 _recorder: SpanRecorder | None = None
 
 
 def span(name: str, kind: SpanKind = INTERNAL) -> Span:
-    """Begin a span inside the current trace. It is the parent of the spans that begin inside its block."""
+    """Begin a span inside the current trace. Spans that begin inside its ``with`` block are its children."""
     running = _begin(name, kind)
     return UNRECORDED if running is None else Span(running, running.context)
 
 
 def detached_span(name: str, kind: SpanKind = INTERNAL) -> Span:
-    """Begin a span that does not change the current position, and that the caller ends.
+    """Begin a span that does not change the current position. The caller ends the span.
 
-    Use it in asynchronous generators, because each step of a generator may run in another context.
+    Use this function in asynchronous generators, because each step of a generator can run in another context.
     """
     running = _begin(name, kind)
     return UNRECORDED if running is None else Span(running, None)
 
 
 def continued_trace(name: str, kind: SpanKind, parent: TraceContext | None) -> Span:
-    """Begin this process's part of a trace: a request or a job. Inside the block, ``current_trace`` is set,
-    also if nothing is recorded.
+    """Begin the first span of this process in a trace, for a request or a job. Inside the block,
+    ``current_trace`` returns a position, also if nothing is recorded.
 
     Args:
-        parent: the position in another process; None begins a new trace.
+        parent: the position of the other process; None begins a new trace. If the position has no span, the
+            trace of the position begins here.
     """
     context = parent or TraceContext.new()
     if not context.span_id:
         parent, context = None, TraceContext(context.trace_id, TraceContext.new().span_id)
     if _recorder is None:
-        # W3C Trace Context: a program that records nothing passes the position on unchanged.
+        # By W3C Trace Context, a program that records nothing passes on the position without a change.
         return Span(None, context)
     running = _recorder.begin_sampled(name, kind, parent, context.trace_id)
     if running is None:
@@ -175,7 +178,9 @@ def continued_trace(name: str, kind: SpanKind, parent: TraceContext | None) -> S
 
 
 def trace_argument() -> dict[str, str]:
-    """Return the keyword argument with the current position, for a call to a method of another process."""
+    """Return the keyword argument ``traceparent`` for a call to another process, with the current position.
+    Return no argument outside of requests and jobs.
+    """
     context = CURRENT.get()
     return {} if context is None else {"traceparent": context.traceparent}
 
@@ -187,7 +192,7 @@ def start_tracing(settings: Settings, *, process: str) -> None:
         process: the part of the cluster that this process is, such as ``worker``.
 
     Raises:
-        Misconfigured: the extra ``tracing`` is not installed, or a variable ``OTEL_*`` is wrong.
+        Misconfigured: the exporter of the extra ``tracing`` is not installed.
     """
     global _recorder
     if settings.tracing and _recorder is None:
@@ -197,7 +202,7 @@ def start_tracing(settings: Settings, *, process: str) -> None:
 
 
 def flush_spans() -> None:
-    """Send all ended spans now. A process that ends calls this, because Ray may kill it without notice."""
+    """Send all ended spans now. Processes of Ray call this when they stop, because Ray can then kill them."""
     if _recorder is not None:
         _recorder.flush()
 

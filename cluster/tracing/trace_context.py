@@ -1,6 +1,4 @@
-"""Read, write and hold the position in a trace, in the format of W3C Trace Context.
-
-``cluster.tracing`` exports everything that other packages need.
+"""Read, write and keep the position in a trace, in the format of W3C Trace Context.
 
     context = TraceContext.parse(header) or TraceContext.new()
     with in_trace(context):
@@ -17,9 +15,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Self
 
-#: The header, and the column of jobs, with a position in a trace.
+#: Name of the header and of the column of ``jobs`` that contain a position in a trace.
 TRACEPARENT = "traceparent"
-#: Version, trace id, span id and flags. Versions above 00 may add fields.
+#: The version, the trace id, the span id, the flags, and the fields that versions above 00 can add.
 PATTERN = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 TRACE_ID_DIGITS, SPAN_ID_DIGITS = 32, 16
 TRACE_ID = re.compile(r"[0-9a-f]{32}")
@@ -39,14 +37,14 @@ class TraceContext:
 
     @classmethod
     def new(cls) -> Self:
-        """Begin a trace of which no span is recorded, with random ids."""
+        """Return a position in a new trace with random ids. The trace is not recorded."""
         digits = os.urandom((TRACE_ID_DIGITS + SPAN_ID_DIGITS) // 2).hex()
         return cls(digits[:TRACE_ID_DIGITS], digits[TRACE_ID_DIGITS:])
 
     @classmethod
     def parse(cls, traceparent: str | None) -> Self | None:
-        """Read a ``traceparent``. Return None if there is none, or if it is not valid; the specification says
-        that a program then begins a new trace.
+        """Read the value of a ``traceparent`` header. Return None if there is no value, or if the value is
+        not valid. By the specification, the program must then begin a new trace.
         """
         found = PATTERN.fullmatch(traceparent) if traceparent else None
         if found is None:
@@ -58,7 +56,7 @@ class TraceContext:
 
     @classmethod
     def of_work(cls, position: str | None) -> Self | None:
-        """Read what ``position_of_work`` returned. Return None if there is nothing, or if it is not valid."""
+        """Read a result of ``position_of_work``. Return None if the argument is None or not valid."""
         if position is not None and TRACE_ID.fullmatch(position):
             return cls(position, "")
         return cls.parse(position)
@@ -69,7 +67,7 @@ class TraceContext:
         return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
 
 
-#: The position of the current task or thread. ``ContextThreads`` copies it to its threads.
+#: The position of the current task or thread. ``ContextThreads`` copies the position to its threads.
 CURRENT: ContextVar[TraceContext | None] = ContextVar("trace", default=None)
 
 
@@ -81,8 +79,8 @@ def current_trace() -> TraceContext | None:
 def position_of_work() -> str:
     """Return the position in a trace for work that another process does later, as a ``traceparent``.
 
-    Outside of requests and jobs, each piece of work gets a trace of its own. The position is then only the id
-    of this trace, so that the process that begins the work decides whether the trace is recorded.
+    Outside of requests and jobs, each piece of work gets a trace of its own, and the result is only the id of
+    this new trace. Then the process that begins the work decides whether the trace is recorded.
     """
     context = CURRENT.get()
     return TraceContext.new().trace_id if context is None else context.traceparent
@@ -90,7 +88,7 @@ def position_of_work() -> str:
 
 @contextmanager
 def in_trace(context: TraceContext | None) -> Iterator[None]:
-    """Make this position the current one inside the block, without a span."""
+    """Make ``context`` the current position inside the block, without a new span. None: no position."""
     token = CURRENT.set(context)
     try:
         yield
