@@ -1,4 +1,4 @@
-"""The workers: a Serve deployment without a route, whose replicas take jobs from the queue and run the jobs.
+"""Defines the workers: a Serve deployment without a route, whose replicas take queued jobs and run the jobs.
 
 Serve imports ``build`` (see ``cluster/deploy/serve.yaml``). A replica only coordinates the work. Separate
 processes parse the documents, and the embedding deployment computes the vectors.
@@ -68,8 +68,8 @@ HEALTH_PERIOD_S, HEALTH_TIMEOUT_S = 10, 30
 #: Seconds that a stopping replica waits for its jobs to end. Jobs that do not end in time go back to the
 #: queue.
 STOP_S = 20.0
-#: ``WAITING_PER_WORKER`` is the number of waiting jobs for which one replica is started. If the oldest job
-#: has waited longer than ``OLDEST_S`` seconds, one more replica is started.
+#: ``WAITING_PER_WORKER`` is the number of waiting jobs for which one replica is started. If the oldest queued
+#: job has waited longer than ``OLDEST_S`` seconds, one more replica is started.
 WAITING_PER_WORKER, OLDEST_S = 8.0, 30.0
 
 
@@ -265,7 +265,7 @@ class Worker:
 
 
 def end_process() -> None:
-    """End this process, so that Serve starts another replica. A thread cannot end the actor otherwise."""
+    """End this process, so that Serve starts another replica. A thread has no other way to end the actor."""
     logging.shutdown()
     os._exit(0)
 
@@ -320,8 +320,8 @@ def options(settings: Settings) -> dict[str, Any]:
 
 
 def _slots_of_a_class(settings: Settings) -> int:
-    """Return how many jobs of one priority class a worker can run at the same time if no other jobs run. Take
-    the class with the fewest reserved slots.
+    """Return how many jobs of one priority class a worker can run at the same time if no other jobs run. The
+    number is that of the class with the fewest reserved slots.
     """
     own = (
         settings.worker_slots_high,

@@ -1,11 +1,11 @@
-"""List, cancel and retry the jobs of every organisation, one by one or by their properties.
+"""List, cancel and retry the jobs of any organisation, one by one or by their properties.
 
     python -m data_jobs.jobs list --state running
     python -m data_jobs.jobs cancel --state queued --kind index_file
     python -m data_jobs.jobs retry job_...
 
-Operators run this command, also while the endpoint does not answer. The routes under ``/v1/jobs`` do the same
-for one organisation.
+Operators run this command, also while the endpoint does not answer. Each run is about one organisation. The
+routes under ``/v1/jobs`` do the same for the caller's organisation.
 """
 
 import argparse
@@ -37,10 +37,10 @@ from cluster.settings import Settings
 PAGE = 1_000
 #: Width in characters of a table that is not printed on a terminal.
 FILE_WIDTH = 250
-#: The states of the jobs that ``cancel`` changes.
+#: The states of the jobs that ``cancel`` changes if options select the jobs.
 OPEN = (JobState.QUEUED, JobState.RUNNING)
 
-#: A change of one job, in a transaction of its own.
+#: Changes one job. Each job is changed in a transaction of its own.
 Change = Callable[[Connection[Any], Job], Job]
 
 
@@ -85,7 +85,12 @@ def _retry(settings: Settings, options: argparse.Namespace) -> int:
 def _change(
     settings: Settings, options: argparse.Namespace, change: Change, states: Sequence[JobState], done: str
 ) -> int:
-    """Change the jobs that the options name or select. Return 1 if a job could not be changed."""
+    """Change the jobs that the options name or select. Return the exit code: 0, or 1 if a job could not be
+    changed.
+
+    Raises:
+        InvalidInput: the options name jobs and also select jobs, or they do neither.
+    """
     owner, failed = _owner(settings, options), 0
     selects = any(
         getattr(options, name) is not None
@@ -109,7 +114,7 @@ def _change(
 
 
 def _chosen(pool: ConnectionPool, owner: str, options: argparse.Namespace, *, limit: int | None) -> list[Job]:
-    """Return the selected jobs, the newest first; all of them if there is no limit."""
+    """Return the jobs that the options select, the newest first; all these jobs if ``limit`` is None."""
     chosen = JobFilter(
         kind=options.kind,
         state=None if options.state is None else JobState(options.state),

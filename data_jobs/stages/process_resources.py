@@ -16,7 +16,7 @@ from cluster.tracing import start_tracing
 
 @cache
 def configure_logs(settings: Settings) -> None:
-    """Set the format of this process's log lines, and begin to record spans if the settings say so."""
+    """Set the format of this process's log lines, and begin to record spans if ``CLUSTER_TRACING`` is on."""
     configure(settings, process="bulk")
     start_tracing(settings, process="bulk")
 

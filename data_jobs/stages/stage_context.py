@@ -17,8 +17,8 @@ def in_stage(name: str, *, traceparent: str | None = None, **fields: str) -> Ite
 
     Args:
         name: name of the stage, in lower case.
-        traceparent: the position of the job in its trace, because the stages of a job run in other processes;
-            None keeps the current position.
+        traceparent: the position of the job in its trace, for a stage that runs in another process than the
+            job; None keeps the current position.
         fields: fields of the log lines, such as job and organisation.
     """
     context = TraceContext.parse(traceparent) or current_trace()

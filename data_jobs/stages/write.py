@@ -54,7 +54,7 @@ Attributes = Callable[[dict[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 class Write:
     """Needs every column. Writes the chunks and the outcome of each document, and returns one row of
-    ``RESULTS`` for each document. ``fields`` are added to every log line.
+    ``RESULTS`` for each document. ``fields`` are arguments of ``in_stage``.
 
     Raises:
         Retryable: the database did not answer for longer than ``database_retry`` waits. The next run writes

@@ -1,4 +1,5 @@
-"""The options of a vector store in the metadata of its file. An import creates a store with these options.
+"""Defines the options of a vector store that an export writes into the metadata of the file. An import uses
+these options to create a store.
 
 record = StoreRecord.of(store)
 new = record.new("handbook", index="pgvector")
@@ -45,7 +46,7 @@ class ExportedExpiry(_Checked):
 
 
 class StoreRecord(_Checked):
-    """The options of a store; see ``VectorStore``. Files of earlier releases have none."""
+    """The options of a store; ``VectorStore`` describes them. Files of earlier releases have no options."""
 
     description: Annotated[str, StringConstraints(max_length=100_000)] = ""
     metadata: Annotated[

@@ -208,7 +208,7 @@ class Consumer:
     async def _drain_when_due(self) -> None:
         """When the worker has to be replaced, take no more jobs, wait for the running jobs, and stop.
 
-        Procrastinate's workers continue meanwhile, because only they send the heartbeats.
+        Procrastinate's workers continue to run during the wait, because only these workers send heartbeats.
         """
         await self.recycling.wait()
         log.info("worker_recycles", reason=self.recycling.reason, jobs=len(self.running))
@@ -247,7 +247,7 @@ class Consumer:
     async def _end_workers(self, at_work: list[asyncio.Task[None]]) -> None:
         """End Procrastinate's workers.
 
-        The jobs get ``STOP_TIMEOUT_S`` to end if the consumer stops, and 0 s if they or the database is lost.
+        Running jobs get ``STOP_TIMEOUT_S`` to end, or 0 s if ``lose`` has ended them or the database is lost.
         """
         deadline = asyncio.get_running_loop().time() + 2 * STOP_TIMEOUT_S
         left = set(at_work)
@@ -270,8 +270,8 @@ class Consumer:
         return app
 
     async def _keep_up(self) -> None:
-        """Rescue the jobs of dead workers, and submit jobs for due schedules and due webhook deliveries. Do
-        both repeatedly until the database is lost.
+        """Rescue the jobs of dead workers, and submit jobs for due schedules and due webhook deliveries. Then
+        repeat these steps until the database is lost.
         """
         while True:
             try:
@@ -342,7 +342,7 @@ class Consumer:
 
     def _claim(self, taken: attempts.Turn, suspects: bool, connection: Any) -> tuple[Job | None, bool, bool]:
         """Claim the next job. Return three values: the job, or None; True if a worker died in an earlier
-        attempt at the job; and True if the turn was returned to the line.
+        attempt at the job; and True if a new turn replaced this turn (``attempts.return_to_line``).
         """
         if attempts.return_to_line(connection, taken):
             return None, False, True

@@ -1,7 +1,7 @@
 """Offer a job again later if this worker cannot run the job now.
 
-A worker cannot run a job of a kind that it does not know. It also runs no two jobs at the same time that may
-kill workers.
+A worker cannot run a job of a kind that the worker does not know. Some jobs may kill workers. A worker runs
+only one of these jobs at a time.
 
     later = LaterTurns(kinds)
     later.add(connection, turn)
@@ -42,7 +42,9 @@ class LaterTurns:
         self._offering = threading.Lock()
 
     def add(self, connection: Connection[Any], taken: attempts.Turn) -> None:
-        """Add a turn that begins later, if a queued job of the turn's organisation and class needs one."""
+        """Add a turn that begins later, if the turn's organisation has a queued job of the turn's class that
+        this worker cannot run now.
+        """
         kinds = list(self._kinds)
         if attempts.has_suspects(connection, taken, kinds=kinds):
             run_at = datetime.now(UTC) + timedelta(seconds=SUSPECT_WAIT_S)

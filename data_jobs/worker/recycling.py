@@ -29,12 +29,12 @@ MIB = 1024 * 1024
 SPREAD = 0.1
 #: Seconds between two checks of the memory.
 CHECK_INTERVAL_S = 1.0
-#: Seconds that the running jobs of a worker that has to be replaced have to end. After that, the worker gives
-#: them back.
+#: Maximum seconds that a worker that has to be replaced waits for its running jobs to end. After that, the
+#: worker gives the jobs back.
 DRAIN_TIMEOUT_S = 600.0
-#: Seconds between two checks whether these jobs have ended.
+#: Seconds between two checks whether the running jobs of a worker that has to be replaced have ended.
 DRAIN_CHECK_S = 0.2
-#: A worker that uses this many times its memory limit ends without waiting for its jobs.
+#: A worker that uses more than this many times its memory limit ends without waiting for its jobs.
 FAR_ABOVE = 2
 
 
@@ -45,10 +45,10 @@ class Recycling:
         most = settings.worker_max_jobs
         self._max_jobs = most + random.randint(0, int(most * SPREAD))  # noqa: S311  no secret
         self._max_memory = settings.worker_max_memory_bytes
-        #: Numbers of jobs that this worker began and ended.
+        #: Number of jobs that this worker has begun, and number of jobs that it has ended.
         self._began, self._ended = 0, 0
         self._due = asyncio.Event()
-        #: Why the worker has to be replaced, for people; empty if the worker need not be replaced.
+        #: A text for people that says why the worker has to be replaced; empty while this is not necessary.
         self.reason = ""
 
     def job_began(self) -> None:
@@ -68,10 +68,13 @@ class Recycling:
             self._check()
 
     async def drain(self, busy: Callable[[], bool]) -> str:
-        """Return as soon as the worker is not busy, or after ``DRAIN_TIMEOUT_S``.
+        """Return the empty string as soon as the worker is not busy, or after ``DRAIN_TIMEOUT_S``.
 
-        If the process uses far more memory than the limit, return at once an error for people, with which the
-        running jobs end. Otherwise return the empty string.
+        If the process uses more than ``FAR_ABOVE`` times the memory limit, do not wait, but return an error
+        for people. The caller ends the running jobs with this error.
+
+        Args:
+            busy: returns True while jobs run.
         """
         deadline = asyncio.get_running_loop().time() + DRAIN_TIMEOUT_S
         while busy() and asyncio.get_running_loop().time() < deadline:
@@ -83,7 +86,7 @@ class Recycling:
     def _check(self) -> None:
         if self._max_jobs and self._ended >= self._max_jobs:
             self.reason = f"ran {self._ended:,} jobs (CLUSTER_WORKER_MAX_JOBS)"
-        # A worker whose limit is below the memory of a new process runs at least one job.
+        # A new process may already use more than the limit, so the worker first begins at least one job.
         elif self._began and self._max_memory and (used := resident_bytes()) > self._max_memory:
             self.reason = _memory_sentence(used, self._max_memory)
         if self.reason:
@@ -91,7 +94,7 @@ class Recycling:
 
 
 def lose(connection: Connection[Any], job: Job, *, error: str) -> Job:
-    """End the attempt as if its process had died, because the job may be the reason why the process ends.
+    """End the attempt as if its process had died, because the job may be the reason for the use of memory.
 
     Raises:
         LeaseLost: the job has ended or has a newer attempt.

@@ -26,7 +26,7 @@ class WorkerMetrics:
         self._stop = threading.Event()
 
     def start(self) -> None:
-        """Start the thread that publishes. The thread ends with the process or after ``stop``."""
+        """Start the thread that publishes the counts. The thread ends with the process or after ``stop``."""
         threading.Thread(target=self._run, name="metrics", daemon=True).start()
 
     def stop(self) -> None:

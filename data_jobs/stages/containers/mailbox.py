@@ -13,8 +13,8 @@ from hashlib import sha256
 from data_jobs.stages.containers.contract import EntryBudget, FoundEntry
 from data_jobs.stages.formats.mail.mail_headers import header, sent_at
 
-#: The line before each e-mail. This line begins the file or follows a blank line, and it holds a time and a
-#: year, or a header follows it. A paragraph of an e-mail may also begin with the word "From".
+#: The line before each e-mail. This line begins the file or follows a blank line. Also, the line holds a time
+#: and a year, or the next line is a header, because a paragraph of an e-mail can begin with "From", too.
 SEPARATOR = re.compile(
     rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From "
     rb"(?=[^\r\n]*\d:\d\d[^\r\n]*\d{4}|[^\r\n]*\r?\n[!-9;-~]+:)[^\r\n]*\r?\n"

@@ -1,6 +1,6 @@
 """Read the paragraphs and the tables of Rich Text Format into a page.
 
-reader = Reader(page=page)
+reader = Reader(writer=Writer(page=page))
 reader.read(data)
 reader.is_whole      # False if the end of the file is missing
 """
@@ -20,7 +20,7 @@ from data_jobs.stages.formats.office.rich_text.tokens import (
 from data_jobs.stages.formats.office.rich_text.writer import Writer
 from data_jobs.stages.formats.office.symbol_font import is_symbol_font, symbol_text, with_symbols
 
-#: Where the text of a group goes.
+#: Where the text of a group goes. ``EDGE`` is for headers and footers, and ``NOWHERE`` leaves out the text.
 BODY, NOWHERE, NOTE, EDGE, FONTS, STYLES, LABEL, FIELD = (
     "body",
     "nowhere",
@@ -34,7 +34,7 @@ BODY, NOWHERE, NOTE, EDGE, FONTS, STYLES, LABEL, FIELD = (
 #: A group that begins with the first word holds a text twice: for old programs, and then in Unicode, in a
 #: group that begins with the second word.
 BOTH_FORMS, UNICODE_FORM = "upr", "ud"
-#: The destinations of groups by the control word with which they begin.
+#: The destinations of groups, by the control word with which a group begins.
 DESTINATIONS = {
     "fonttbl": FONTS,
     "stylesheet": STYLES,
@@ -44,7 +44,7 @@ DESTINATIONS = {
     **dict.fromkeys(("listtext", "pntext"), LABEL),
     **dict.fromkeys((*SILENT, BOTH_FORMS), NOWHERE),
 }
-#: The instruction of a field that shows one character: its code, and its font.
+#: The instruction of a field that shows one character. The groups are the code and the font of the character.
 SYMBOL_FIELD = re.compile(r'\s*SYMBOL\s+(\d{1,5})\b(?:.*?\\f\s*"?([^"\\]+))?', re.IGNORECASE | re.DOTALL)
 #: A paragraph with this outline level or a higher one is body text.
 BODY_TEXT = 9
@@ -76,28 +76,32 @@ class Reader:
     is_whole: bool = False
     _group: _Group = field(default_factory=_Group)
     _above: list[_Group] = field(default_factory=list)
-    #: The character sets of fonts by their number.
+    #: The character sets of fonts, by the number of the font.
     _fonts: dict[int, str] = field(default_factory=dict)
-    #: Numbers of the fonts with the encoding of Symbol.
+    #: Numbers of the fonts that have the encoding of the font Symbol.
     _symbol_fonts: set[int | None] = field(default_factory=set)
     _default_font: int = 0
     _default_charset: str = "cp1252"
     #: Bytes that are not decoded yet; a character may need several bytes.
     _bytes: bytearray = field(default_factory=bytearray)
-    #: Number of replacing characters that are still to be left out.
+    #: Number of the next characters to leave out, because old programs show them for a Unicode character.
     _to_leave_out: int = 0
-    #: Number, outline level and name of the style that is being defined.
+    #: Number of the style that is being defined.
     _style: int = 0
+    #: Outline level of the style that is being defined; None if the style has none.
     _style_level: int | None = None
+    #: Name of the style that is being defined.
     _style_name: str = ""
+    #: The first half of a character that needs two ``u`` words (UTF-16); 0 if no half was read.
     _high_surrogate: int = 0
     #: The instruction of the field that is being read.
     _instruction: str = ""
-    #: True after an instruction whose character is written already, so that its result would repeat it.
+    #: True after an instruction whose character is already written. The result of the field is then left out,
+    #: because the result would repeat the character.
     _is_shown: bool = False
 
     def read(self, data: bytes) -> None:
-        """Read the file into the page of the writer."""
+        """Read the content of a file, and pass its text to the writer, which writes into its page."""
         for token in tokens(data):
             if token.brace == "{":
                 self._flush()
@@ -246,7 +250,7 @@ class Reader:
             self._fonts[self._group.font] = charset
 
     def set_code_page(self, number: int | None) -> None:
-        """Set the character set of fonts that name no set. Ignore an unknown code page."""
+        """Set the character set for fonts that name no character set. Ignore an unknown code page."""
         try:
             "".encode(f"cp{number}")
         except LookupError:
@@ -254,7 +258,7 @@ class Reader:
         self._default_charset = f"cp{number}"
 
     def set_macintosh(self, _: int | None) -> None:
-        """Set the character set of the Macintosh for fonts that name no set."""
+        """Set the character set of the Macintosh for fonts that name no character set."""
         self._default_charset = "mac_roman"
 
     def set_default_font(self, number: int | None) -> None:
@@ -274,7 +278,7 @@ class Reader:
         self._group = replace(self._group, is_deleted=number != 0)
 
     def set_replaced(self, number: int | None) -> None:
-        """Set the number of characters with which old programs replace each Unicode character."""
+        """Set the number of characters that old programs show in place of each Unicode character."""
         self._group = replace(self._group, replaced=min(max(0, number or 0), 100))
 
     def set_style(self, number: int | None) -> None:

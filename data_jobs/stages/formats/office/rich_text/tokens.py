@@ -63,7 +63,7 @@ SILENT = frozenset(
     "annotation atnid atnauthor atndate atnref atnparent atrfstart atrfend xe rxe tc tcn sp pn pnseclvl "
     "template mmathPr wgrffmtfilter passwordhash userprops docvar htmltag mhtmltag falt panose".split()
 )
-#: Groups that begin with a mark for "skip this if unknown", and that are read all the same.
+#: Groups that begin with the mark for "skip this group if it is unknown", but whose content is read.
 OPTIONAL_TEXT = frozenset("shppict shpinst shptxt ud fldinst fldrslt result listtext pntext footnote".split())
 
 
