@@ -58,10 +58,10 @@ from serve_app.routes.webhooks import deliveries as webhook_deliveries
 from serve_app.routes.webhooks import endpoints as webhook_endpoints
 from serve_app.service import Service
 
-#: The modules with the routes. The first route that matches a path is used. The search router comes first of
-#: the routers of stores, because otherwise a search of a store named "a/files" would go to the route of the
-#: file "search". No file has this id. The routers of submissions and of changes come before the router of
-#: jobs, because "/v1/jobs/kinds" and "/v1/jobs/events" would otherwise name a job.
+#: The modules with the routes. The first route that matches a path is used. The search router comes before
+#: the other routers of stores, because otherwise a search of a store named "a/files" would go to the route
+#: of the file "search". No file has this id. The routers of submissions and of changes come before the
+#: router of jobs, because "/v1/jobs/kinds" and "/v1/jobs/events" would otherwise name a job.
 PARTS: tuple[Any, ...] = (
     embeddings,
     chat_completions,
@@ -123,13 +123,13 @@ def build_api(
 
     Args:
         stopping: returns True if the process only has to finish open requests; ``/readyz`` then answers 503.
-        read_fleet: reads the state of the fleet, for ``/v1/overview``.
+        read_fleet: returns the state of the fleet, for ``/v1/overview``; None if the state is not known.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await service.chat.close()  # on the event loop that opened the connections
+        await service.chat.close()  # here, because this event loop has opened the connections
 
     app = FastAPI(
         lifespan=lifespan,

@@ -134,7 +134,7 @@ class Embedder:
             organisation: the organisation that sends the inputs. Each organisation has a share of the model.
             lane: ``interactive`` if a person waits for the answer.
             deadline_s: seconds from now after which the answer is useless.
-            traceparent: the caller's position in a trace, as for the other methods that replicas call.
+            traceparent: the caller's position in a trace; None begins a new trace.
 
         Raises:
             Conflict: this replica does not serve the intended model; another model would misread the token
@@ -155,7 +155,7 @@ class Embedder:
         holder: BatchHolder | None = None,
         traceparent: str | None = None,
     ) -> list[RequestAnswer | ClusterError]:
-        """Answer embedding requests of a batch (``serve_app.routes.batch_requests``)."""
+        """Answer embedding requests of a batch, for workers. See ``serve_app.routes.batch_requests``."""
         with _called("answer_requests", traceparent):
             return await answer_requests(
                 self._service, lines, organisation=organisation, fingerprints=fingerprints, holder=holder
@@ -269,7 +269,7 @@ class ModelReplica:
 
 
 def _called(method: str, traceparent: str | None) -> Span:
-    """Continue the trace of a call from another replica."""
+    """Begin the span of a call from another process. The span continues the trace of the caller."""
     return continued_trace(method, SERVER, TraceContext.parse(traceparent))
 
 

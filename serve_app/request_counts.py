@@ -18,16 +18,16 @@ WINDOW_S, STEP_S = 300.0, 10.0
 
 
 class RequestCounts:
-    """Counts of one replica.
+    """Counts the requests of one replica, and those that failed (status 500 or higher).
 
     Args:
-        clock: returns seconds; a test may pass another clock.
+        clock: returns the time in seconds; tests pass another clock.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        #: For each step with requests: number of the step, requests, failed requests. A step is replaced as a
-        #: whole, so a thread that reads sees a request and its failure together.
+        #: For each step with requests: number of the step, requests, failed requests. ``add`` replaces the
+        #: whole tuple of a step, so a thread that reads always sees a request together with its failure.
         self._steps: deque[tuple[int, int, int]] = deque(maxlen=int(WINDOW_S / STEP_S))
 
     def add(self, status: int) -> None:

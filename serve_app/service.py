@@ -93,10 +93,10 @@ class Service(DatabaseAccess):
         self.search_cache = ResultCache(settings.search_cache_bytes)
         #: Sources of frequent questions of agents; used on the event loop only.
         self.contexts = ContextLookup(self.in_database, similarity=settings.context_similarity)
-        #: The requests of the last minutes. The edge counts them.
+        #: The number of requests of the last minutes. The edge counts each request.
         self.requests = RequestCounts()
-        #: Held by the request that computes an embedding map: one at a time, so that maps leave the cores to
-        #: the models.
+        #: A request holds this semaphore while it computes an embedding map. Only one map is computed at a
+        #: time, because the models need the cores.
         self.map_turn = asyncio.Semaphore(1)
         self.chat_stats = ChatStats()
         self.answer_stats = AnswerStats()

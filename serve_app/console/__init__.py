@@ -1,3 +1,3 @@
-"""The console, a web page for people that shows and controls the cluster: its files and the route that serves
-them.
+"""Contains the console, a web page for people that shows and controls the cluster. ``static`` has the
+files of the page, and ``console_files`` has the routes that send these files.
 """

@@ -21,7 +21,7 @@ from starlette.responses import RedirectResponse, Response
 
 router = APIRouter(include_in_schema=False)
 
-#: The page that a request for the folder itself gets.
+#: The file that a request for ``/console/`` gets.
 INDEX = "index.html"
 #: Media types of the files, by the ending of the name. A file with another ending is not served.
 MEDIA_TYPES = MappingProxyType(
@@ -33,7 +33,7 @@ MEDIA_TYPES = MappingProxyType(
     }
 )
 #: What the page may load and do (Content Security Policy, level 3). Scripts and styles come from this server
-#: only, and no text of a document can become a script: ``trusted-types 'none'`` refuses ``innerHTML``.
+#: only. No text of a document can become a script, because ``trusted-types 'none'`` refuses ``innerHTML``.
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -56,7 +56,7 @@ HEADERS = MappingProxyType(
         "cross-origin-opener-policy": "same-origin",
         "cross-origin-resource-policy": "same-origin",
         "permissions-policy": "camera=(), geolocation=(), microphone=()",
-        # A browser keeps the files and asks each time if they have changed, so a new release is used at once.
+        # A browser keeps the files, but asks before each use if they have changed, so it uses a new release.
         "cache-control": "no-cache",
     }
 )
@@ -74,7 +74,7 @@ class ConsoleFile:
 
 @cache
 def console_files() -> Mapping[str, ConsoleFile]:
-    """Return the files of the console by their path below ``/console/``. They are read once."""
+    """Return the files of the console, by their path below ``/console/``. Each file is read only once."""
     return dict(_files_of(files("serve_app.console") / "static", ""))
 
 
@@ -93,13 +93,17 @@ def _files_of(folder: Traversable, above: str) -> list[tuple[str, ConsoleFile]]:
 
 @router.get("/console")
 async def console() -> Response:
-    """Send the browser to the page. The address is relative, so that it also works behind a path prefix."""
+    """Redirect the browser to the page. The new address is relative, because a proxy may add a prefix."""
     return RedirectResponse("console/", HTTPStatus.TEMPORARY_REDIRECT)
 
 
 @router.get("/console/{path:path}")
 async def console_file(path: str, request: Request) -> Response:
-    """Send one file of the console, or 304 if the browser has the same file."""
+    """Send one file of the console, or status 304 if the browser already has the same content.
+
+    Raises:
+        HTTPException: 404, the console has no such file.
+    """
     file = console_files().get(path or INDEX)
     if file is None:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"the console has no file {path[:100]!r}")

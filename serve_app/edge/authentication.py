@@ -20,8 +20,8 @@ from cluster.organisations.caller import Caller
 #: Paths that need no key. Load balancers call ``/healthz`` and ``/readyz``, and the other paths only describe
 #: the API.
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/console"})
-#: Beginning of the paths of the console's files, which contain no data and need no key either. The page asks
-#: its reader for a key.
+#: Beginning of the paths of the console's files. The files need no key either, because they contain no data.
+#: The page itself asks its reader for a key.
 CONSOLE = "/console/"
 SCHEME = "bearer"
 #: The header in which clients of Azure OpenAI send the API key.

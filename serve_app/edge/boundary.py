@@ -231,14 +231,18 @@ class Boundary:
 
 
 def _trace_of(scope: Scope, headers: Headers) -> Span:
-    """Continue the trace of the caller, or begin a trace. Health checks have no trace."""
+    """Return the span of a request. The span continues the trace that the header names, or begins a trace.
+    Health checks have no trace.
+    """
     if scope["path"] in UNLOGGED_PATHS:
         return UNRECORDED
     return continued_trace(scope["method"], SERVER, TraceContext.parse(headers.get(TRACEPARENT)))
 
 
 def _describe(trace: Span, scope: Scope, answer: "_Answer") -> None:
-    """Set the name and the attributes of a request's span. The name has the route, not the path with ids."""
+    """Set the name and the attributes of a request's span. The name contains the route and not the path,
+    because the path has ids. From status 500 on, the span is marked as failed.
+    """
     route = getattr(answer.routed.get("route"), "path", None)
     trace.rename(f"{scope['method']} {route}" if route else scope["method"])
     trace.set(
@@ -285,14 +289,14 @@ class _Answer:
         self.status = 0
         #: Returns the headers about the rates of the caller, as they are when the answer begins.
         self.rate_headers: Callable[[], Mapping[str, str]] | None = None
-        #: True after the last byte was sent. After that, the server reports a disconnect even if the client
-        #: is still connected.
+        #: True as soon as the last part of the body is sent. After that, the server reports a disconnect even
+        #: if the client is still connected.
         self.complete = False
-        #: The scope that the routes got; empty before.
+        #: The scope that the routes received; empty before the request reaches the routes.
         self.routed: Scope = {}
         #: Id of the caller's organisation; None if the path needs no caller, or before the caller is known.
         self.organisation: str | None = None
-        #: The work for the request; None if the path needs no caller.
+        #: Records the usage of the request; None if the path needs no caller.
         self.usage: RequestUsage | None = None
 
     @property

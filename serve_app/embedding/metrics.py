@@ -3,7 +3,7 @@ metrics to Prometheus.
 
 A thread publishes the counters every few seconds; requests and batches only change plain numbers (``stats``).
 The replica starts this thread. An application outside Ray has no such thread.
-``cluster/deploy/grafana`` has dashboards of the metrics.
+``cluster/deploy/grafana`` has dashboards that show the metrics.
 
     models = {model.name: ObservedModel(model.batcher.stats, model.engine.concurrency)}
     metrics = Metrics(models, service.known_shortages, service.search_cache.stats)

@@ -1,1 +1,3 @@
-"""Describes what executes the work: the replicas of each deployment, and the nodes with their processors."""
+"""Describes the fleet, which executes the work: the replicas of each deployment, and the nodes and their CPUs
+and GPUs.
+"""

@@ -1,4 +1,4 @@
-"""The records of the state of the fleet, for ``/v1/overview``. ``ray_fleet`` reads the state from Ray.
+"""Defines the state of the fleet, which ``/v1/overview`` shows. ``ray_fleet`` reads the state from Ray.
 
 read_fleet: ReadFleet = lambda: None
 """
@@ -22,17 +22,19 @@ class DeploymentState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResourceState:
-    """How much of one resource of all nodes is granted to processes."""
+    """One resource of all nodes together, and how much of the resource Ray has granted to processes."""
 
-    #: ``CPU``, ``GPU`` or ``memory``.
+    #: ``CPU`` or ``GPU``.
     name: str
+    #: How much is granted.
     used: float
+    #: How much all nodes have.
     total: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FleetState:
-    """The deployments and the resources of the cluster at one moment."""
+    """The deployments, the resources and the number of nodes of the cluster at one moment."""
 
     deployments: Sequence[DeploymentState]
     resources: Sequence[ResourceState]
@@ -40,6 +42,6 @@ class FleetState:
     nodes: int
 
 
-#: Returns the present state; None if this process is not part of a Ray cluster. It blocks, so it runs in a
-#: thread.
+#: Returns the present state; None if there is no Ray cluster or if Ray does not answer. The function blocks,
+#: so call it in a thread.
 ReadFleet = Callable[[], FleetState | None]

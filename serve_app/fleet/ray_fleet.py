@@ -1,6 +1,6 @@
 """Read the state of the fleet from Ray, for ``/v1/overview``. The replicas of the endpoint call this module.
 
-build_api(service, fleet=ray_fleet)
+build_api(service, read_fleet=ray_fleet)
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from serve_app.fleet.fleet_state import DeploymentState, FleetState, ResourceSta
 
 log = structlog.get_logger(__name__)
 
-#: The resources that the overview shows, of all that Ray knows.
+#: Ray's names of the resources that the overview shows. Ray knows more resources.
 RESOURCES = ("CPU", "GPU")
 #: Serve's names for the states of a replica that does not accept work yet.
 STARTING = ("STARTING", "UPDATING", "RECOVERING")
@@ -24,7 +24,7 @@ STARTING = ("STARTING", "UPDATING", "RECOVERING")
 
 def ray_fleet() -> FleetState | None:
     """Return the present state of the fleet; None if Ray does not answer."""
-    cluster: Any = ray  # these functions of Ray have no annotations
+    cluster: Any = ray  # Any, because the functions of Ray that are used below have no annotations
     try:
         status = serve.status()
         total, free = cluster.cluster_resources(), cluster.available_resources()
@@ -46,7 +46,7 @@ def ray_fleet() -> FleetState | None:
 
 
 def _deployment(name: str, found: DeploymentStatusOverview) -> DeploymentState:
-    # Serve's annotation says that the keys are members of an enumeration, but it returns their values.
+    # Serve's annotation says that the keys are members of an enumeration, but Serve returns their values.
     count = {getattr(state, "value", state): replicas for state, replicas in found.replica_states.items()}
     return DeploymentState(
         name=name,

@@ -14,10 +14,10 @@ from cluster.alerts.rules import RULES
 
 
 class AlertMetrics:
-    """Publishes the alerts of the built-in alerter, and how long the database has been away.
+    """Publishes the firing alerts, and for how long this replica has not reached the database.
 
     Args:
-        read: reads the number of firing alerts by name of the rule; returns None if the database does not
+        read: returns the number of firing alerts by the name of the rule; None if the database does not
             answer.
         database_away_s: returns the seconds for which this replica has not reached the database.
     """
@@ -34,9 +34,9 @@ class AlertMetrics:
         self._firing: Any = Gauge("embedding_alerts_firing", "Firing alerts of the built-in alerter", labels)
 
     def publish(self) -> None:
-        """Pass the gauges to Ray. If the database does not answer, pass the last known alerts.
+        """Pass the values to Ray. If the database does not answer, pass the last known alerts.
 
-        Each call passes the gauges, because Ray forgets a value that is not set again.
+        Each call passes all values, because Ray forgets a value that is not set again.
         """
         self._away.set(self._database_away_s())
         if (counts := self._read()) is not None:

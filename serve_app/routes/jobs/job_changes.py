@@ -1,7 +1,7 @@
-"""GET /v1/jobs/events sends the jobs of an organisation as they change, for pages that show many jobs.
+"""GET /v1/jobs/events sends each job of an organisation when the job changes, for pages that show many jobs.
 
 All listeners of a replica share one query a second, which reads the changed jobs of all organisations that
-have listeners. Each listener collects the jobs of its organisation until the next batch is sent to it.
+have listeners. Each listener collects the jobs of its organisation until it sends the next batch.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from serve_app.service import Service
 log = structlog.get_logger(__name__)
 
 POLL_S = 1.0
-#: Maximum number of jobs in one event. A listener that gets this many reads the list of jobs again.
+#: Maximum number of jobs in one event. If more jobs have changed, the client has to read the list again.
 MAX_JOBS = 200
 #: Maximum number of listeners of one replica. Each listener counts towards ``main.MAX_ONGOING_REQUESTS``.
 MAX_LISTENERS = 64
@@ -51,8 +51,8 @@ Duration = Annotated[
 class JobChanges:
     """An ``edge.sse.EventSource`` that gives the changed jobs of one organisation to one listener.
 
-    The first event has the type ``ready``. Every change after it is sent, so the listener now reads the list
-    of jobs. Later events have the type ``jobs``.
+    The first event has the type ``ready``. Every later change is sent, so the client reads the list of jobs
+    when this event arrives. Later events have the type ``jobs``.
     """
 
     def __init__(self, organisation: str) -> None:
@@ -70,7 +70,9 @@ class JobChanges:
             self._arrived.set()
 
     async def next(self, timeout_s: float) -> Batch | None:
-        """Return the jobs that have changed; None if none changes in ``timeout_s`` seconds."""
+        """Return the event ``ready`` at the first call, and then the jobs that have changed; None if no job
+        changes within ``timeout_s`` seconds.
+        """
         if self._count == 0:
             return self._batch("ready", [], has_more=False)
         try:
@@ -102,8 +104,8 @@ class ChangeFeed:
         self.listeners = Listeners(MAX_LISTENERS, instead="ask GET /v1/jobs from time to time")
 
     async def follow(self, organisation: str) -> JobChanges:
-        """Return a source that gets every change of the organisation's jobs from now on. When the stream that
-        holds the source ends, the feed forgets the source.
+        """Return a source that gets every later change of the organisation's jobs. When the stream that holds
+        the source ends, the feed forgets the source.
         """
         changes = JobChanges(organisation)
         self._open.add(changes)

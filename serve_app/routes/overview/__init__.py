@@ -1,1 +1,1 @@
-"""The routes that show the present state: who the caller is, the queues, the fleet, and what is wrong."""
+"""Has the routes that show the present state: who the caller is, the queues, the fleet, and what is wrong."""

@@ -1,6 +1,7 @@
 """GET /v1/doctor examines the parts and the data of the cluster, as ``make doctor`` does. It repairs nothing.
 
-An examination reads much of the database, so a replica runs one at a time and keeps its result for a while.
+An examination reads much of the database, so a replica runs only one examination at a time, and uses its
+result for several requests.
 """
 
 import asyncio
@@ -16,8 +17,8 @@ from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.json_route import json_router
 from serve_app.edge.response_model import ResponseModel
 
-#: Seconds for which a result is returned again, and seconds after which a request with ``fresh`` starts a new
-#: examination.
+#: Maximum age in seconds of a result that is returned again: for usual requests, and for requests with
+#: ``fresh``.
 KEPT_S, FRESH_S = 60.0, 5.0
 
 router = json_router()
@@ -53,7 +54,7 @@ class DoctorFinding(ResponseModel):
     says: str
     """What is wrong, as a sentence."""
     remedy: str
-    """What `make doctor ARGS=--mend` does about it, or what the operator must do."""
+    """What `make doctor ARGS=--mend` does about the finding, or what the operator must do."""
 
     @classmethod
     def of(cls, finding: Finding) -> Self:
@@ -110,7 +111,7 @@ class Examinations:
         if last is None or time.time() - last.at > (FRESH_S if fresh else KEPT_S):
             if self._running is None or self._running.done():
                 self._running = asyncio.create_task(self._examine())
-            # The examination continues if this request is cancelled, and the next request uses its result.
+            # If this request is cancelled, the examination continues, and the next request uses the result.
             last = await asyncio.shield(self._running)
         return DoctorReport(
             healthy=last.report.healthy,
@@ -138,6 +139,6 @@ async def get_doctor(
         bool, Query(description="True to examine again; otherwise the last result may be a minute old")
     ] = False,
 ) -> DoctorReport:
-    """Examines every part of the cluster and looks for contradictions in the data. Nothing is repaired: `make
-    doctor ARGS=--mend` does that."""
+    """Examines every part of the cluster and looks for contradictions in the data. Nothing is repaired. The
+    command `make doctor ARGS=--mend` repairs the data."""
     return await examinations.report(fresh=fresh)

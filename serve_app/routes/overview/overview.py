@@ -1,5 +1,5 @@
-"""GET /v1/overview shows the queues, the dead letters, the throughput and the fleet at this moment, and
-/v1/overview/events sends them as they change. GET /v1/caller shows who the request acts for.
+"""GET /v1/overview shows the queues, the dead letters, the throughput and the fleet at this moment, and GET
+/v1/overview/events sends the overview each time it changes. GET /v1/caller shows the caller of the request.
 
 The console calls these routes.
 """
@@ -55,8 +55,8 @@ async def get_caller() -> CallerObject:
 async def get_overview(
     feed: OverviewFeedDep, organisation: Organisation, scope: ScopeParameter = "organisation"
 ) -> OverviewObject:
-    """Shows how many jobs wait, run and ended lately, the dead letters, and the tokens embedded lately. The
-    numbers are at most two seconds old."""
+    """Shows how many jobs wait, how many run and how many ended lately, the dead letters, and the tokens
+    embedded lately; for the whole cluster, also the fleet. The numbers are at most two seconds old."""
     _permitted(scope)
     return await feed.read(scope, organisation)
 

@@ -1,7 +1,7 @@
-"""Reads the overview for many listeners at the same time; ``edge.sse`` sends it.
+"""Reads the overview for many listeners at the same time. ``edge.sse`` sends the overview to the listeners.
 
-Listeners of the same organisation share one reading, so the database is asked once every ``PERIOD_S`` seconds
-for each organisation, however many pages are open.
+Listeners of the same organisation share the result of one query. So a replica asks the database at most once
+every ``PERIOD_S`` seconds for each organisation, however many pages are open.
 
     feed = OverviewFeed(service, read_fleet)
     source = OverviewEvents(feed, "organisation", "acme")
@@ -27,11 +27,11 @@ from serve_app.service import Service
 log = structlog.get_logger(__name__)
 
 OverviewScope = Literal["organisation", "cluster"]
-#: Seconds for which a reading is used before the database is asked again.
+#: Seconds for which a result is used before the database is asked again.
 PERIOD_S = 2.0
 #: Maximum seconds that an overview waits for Ray.
 FLEET_TIMEOUT_S = 5.0
-#: Maximum number of organisations whose last reading is kept.
+#: Maximum number of organisations whose last result is kept.
 MAX_KEPT = 256
 #: Maximum number of listeners of one replica. Each listener counts towards ``main.MAX_ONGOING_REQUESTS``.
 MAX_LISTENERS = 64
@@ -39,7 +39,7 @@ MAX_LISTENERS = 64
 
 @dataclass(slots=True)
 class _Reading:
-    """The last reading of one organisation or of the cluster."""
+    """The last overview of one organisation or of the cluster, and the time at which it was read."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     at: float = float("-inf")
@@ -50,7 +50,7 @@ class OverviewFeed:
     """Reads the overview of organisations and of the cluster.
 
     Args:
-        read_fleet: reads the state of the fleet, in a thread.
+        read_fleet: returns the state of the fleet. It blocks, so the feed calls it in a thread.
     """
 
     def __init__(self, service: Service, read_fleet: ReadFleet) -> None:
@@ -63,14 +63,14 @@ class OverviewFeed:
         """Return the overview, at most ``PERIOD_S`` seconds old.
 
         Args:
-            scope: ``cluster`` only if the caller operates the cluster.
+            scope: ``cluster`` for all organisations. The caller must check that the request may see them.
 
         Raises:
             Unavailable: the database does not answer.
         """
         key = None if scope == "cluster" else organisation
         reading = self._readings.pop(key, None) or _Reading()
-        self._readings[key] = reading  # at the end, because the first entries are dropped
+        self._readings[key] = reading  # moved to the end, because the entries at the beginning are dropped
         while len(self._readings) > MAX_KEPT:
             del self._readings[next(iter(self._readings))]
         async with reading.lock:
@@ -109,8 +109,8 @@ class OverviewEvents:
         self._count = 0
 
     async def next(self, timeout_s: float) -> Batch | None:
-        """Return the overview as soon as it differs from the overview that was sent last. Return None if it
-        does not change within ``timeout_s`` seconds.
+        """Return the overview as soon as it differs from the overview that was sent last. Return None if the
+        overview does not change within ``timeout_s`` seconds.
         """
         until = time.monotonic() + timeout_s
         while True:

@@ -1,4 +1,4 @@
-"""The models of the answers of /v1/overview and /v1/caller."""
+"""Defines the models of the answers of /v1/overview and /v1/caller."""
 
 from dataclasses import asdict
 from typing import Literal, Self
@@ -20,7 +20,7 @@ class CallerObject(ResponseModel):
     """`key` for the key of an organisation, `token` for a token of the issuer, `operator` for the operator's
     key, or `keyless` for a request without a key."""
     id: str
-    """Id of the key or subject of the token; otherwise the same as `kind`."""
+    """Id of the key, or subject of the token; for other kinds of callers the same as `kind`."""
     organisation: str
     """Id of the organisation that the request acts for."""
     scopes: list[Scope]
@@ -102,16 +102,17 @@ class FleetResource(ResponseModel):
     name: str
     """`CPU` or `GPU`."""
     used: float
-    """How much of it is granted to processes."""
+    """How much of the resource is granted to processes."""
     total: float
-    """How much of it all nodes have."""
+    """How much of the resource all nodes have."""
 
 
 class FleetObject(ResponseModel):
     """What executes the work."""
 
     worker_slots: int
-    """Number of groups of slots that take jobs: the slots of one priority class in one worker are a group."""
+    """Number of groups of slots that take jobs. A worker has one group for each priority class, one group of
+    shared slots, and one group for webhooks."""
     nodes: int | None
     """Number of nodes; null if Ray does not answer."""
     deployments: list[DeploymentObject]
@@ -150,7 +151,7 @@ class OverviewObject(ResponseModel):
     ended: EndedObject
     """Numbers of jobs that ended within the window."""
     tokens_per_s: float
-    """Mean number of tokens that were embedded in a second of the window."""
+    """Mean number of tokens that were embedded in each second of the window."""
     fleet: FleetObject | None
     """What executes the work; null unless `scope` is `cluster`."""
 

@@ -1,4 +1,4 @@
-"""GET /v1/vector_stores/{id}/embedding_map: the chunks of a vector store as points in a plane.
+"""GET /v1/vector_stores/{id}/embedding_map shows chunks of a vector store as points in a plane.
 
 The page "Stores" of the console draws the points. OpenAI's API has no such route.
 """
@@ -24,9 +24,9 @@ from serve_app.edge.json_route import json_router
 from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
 
-#: Number of chunks if the request does not name a limit.
+#: Maximum number of chunks if the request does not name a limit.
 DEFAULT_POINTS = 1_000
-#: Maximum number of characters of the beginning of a chunk.
+#: Maximum number of characters from the beginning of a chunk that the answer contains.
 BEGINNING_CHARACTERS = 160
 
 router = json_router(404)
@@ -79,13 +79,13 @@ class EmbeddingMap(ResponseModel):
     vector_store_id: str
     """Id of the vector store."""
     data: list[MapPoint]
-    """The points. Near points have similar vectors, as far as two axes can show it."""
+    """The points. Near points have similar vectors, as far as two axes can show the similarity."""
     explained_variance: list[float]
     """For each of the two axes, the share of the vectors' variance that the axis shows, from 0 to 1."""
 
     @classmethod
     def of(cls, store: str, chunks: Sequence[ChunkRecord], drawn: Projection) -> Self:
-        """Put the chunks at their points."""
+        """Return the map with each chunk at its point."""
         return cls(
             vector_store_id=store,
             data=[MapPoint.of(chunk, place) for chunk, place in zip(chunks, drawn.points, strict=True)],
@@ -117,7 +117,8 @@ async def get_map(
 
     async with service.map_turn:
         store, chunks = await service.in_database(read)
-        # In a thread, because the projection of many long vectors takes a tenth of a second.
+        # In a thread, because the projection of many long vectors would block the event loop for a tenth of a
+        # second.
         return await asyncio.to_thread(_drawn, store, chunks)
 
 

@@ -1,6 +1,6 @@
-"""GET /v1/vector_stores/{id}/files/{file_id}/pages/{page_number}: the text of one page of a document.
+"""GET /v1/vector_stores/{id}/files/{file_id}/pages/{page_number} returns the text of one page of a document.
 
-The page "Stores" of the console shows it beside a search result. OpenAI's API has no such route.
+The page "Stores" of the console shows the text beside a search result. OpenAI's API has no such route.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -21,14 +21,14 @@ from serve_app.edge.json_route import json_router
 from serve_app.edge.response_model import ResponseModel
 from serve_app.edge.service_access import ServiceDep
 
-#: Maximum number of characters in one answer. A page of a text file can have millions.
+#: Maximum number of characters in one answer. A page of a text file can have millions of characters.
 MAX_CHARACTERS = 200_000
 #: Maximum value of a page's number and of a character's position.
 MAX_NUMBER = 2**31 - 1
 #: Maximum number of ranges of pages that an error names.
 MAX_RANGES = 10
 
-#: A chunk, and the position of its first character on the page.
+#: The position of a chunk's first character on the page, and the chunk.
 _Placed = tuple[int, ChunkRecord]
 
 router = json_router(404)
@@ -107,7 +107,7 @@ def _page(file: str, filename: str, chunks: Sequence[ChunkRecord], number: int, 
         page, first = _whole(own.get("page")), _whole(own.get("start"))
         if page is not None:
             pages.add(page)
-        if page == number and first is not None:  # callers may insert chunks without a position
+        if page == number and first is not None:  # chunks that callers inserted can have no position
             on_page.append((first, chunk))
     if number not in pages:
         raise NotFound(
@@ -138,7 +138,7 @@ def _chunks(
     try:
         attached = get_store_file(connection, organisation, store.id, file_id)
     except NotFound:
-        if look_up(connection, store.collection) is None:  # the store never had a chunk
+        if look_up(connection, store.collection) is None:  # no chunks, so no document of a bulk ingest either
             raise
         rows = document_chunks(connection, organisation, store.id, file_id, collection=store.collection)
         if not rows:
@@ -176,7 +176,9 @@ def _whole(value: Any) -> int | None:
 
 
 def _ranges(pages: Collection[int]) -> str:
-    """Return at most ten ranges of the numbers as text, such as ``1-3, 7``."""
+    """Return the page numbers as text, such as ``1-3, 7``; "none" if there are no pages. After ``MAX_RANGES``
+    ranges, the text ends with "...".
+    """
     ranges: list[tuple[int, int]] = []
     for page in sorted(pages):
         if ranges and page == ranges[-1][1] + 1:
