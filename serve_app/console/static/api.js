@@ -6,11 +6,11 @@
 
 const KEY = "console.key";
 const ORGANISATION = "console.organisation";
-/** The address of the endpoint: the folder above the console, which may be behind a path prefix. */
+/** The address of the endpoint. It is relative to the page, because a proxy may add a path prefix. */
 const ROOT = new URL("..", document.baseURI);
 const LONGEST_PAUSE_MS = 15_000;
 
-/** An answer with an error. `message` is the sentence of the endpoint. */
+/** An answer with an error status. `message` is the sentence of the endpoint. */
 export class ApiError extends Error {
   constructor(status, error, retryAfterS) {
     super(error.message ?? `the endpoint answered ${status}`);
@@ -30,7 +30,7 @@ export const key = {
   },
 };
 
-/** The organisation that the operator's key acts for; null for the key's own organisation. */
+/** The organisation that the operator has chosen; null for the organisation of the key itself. */
 export const organisation = {
   get: () => sessionStorage.getItem(ORGANISATION),
   set: (value) => (value ? sessionStorage.setItem(ORGANISATION, value) : sessionStorage.removeItem(ORGANISATION)),
@@ -38,12 +38,12 @@ export const organisation = {
 
 let refusedKey = () => {};
 
-/** Set the function that is called when the endpoint no longer accepts the key. */
+/** Set the function that is called when the endpoint does not accept the key (status 401). */
 export function onRefusedKey(handler) {
   refusedKey = handler;
 }
 
-/** The URL of a path below the endpoint. Parameters that are empty or null are left out. */
+/** Return the URL of a path of the endpoint. Parameters that are empty or null are left out. */
 export function address(path, parameters = {}) {
   const url = new URL(path, ROOT);
   for (const [name, value] of Object.entries(parameters)) {
@@ -53,7 +53,7 @@ export function address(path, parameters = {}) {
   return url;
 }
 
-/** The headers that name the caller. */
+/** Return the headers that name the caller: the key, and the organisation if the operator has chosen one. */
 export function callerHeaders() {
   const headers = {};
   if (key.get()) headers.authorization = `Bearer ${key.get()}`;
@@ -96,7 +96,7 @@ export async function remove(path, { signal } = {}) {
   return (await send("DELETE", path, { signal })).json();
 }
 
-/** Yield the pages of a list, each an array of items. */
+/** Yield the pages of a list. Each page is an array of items. */
 export async function* pages(path, parameters = {}, { signal } = {}) {
   let after = null;
   do {
@@ -119,7 +119,7 @@ export async function all(path, parameters = {}, { signal, limit = 1000 } = {}) 
 /**
  * Yield the server-sent events of a path, and connect again after each interruption. Each event has `id`,
  * `type` and `data` (parsed JSON). The generator ends when the signal is aborted, or when the endpoint answers
- * 204, because no more events follow.
+ * 204, because then no more events follow. It throws ApiError for a status below 500, except 429.
  *
  * The browser's EventSource is not used, because it cannot send a header with the key.
  */
@@ -182,7 +182,7 @@ function parsed(block) {
   return event;
 }
 
-/** Wait; end early if the signal is aborted. */
+/** Wait. If the signal is aborted, the wait ends early. */
 export function sleep(milliseconds, signal) {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, milliseconds);

@@ -5,7 +5,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Create an element. `attributes` holds attributes, and functions for events under names such as `onclick`. */
+/** Create an element. An attribute whose value is a function, such as `onclick`, listens to an event. */
 export function element(name, attributes = {}, ...children) {
   return filled(document.createElement(name), attributes, children);
 }
@@ -15,16 +15,16 @@ export function svg(name, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, name), attributes, children);
 }
 
-/** Replace the children of `parent`. Children are elements, texts, numbers, or lists of these; null is left out. */
+/** Replace the children of `parent` by elements, texts, numbers, or lists of these; null and false are left out. */
 export function replace(parent, ...children) {
   parent.replaceChildren(...nodes(children));
   return parent;
 }
 
 /**
- * Change the children of `parent` into the given children, and keep every element that stays the same kind, so
- * that the focus, the selection and the scroll position stay. Elements that are kept also keep their old event
- * listeners, so a listener must not depend on the data of one update.
+ * Change the children of `parent` into the given children. An element stays if the new element at its place has
+ * the same name and id, so the focus, the selection and the scroll position stay, too. An element that stays keeps
+ * its old event listeners, so a listener must not depend on the data of one update.
  */
 export function update(parent, ...children) {
   const wanted = nodes(children);
@@ -47,12 +47,12 @@ const alike = (one, other) => one.nodeName === other.nodeName && one.id === othe
 function copyAttributes(target, source) {
   for (const { name } of [...target.attributes]) if (!source.hasAttribute(name)) target.removeAttribute(name);
   for (const { name, value } of source.attributes) {
-    if (name === "style") target.style.cssText = source.style.cssText; // the policy refuses the attribute
+    if (name === "style") target.style.cssText = source.style.cssText; // because the policy refuses the attribute
     else if (target.getAttribute(name) !== value) target.setAttribute(name, value);
   }
 }
 
-/** Set the text of an element only if it differs, so that an update without changes costs no layout. */
+/** Set the text of an element if the text differs. If nothing changes, the browser computes no new layout. */
 export function setText(target, text) {
   const value = String(text);
   if (target.textContent !== value) target.textContent = value;

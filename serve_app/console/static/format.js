@@ -28,7 +28,7 @@ export function duration(seconds) {
 
 const both = (large, unit, small, smallUnit) => `${large} ${unit}${small ? ` ${small} ${smallUnit}` : ""}`;
 
-/** The moment as the reader's clock shows it. `seconds` are seconds since 1970. */
+/** Return a time in the reader's time zone. `seconds` is the number of seconds since 1970. */
 export function time(seconds) {
   return seconds === null || seconds === undefined ? "–" : dateTime.format(new Date(seconds * 1000));
 }

@@ -1,6 +1,6 @@
-// A table of a list of the endpoint that is read page by page: it begins with the newest rows, and a button adds
-// the next rows. A refresh reads the first page again, and changes only the rows that differ, so that the focus
-// and the place on the screen stay.
+// A table of a list that the endpoint returns page by page. The table begins with the first page, and a button
+// adds the next page. A refresh reads the first page again, and changes only the rows that differ, so that the
+// focus and the scroll position stay.
 //
 //   const table = growingTable({ label, columns, read: (after) => api.get(...), empty: "...", signal });
 //   await table.refresh();
@@ -11,8 +11,8 @@ import { acting } from "./notices.js";
 import { empty as emptyNote } from "./parts.js";
 
 /**
- * Columns are `{ title, cell(row), number, look }`; `look` is a CSS class of the cells. `read(after)` returns a page of a list, from the row `after`
- * on; rows have an `id`.
+ * A column is `{ title, cell(row), number, look }`; `look` is a CSS class of the cells. `read(after)` returns the
+ * page of the list that follows the row with the id `after`, or the first page if `after` is null.
  */
 export function growingTable({ label, columns, read, empty, signal}) {
   const body = element("tbody");
@@ -52,7 +52,7 @@ export function growingTable({ label, columns, read, empty, signal}) {
       const page = await read(null);
       if (signal.aborted) return;
       if (rows.size > page.data.length && page.has_more && sameBeginning(rows, page.data)) {
-        for (const item of page.data) changed(rows, columns, item); // later rows were added by the reader
+        for (const item of page.data) changed(rows, columns, item); // keep the later rows that the reader added
         return;
       }
       const kept = new Set(page.data.map((item) => item.id));

@@ -1,19 +1,19 @@
-// Marks the words of a question in a text, as the endpoint compares words in its snippets: without case, and
-// with another ending (sleep, sleeps, sleeping).
+// Marks the words of a question in a text. Words match as in the endpoint's snippets: upper and lower case are
+// equal, and words may have different endings (sleep, sleeps, sleeping).
 //
 //   element("p", {}, highlighted(result.snippet, question))
 
 import { element } from "./elements.js";
 
 const WORD = /[\p{L}\p{M}\p{N}]+/gu;
-/** Minimum number of equal first characters of two matching words; shorter words must be equal as a whole. */
+/** Minimum number of equal first characters of two matching words. Shorter words must be equal. */
 const LEAST_COMMON = 4;
 /** Maximum number of characters at the end by which two matching words may differ. */
 const LONGEST_ENDING = 3;
 
 const normalised = (word) => word.normalize("NFKC").toLowerCase();
 
-/** The nodes of the text, with a mark around each word that matches a word of the question. */
+/** Return the nodes of the text, with a mark around each word that matches a word of the question. */
 export function highlighted(text, question) {
   const words = wordsOf(question);
   const nodes = [];
@@ -27,7 +27,10 @@ export function highlighted(text, question) {
   return nodes;
 }
 
-/** The words of a question. Words of up to three letters, such as "the", count only if there is no longer one. */
+/**
+ * Return the words of a question that are compared. Latin words of up to three letters, such as "the", are left
+ * out if the question has another word.
+ */
 function wordsOf(question) {
   const words = [...new Set((question.match(WORD) ?? []).map(normalised))];
   const long = words.filter((word) => word.length >= LEAST_COMMON || /\P{Script=Latin}/u.test(word));

@@ -3,12 +3,12 @@
 //
 //   replace(answer, markdown("Swifts **sleep** on the wing [1].", { citation: (number) => button(number) }))
 //
-// The parser knows what language models write: headings, paragraphs, lists, quotes, tables, code, emphasis and
-// links. It reads each line once, so a long text without structure costs no more than its length.
+// The parser knows the parts of Markdown that language models use: headings, paragraphs, lists, quotes, tables,
+// code, emphasis and links. The time to parse a text grows only with its length, because each line is read once.
 
 import { element } from "./elements.js";
 
-/** One pattern for all parts of a line, tried from left to right. Each part is at most 2,000 characters long. */
+/** Matches the parts of a line, such as code, emphasis and links. A part has at most 2,000 characters. */
 const INLINE = /`([^`\n]{1,2000})`|\*\*([^*\n]{1,2000})\*\*|\*([^*\s][^*\n]{0,2000})\*|\[([^\[\]\n]{1,500})\]\((https?:\/\/[^\s()]{1,2000})\)|\[(\d{1,3})\]|(https?:\/\/[^\s<>()"'`]{1,2000}[^\s<>()"'`.,;:!?])/g;
 const FENCE = /^\s{0,3}(```|~~~)/;
 const HEADING = /^(#{1,6})\s+(.*)$/;
@@ -18,9 +18,9 @@ const RULE = /^\s{0,3}([-*_])(?:\s*\1){2,}\s*$/;
 const TABLE_RULE = /^\s*\|?\s*:?-{3,}:?\s*(\|\s*:?-{3,}:?\s*)*\|?\s*$/;
 
 /**
- * The elements of a text.
+ * Return the elements that show a text.
  *
- * `citation(number)` makes the element of a citation such as [1]; it may return null, and then the text stays.
+ * `citation(number)` makes the element of a citation such as [1]. If it returns null, the citation stays text.
  */
 export function markdown(text, { citation = () => null } = {}) {
   return blocks(text.split(/\r?\n/), citation);
@@ -37,21 +37,21 @@ function blocks(lines, citation) {
   return found;
 }
 
-/** The element that begins in this line, and the number of the line after it. */
+/** Return the element that begins in line `at`, and the number of the line after the element. */
 function block(lines, at, citation) {
   const line = lines[at];
   if (!line.trim()) return [null, at + 1];
   if (FENCE.test(line)) return code(lines, at);
   const heading = HEADING.exec(line);
   if (heading) {
-    // The page has h1 and h2 of its own, so a heading of a text begins at h3.
+    // The page itself has headings h1 and h2, so the highest heading of a text is h3.
     return [element(`h${Math.min(6, heading[1].length + 2)}`, {}, inline(heading[2], citation)), at + 1];
   }
   if (RULE.test(line)) return [element("hr"), at + 1];
   if (QUOTE.test(line)) {
     const end = endOf(lines, at, (one) => QUOTE.test(one));
     const inside = lines.slice(at, end).map((one) => QUOTE.exec(one)[1]);
-    // An inner quote is shown as text: each level would read all its lines again.
+    // A quote inside a quote is shown as text, because a parser of inner quotes would read lines several times.
     return [element("blockquote", {}, element("p", {}, joined(inside, citation))), end];
   }
   if (ITEM.test(line)) return list(lines, at, citation);
@@ -60,7 +60,7 @@ function block(lines, at, citation) {
   return [element("p", {}, joined(lines.slice(at, end), citation)), end];
 }
 
-/** The number of the first line from `at` on for which the test is false. */
+/** Return the number of the first line, from line `at` on, for which the test is false. */
 function endOf(lines, at, test) {
   let end = at;
   while (end < lines.length && test(lines[end])) end += 1;
@@ -99,12 +99,12 @@ function table(lines, at, citation) {
       element("tbody", {}, lines.slice(at + 2, end).map((one) => row("td", one))))), end];
 }
 
-/** The nodes of lines that belong together. */
+/** Return the nodes of several lines, with a line break between two lines. */
 function joined(lines, citation) {
   return lines.flatMap((line, number) => [number ? element("br") : null, inline(line, citation)]);
 }
 
-/** The nodes of one line. */
+/** Return the nodes of one line. */
 function inline(line, citation) {
   const nodes = [];
   let from = 0;

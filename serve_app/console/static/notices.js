@@ -1,10 +1,10 @@
-// Tells the reader what happened, also by screen reader, and asks before an action that cannot be undone.
+// Shows messages to the reader, also for screen readers, and asks before an action that cannot be undone.
 
 import { element, replace } from "./elements.js";
 
 const LASTS_MS = 12_000;
 
-/** Let a screen reader say this without moving the focus. */
+/** Make a screen reader say this text. The focus does not move. */
 export function announce(text) {
   const announcer = document.getElementById("announcer");
   announcer.textContent = "";
@@ -48,7 +48,7 @@ export function agreed({ title, text, action, cancel = "Back", danger = false })
   });
 }
 
-/** Run an action of a button: the button is disabled meanwhile, and an error is shown. */
+/** Run the action of a button. The button is disabled until the action ends. An error is shown, and not raised. */
 export async function acting(button, action) {
   button.disabled = true;
   try {

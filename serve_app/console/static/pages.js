@@ -1,4 +1,4 @@
-// The pages of the console, in the order of the navigation. `icon` is the path of an SVG in a square of 24.
+// The pages of the console, in the order of the navigation. `icon` is an SVG path in a square of 24 units.
 
 export const PAGES = [
   { name: "now", title: "Now", icon: "M3 12h4l3-8 4 16 3-8h4", load: () => import("./pages/now.js") },

@@ -3,7 +3,7 @@
 import { element, svg } from "./elements.js";
 import { ago, time } from "./format.js";
 
-/** The look of each state of a job, of a file and of a schedule's run. */
+/** The CSS class for each state of a job, of a file, of a schedule and of the endpoint. */
 const LOOKS = {
   queued: "", running: "busy", succeeded: "good", failed: "bad", cancelled: "",
   in_progress: "busy", completed: "good", retried: "warn", lost: "bad", paused: "warn", active: "good",
@@ -16,7 +16,7 @@ export function pageHead(title, ...controls) {
     element("h1", { tabindex: "-1" }, title), element("span", { class: "spacer" }), controls);
 }
 
-/** A framed section. `controls` stand at the right of its heading. */
+/** A framed section. `controls` are at the right of the heading. */
 export function panel(title, content, ...controls) {
   const id = `panel-${title.toLowerCase().replace(/[^a-z0-9]+/g, "-")}`;
   return element("section", { class: "panel", "aria-labelledby": id },
@@ -24,7 +24,7 @@ export function panel(title, content, ...controls) {
     content);
 }
 
-/** A framed number. With `href` the whole tile is a link. */
+/** A number with its name in a frame. With `href`, the whole tile is a link. */
 export function tile({ name, figure, note = "", look = "", href = null }) {
   return element(href ? "a" : "div", { class: `tile ${look}`, href },
     element("span", { class: "name" }, name),
@@ -48,30 +48,30 @@ export function bar(done, total, label) {
   }, inside);
 }
 
-/** A list of names and values. Rows whose value is null are left out. */
+/** A list of names and values. Rows whose value is null or empty are left out. */
 export function facts(rows) {
   return element("dl", { class: "facts" },
     rows.filter(([, value]) => value !== null && value !== undefined && value !== "")
       .map(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
 }
 
-/** A moment as "5 s ago", with the exact time in its title. */
+/** A time as "5 s ago", with the exact time as the tooltip. */
 export function moment(seconds) {
   if (seconds === null || seconds === undefined) return element("span", { class: "quiet" }, "–");
   return element("time", { datetime: new Date(seconds * 1000).toISOString(), title: time(seconds) }, ago(seconds));
 }
 
-/** A paragraph in a frame: "bad", "warn" or "good". */
+/** A paragraph in a frame. `look` is "bad", "warn", "good" or empty. */
 export function message(text, look = "") {
   return element("p", { class: `message ${look}` }, text);
 }
 
-/** A sentence in place of rows that do not exist. */
+/** A sentence that is shown in place of a table without rows. */
 export function empty(...text) {
   return element("p", { class: "empty" }, text);
 }
 
-/** A table of few rows. Columns: `{ title, cell(row), number }`. */
+/** A table with few rows. A column is `{ title, cell(row), number }`; `number` is true for numbers. */
 export function plainTable(label, columns, rows) {
   return element("div", { class: "table-scroll", tabindex: "0", role: "region", "aria-label": label },
     element("table", {},
@@ -86,7 +86,7 @@ export function field(label, input) {
   return element("label", { class: "field" }, element("span", {}, label), input);
 }
 
-/** A list of choices. `options` holds values, or pairs of a value and its text. */
+/** A drop-down list. `options` holds values, or pairs of a value and its text. */
 export function choice(options, value, onchange, attributes = {}) {
   const select = element("select", { ...attributes, onchange: () => onchange(select.value) },
     options.map((option) => {
@@ -97,7 +97,7 @@ export function choice(options, value, onchange, attributes = {}) {
   return select;
 }
 
-/** Buttons of which one is pressed. */
+/** A row of buttons, of which at most one is chosen. */
 export function segments(label, options, value, onchange) {
   const group = element("div", { class: "segments", role: "group", "aria-label": label });
   for (const [one, text] of options) {
@@ -112,7 +112,7 @@ export function segments(label, options, value, onchange) {
   return group;
 }
 
-/** Shows if a stream is connected. Set it with `set("on")` or `set("off")`. */
+/** A label that shows whether a stream is connected. Call `set("on")` or `set("off")` to change the label. */
 export function liveLabel() {
   const label = element("span", { class: "live" }, "Connecting");
   return {
@@ -121,7 +121,7 @@ export function liveLabel() {
       label.className = `live ${state}`;
       label.textContent = state === "on" ? "Live" : "Connecting again";
     },
-    /** Say that nothing more will come. */
+    /** Show this text, because the stream has ended and is not connected again. */
     end(text) {
       label.className = "live";
       label.textContent = text;
@@ -129,7 +129,7 @@ export function liveLabel() {
   };
 }
 
-/** An icon of lines. `path` is the attribute `d` of an SVG path in a square of 24. */
+/** An icon that is drawn with lines. `path` is the attribute `d` of an SVG path in a square of 24 units. */
 export function icon(path) {
   return svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true", fill: "none", stroke: "currentColor",
     "stroke-width": "1.8", "stroke-linecap": "round", "stroke-linejoin": "round" }, svg("path", { d: path }));

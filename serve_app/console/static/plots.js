@@ -1,24 +1,24 @@
 // Draws charts as SVG: stacked bars over days, and points in a plane. Every chart can be read with the keyboard
-// and by a screen reader, which hears the text of the chosen bar or point. The colours are in style/plots.css.
+// and with a screen reader, which says the text of the chosen bar or point. The colours are in style/plots.css.
 //
 //   stackedBars({ label: "Tokens by day", columns: ["1 Nov", "2 Nov"], series: [{ name: "search", values: [3, 4] }],
 //                 format: short })
-//   scatter({ label: "Map", points: [{ x: 0.1, y: -2, series: 0, text: "Herons ..." }], onOpen })
+//   scatter({ label: "Map", points: [{ x: 0.1, y: -2, series: 0, lines: ["Herons ..."] }], names: [], onOpen })
 
 import { element, replace, svg } from "./elements.js";
 
-/** Number of colours of series. Further series share the last colour, which is grey. */
+/** Number of colours for series. If there are more series, the last colour, grey, is used several times. */
 export const COLOURS = 8;
 const WIDTH = 960;
 const BARS = { height: 280, left: 64, right: 12, top: 12, bottom: 34 };
 const POINTS = { height: 560, padding: 24 };
-/** Minimum width of the text of a column's name, in the units of the drawing. */
+/** Width that the name of a column needs, in the units of the drawing. Narrower columns do not all show a name. */
 const NAME_WIDTH = 56;
 
-/** The CSS class of the colour of a series. */
+/** Return the CSS class of the colour of a series. */
 export const colour = (series) => `series-${Math.min(series, COLOURS - 1)}`;
 
-/** Round numbers from 0 to at least `largest`, for the lines of a scale: 0, 20, 40, ... */
+/** Return round numbers from 0 to at least `largest`, for the lines of a scale: 0, 20, 40, ... */
 export function scale(largest, lines = 4) {
   if (!(largest > 0)) return [0, 1];
   const rough = largest / lines;
@@ -74,7 +74,8 @@ export function stackedBars({ label, columns, series, format = String }) {
 export function scatter({ label, points, names, onOpen = () => {} }) {
   const { height, padding } = POINTS;
   const [x, y] = axes(points, WIDTH - 2 * padding, height - 2 * padding);
-  // Points are visited from left to right. The drawing order stays, so that no colour covers all others.
+  // The arrow keys visit the points from left to right. The points are drawn in the given order and not by colour,
+  // so that no colour covers all other colours.
   const order = points.map((_, at) => at).sort((one, other) => points[one].x - points[other].x);
   const marks = points.map((point) => svg("circle", {
     class: `point ${colour(point.series)}`, cx: padding + x(point.x), cy: padding + y(point.y), r: 5,
@@ -90,7 +91,7 @@ export function scatter({ label, points, names, onOpen = () => {} }) {
   });
 }
 
-/** Functions that place x and y on a surface of this size, in the middle and without distortion. */
+/** Return functions that place x and y on a surface of this size. Both axes have the same scale. */
 function axes(points, width, height) {
   const range = (values) => [Math.min(...values), Math.max(...values)];
   const [left, right] = range(points.map((point) => point.x));
@@ -102,7 +103,7 @@ function axes(points, width, height) {
   ];
 }
 
-/** The colours of series with their names. */
+/** Return a list of the names of series, each with its colour. */
 export function legend(names) {
   return element("ul", { class: "legend" }, names.map((name, number) =>
     element("li", {}, element("span", { class: `swatch ${colour(number)}` }), name)));

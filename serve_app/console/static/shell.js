@@ -4,9 +4,10 @@
 //
 //   export async function show(root, { path, parameters, signal, caller, leave }) { ... }
 //
-// `root` is the empty element of the page; `path` holds the parts of the address after the name of the page
-// ("#/jobs/job_1?state=failed" -> ["job_1"]), and `parameters` its URLSearchParams. `signal` is aborted when
-// the reader leaves the page, so pages give it to every request. `caller` is the answer of v1/caller.
+// `root` is the empty element of the page. `path` holds the parts of the address after the name of the page
+// ("#/jobs/job_1?state=failed" -> ["job_1"]), and `parameters` the URLSearchParams of the address. `signal` is
+// aborted when the reader leaves the page, so a page passes this signal to every request. `caller` is the answer
+// of v1/caller.
 
 import { all, ApiError, get, key, onRefusedKey, organisation } from "./api.js";
 import { element, replace } from "./elements.js";
@@ -27,12 +28,12 @@ document.documentElement.dataset.theme = localStorage.getItem(THEME) ?? "system"
 onRefusedKey(() => caller && showSignIn("The endpoint no longer accepts this key. Enter another key."));
 window.addEventListener("hashchange", () => caller && showPage());
 document.querySelector(".skip-link").addEventListener("click", (event) => {
-  event.preventDefault(); // the hash is the address of the page
+  event.preventDefault(); // because the link would change the hash, which is the address of the page
   main.focus();
 });
 signIn();
 
-/** Ask the endpoint who the key belongs to, and show the page. */
+/** Ask the endpoint whose key this is. Then show the page, or the sign-in form if the request fails. */
 async function signIn() {
   const withoutKey = key.get() === null;
   try {
@@ -93,7 +94,7 @@ async function showTopBar() {
     key.get() && element("button", { type: "button", onclick: () => showSignIn("") }, "Sign out"));
 }
 
-/** The name of the organisation; for the operator, a list to choose from. */
+/** Return the name of the organisation, or for the operator a list from which to choose an organisation. */
 async function organisationControl() {
   if (!caller.operator) return element("span", { class: "quiet small" }, element("span", { class: "label-text" }, "Organisation "), element("strong", {}, caller.organisation));
   const known = await all("v1/organisations").catch((error) => (notifyError(error), []));

@@ -1,18 +1,19 @@
-// A table of up to some ten thousand rows. Only the rows in view are elements of the page, so an update costs
-// the same for ten rows and for ten thousand.
+// A table of up to some ten thousand rows. Only the rows in view and a few more are elements of the page, so the
+// work of an update does not grow with the number of rows.
 //
 //   const table = new DataTable({ label: "Jobs", key: (job) => job.id, columns: [...] });
 //   root.append(table.element);
 //   table.show(jobs);
 //
-// A column is `{ title, width, number, minor, cell(row) }`; a minor column is left out on a narrow screen. A button in a cell has the attribute `data-action`; the table
-// calls `onAction(action, row, button)`, because a row's elements are used again for the next state of the row.
+// A column is `{ title, width, number, minor, cell(row) }`; a minor column is left out on a narrow screen. A
+// button in a cell has the attribute `data-action` and no listener of its own, because the elements of a row are
+// used again for the next state of the row. The table calls `onAction(action, row, button)`.
 
 import { element, update } from "./elements.js";
 import { count } from "./format.js";
 import { empty } from "./parts.js";
 
-/** Height of a row, also in style/table.css. */
+/** Height of a row. style/table.css must have the same height. */
 const ROW_PX = 44;
 const ROWS_AROUND_VIEW = 8;
 
@@ -23,7 +24,7 @@ export class DataTable {
   #frame = 0;
 
   /**
-   * @param selectable returns true if the row can be selected; null: the table has no selection.
+   * @param selectable returns true if the row can be selected; null if no row can be selected.
    * @param onSelection is called when the selection changes.
    * @param onEnd is called when the reader comes near the last row.
    */
@@ -63,13 +64,13 @@ export class DataTable {
     return this.#rows.filter((row) => this.#selected.has(this.key(row)));
   }
 
-  /** Show these rows, in this order. A row that is the same object as before is not drawn again. */
+  /** Show these rows, in this order. A row whose object is the same as before is not drawn again. */
   show(rows) {
     this.#rows = rows;
     this.#later();
   }
 
-  /** Select nothing. */
+  /** Remove the selection. */
   clearSelection() {
     this.#selected.clear();
     this.#elements.clear();
@@ -172,7 +173,7 @@ export class DataTable {
 
 const look = ({ number, minor }) => [number && "number", minor && "minor"].filter(Boolean).join(" ") || null;
 
-/** "500 jobs", "1 job", or "500+ jobs" if there are more than the table has. */
+/** Return "500 jobs", "1 job", or "500+ jobs" if there are more jobs than the table has. */
 export function rowCount(shown, more, name) {
   return `${count(shown)}${more ? "+" : ""} ${name}${shown === 1 ? "" : "s"}`;
 }

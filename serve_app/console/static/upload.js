@@ -12,10 +12,10 @@ import { bar } from "./parts.js";
 const AT_ONCE = 3;
 /** Maximum number of files of one drop. */
 const MOST_FILES = 2_000;
-/** Maximum number of lines in the list of uploads. Finished uploads beyond it are only counted. */
+/** Number of lines in the list of uploads above which the oldest lines of successful uploads are removed. */
 const MOST_LINES = 50;
 
-/** The area onto which files are dropped, and the list of the running uploads. */
+/** Make the area onto which files are dropped, with the list of uploads. */
 export function uploadArea({ store, signal, onUploaded }) {
   const queue = new Uploads(store, signal, onUploaded);
   const input = element("input", {
@@ -43,7 +43,7 @@ export function uploadArea({ store, signal, onUploaded }) {
   return area;
 }
 
-/** All files of a drop, with those in dropped folders. */
+/** Return the files of a drop, also the files in dropped folders. */
 async function filesOf(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   if (entries.length === 0) return [...transfer.files];
@@ -56,7 +56,7 @@ async function filesOf(transfer) {
   return files;
 }
 
-/** The entries of a folder. The browser returns them in parts. */
+/** Return the entries of a folder. Several calls are needed, because the browser returns the entries in parts. */
 async function contentOf(folder) {
   const reader = folder.createReader();
   const entries = [];
@@ -67,7 +67,7 @@ async function contentOf(folder) {
   }
 }
 
-/** The uploads of one page, waiting and running. */
+/** Runs the uploads of one page, and shows the state of each upload. */
 class Uploads {
   #store;
   #signal;
@@ -156,7 +156,7 @@ function uploadLine(file) {
   return line;
 }
 
-/** Send the file. XMLHttpRequest is used because fetch does not tell how much of a body it has sent. */
+/** Send the file. XMLHttpRequest is used because fetch does not report how much of a body was sent. */
 function sent(file, store, signal, line) {
   const form = new FormData();
   form.append("purpose", "assistants");

@@ -1,4 +1,4 @@
-// The page "Agents": the defined agents, and a chat with one of them. #/agents/agent_1 opens the chat.
+// The page "Agents" shows the list of agents. The address "#/agents/agent_1" shows one agent, with a chat.
 
 import * as api from "../api.js";
 import { element, replace } from "../elements.js";

@@ -1,5 +1,6 @@
-// The page "Health": whether the endpoint accepts requests, and for the operator what the doctor finds and how it
-// is cured. An examination changes nothing; repairs are a command on the machine.
+// The page "Health" shows whether the endpoint accepts requests. For the operator, it also shows what the doctor
+// finds and what to do about each finding. An examination changes nothing. To repair the data, the operator runs a
+// command on the machine.
 
 import * as api from "../api.js";
 import { element, replace, update } from "../elements.js";
@@ -9,7 +10,7 @@ import { empty, facts, message, moment, pageHead, panel, plainTable, stateLabel 
 
 const REFRESH_MS = 15_000;
 
-/** Show the page, and ask for the readiness again from time to time. */
+/** Show the page, and ask every `REFRESH_MS` whether the endpoint is ready. */
 export async function show(root, { signal, caller }) {
   const readiness = element("div");
   const report = element("div", { class: "stack" });

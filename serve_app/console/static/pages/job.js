@@ -73,7 +73,7 @@ class JobPage {
     const line = element("li", { class: type === "failed" || type === "paused" ? "bad" : null },
       element("time", { title: time(at) }, clock.format(new Date(at * 1000))),
       element("span", {}, type), element("span", {}, sentence(type, data)));
-    // Many reports of progress in a row are one line, the latest.
+    // Of several events about progress in a row, the log keeps only the last event.
     if (type === "progress" && this.log.lastChild?.dataset.type === "progress") this.log.lastChild.remove();
     line.dataset.type = type;
     const atEnd = this.log.scrollTop + this.log.clientHeight >= this.log.scrollHeight - 40;
@@ -106,7 +106,7 @@ function controls(job) {
     job.cancel_asked ? "The job is ending" : "Cancel");
 }
 
-/** Why the job makes no progress, or why it failed. */
+/** Return a message that says why the job waits or why it failed; null if there is nothing to say. */
 function news(job) {
   if (job.waiting) return message(`Waits: ${job.waiting.message}`, "warn");
   if (!job.error) return null;
@@ -147,7 +147,7 @@ function state(job) {
     ])));
 }
 
-/** The stages of all attempts, each with a bar from its start to its end on one time axis. */
+/** Return the table of the stages of all attempts. Each stage has a bar, and all bars have the same time axis. */
 function stages(job) {
   if (job.stages.length === 0) return panel("Stages", empty("No stage has begun."));
   const now = Date.now() / 1000;
@@ -187,7 +187,7 @@ function json(title, value) {
   return panel(title, element("pre", { class: "json", tabindex: "0", "aria-label": title }, JSON.stringify(value, null, 2)));
 }
 
-/** An event as text: its fields, without those that name the job. */
+/** Return the fields of an event as text, without the fields that name the job. */
 function sentence(type, { object, job_id: id, type: name, at, stage, done, total, unit, ...rest }) {
   const parts = [];
   if (stage) parts.push(typeof stage === "string" ? stage : `${stage.name} ${stage.done}${stage.total ? ` of ${stage.total}` : ""} ${stage.unit ?? ""}`);
@@ -198,7 +198,7 @@ function sentence(type, { object, job_id: id, type: name, at, stage, done, total
   return parts.join(", ");
 }
 
-/** The name of the file that the job is about; null if it is about no file, or the file is deleted. */
+/** Return the name of the job's file; null if the job is about no file or the endpoint does not return the file. */
 async function documentOf(job, signal) {
   const file = job.input?.file_id ?? (job.subject?.startsWith("file-") ? job.subject : null);
   if (!file) return null;

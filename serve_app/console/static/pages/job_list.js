@@ -1,4 +1,4 @@
-// The jobs that the table shows: the pages that were read so far, and the changes that arrived since.
+// Holds the jobs that the table shows: the pages that were read so far, with all changes that have arrived since.
 
 import * as api from "../api.js";
 
@@ -21,7 +21,7 @@ export class JobList {
     Object.assign(this, { filters, signal, show });
   }
 
-  /** Ignore answers that arrive from now on. */
+  /** Ignore all answers that arrive after this call. */
   stop() {
     this.#stopped = true;
   }
@@ -42,12 +42,12 @@ export class JobList {
   }
 
   /**
-   * Read the newest pages again, after a time in which changes could be missed. Older rows stay, so the reader's
-   * place in the table stays too.
+   * Read the newest pages again, because changes may have been missed. Older rows stay, so the scroll position of
+   * the table stays, too.
    */
   async refresh() {
     const late = [];
-    this.#late = late; // changes that arrive meanwhile are newer than the pages
+    this.#late = late; // collects the changes that arrive during the reads, because they are newer than the pages
     const fresh = [];
     let more = true;
     for (let page = 0; more && page < REFRESHED_PAGES && (page === 0 || fresh.length < this.#jobs.length); page += 1) {
@@ -55,7 +55,7 @@ export class JobList {
       fresh.push(...answer.data);
       more = answer.has_more;
     }
-    if (this.#late !== late) return; // another refresh began later
+    if (this.#late !== late) return; // because another refresh began later, and its result is newer
     this.#late = null;
     const ids = new Set(fresh.map((job) => job.id));
     const older = more ? this.#jobs.filter((job) => !ids.has(job.id) && job.created_at < fresh.at(-1).created_at) : [];
@@ -74,7 +74,8 @@ export class JobList {
       states.delete(job.id);
       if (this.#matches(now)) jobs.push(now);
     }
-    // A job that is older than the last one in the table comes with its page.
+    // While pages are left, a job that is older than the last job of the table is not added, because it comes
+    // with its page.
     const oldest = this.#more ? (this.#jobs.at(-1)?.created_at ?? Infinity) : -Infinity;
     const added = [...states.values()].filter((job) => this.#matches(job) && job.created_at >= oldest);
     if (added.length > 0) {

@@ -1,5 +1,5 @@
-// The page "Jobs": a live table of the organisation's jobs with filters, and dead letters in bulk. The address
-// "#/jobs/job_1" shows one job (job.js).
+// The page "Jobs" shows a table of the organisation's jobs, which changes while the jobs change. Filters choose the
+// jobs, and many dead letters can be retried together. The address "#/jobs/job_1" shows one job (job.js).
 
 import * as api from "../api.js";
 import { element, replace, setText } from "../elements.js";
@@ -49,7 +49,10 @@ class JobsPage {
     await this.follow();
   }
 
-  /** Apply each change of a job as it arrives. A new connection can have missed changes, so the list is read again. */
+  /**
+   * Apply each change of a job when the change arrives. After each new connection, read the list again, because
+   * changes may have been missed before.
+   */
   async follow() {
     for await (const event of api.events("v1/jobs/events", { signal: this.signal, onState: this.live.set })) {
       this.list.apply(event.data.data);
@@ -148,7 +151,7 @@ class JobsPage {
   }
 }
 
-/** The error of a job, its stage while it runs, or how long it took. */
+/** Return the error of a job, its progress and stage while it runs, how long it took, or that it waits. */
 function what(job) {
   if (job.error) return element("span", { title: job.error.message, class: job.state === "failed" ? "bad-text" : "quiet" }, job.error.message);
   if (job.state === "running") {

@@ -1,5 +1,5 @@
-// The page "Now": how much work waits and runs at this moment, and what executes it. The endpoint sends a new
-// state every two seconds while something changes.
+// The page "Now" shows how many jobs wait and run at this moment, and what executes the jobs. While something
+// changes, the endpoint sends a new state every two seconds.
 
 import * as api from "../api.js";
 import { element, replace, update } from "../elements.js";

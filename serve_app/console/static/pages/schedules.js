@@ -1,4 +1,4 @@
-// The page "Schedules": which work repeats, when it runs next, and how its last runs ended. The address
+// The page "Schedules" shows which jobs repeat, when each job runs next, and how the last runs ended. The address
 // "#/schedules/sched_1" shows one schedule with its runs.
 
 import * as api from "../api.js";
@@ -9,7 +9,7 @@ import { empty, facts, message, moment, pageHead, panel, plainTable, stateLabel 
 
 const SHOWN_RUNS = 100;
 
-/** Show all schedules, or the one that the address names. */
+/** Show all schedules, or the schedule that the address names. */
 export async function show(root, page) {
   await (page.path[0] ? showOne(root, page) : showAll(root, page));
 }

@@ -1,5 +1,5 @@
-// The page "Stores": the vector stores, and for each store its files, a search, the text of its pages, and a map
-// of its vectors.
+// The page "Stores" shows the vector stores. For each store, it shows the files, a search, the text of the pages,
+// and a map of the vectors.
 //
 //   #/stores                             all stores
 //   #/stores/vs_1                        the files of a store
@@ -21,7 +21,7 @@ const VIEWS = [
   { name: "pages", title: null, load: () => import("./stores/pages.js") },
 ];
 
-/** The address of a view of a store. */
+/** Return the address of a view of a store. */
 export const storeAddress = (id, ...rest) => `#/stores/${[id, ...rest].map(encodeURIComponent).join("/")}`;
 
 /** Show the list of stores, or one store. */

@@ -1,5 +1,5 @@
-// The page "Usage": what the organisation has used, by day, by agent and by model, and its usage reports. The
-// page opens with this month.
+// The page "Usage" shows what the organisation has used, by day, by agent and by model, and its usage reports. At
+// first, the page shows this month.
 
 import { element, replace } from "../elements.js";
 import { message, pageHead, segments } from "../parts.js";

@@ -1,4 +1,4 @@
-// A conversation with an agent. Answers are shown while they are written, with their sources below.
+// A conversation with an agent. An answer is shown while the endpoint sends it. Then its sources are shown below.
 //
 //   const talk = chat({ agent, signal, mayWrite });
 //   root.append(talk.element);
@@ -10,11 +10,11 @@ import { announce, notifyError } from "../../notices.js";
 import { icon, segments } from "../../parts.js";
 import { sourceList } from "./sources.js";
 
-/** Maximum number of earlier messages that a question is sent with. */
+/** Maximum number of earlier messages that are sent with a question. */
 const HISTORY = 40;
 const SEND = "M5 12h14M13 6l6 6-6 6";
 
-/** The panel of a conversation. */
+/** Make the panel of a conversation. */
 export function chat({ agent, signal, mayWrite }) {
   return new Conversation(agent, signal, mayWrite);
 }
@@ -127,7 +127,7 @@ class Conversation {
   }
 }
 
-/** One answer: its text, its sources, and the buttons of feedback. */
+/** Shows one answer with its text, its sources, and the buttons for feedback. */
 class Answer {
   text = "";
   #sources = [];
@@ -141,7 +141,7 @@ class Answer {
     this.element = element("article", { class: "turn answer", "aria-label": `Answer of ${name}`, "aria-busy": "true" }, this.body, this.below);
   }
 
-  /** Take one chunk of the stream. */
+  /** Add one chunk of the stream to the answer. */
   add(chunk) {
     if (chunk.sources) this.#sources = chunk.sources;
     this.#message = chunk.message_id ?? this.#message;
@@ -149,7 +149,7 @@ class Answer {
     const more = chunk.choices?.[0]?.delta?.content ?? "";
     this.text += more;
     if (!more || this.#drawn) return;
-    this.#drawn = true; // many pieces of text arrive in one frame; they are drawn together
+    this.#drawn = true; // so that all pieces of text that arrive before the next frame are drawn together
     requestAnimationFrame(() => {
       this.#drawn = false;
       this.#draw();

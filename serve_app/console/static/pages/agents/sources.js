@@ -2,7 +2,7 @@
 
 import { element } from "../../elements.js";
 
-/** The list of sources. `point(number)` opens the list, and marks one source. */
+/** Make the list of sources. `point(number)` opens the list, marks one source, and moves the focus there. */
 export function sourceList(sources, answer) {
   const cited = new Set([...answer.matchAll(/\[(\d{1,3})\]/g)].map((match) => Number(match[1])));
   const ordered = [...sources].sort((one, other) => cited.has(other.number) - cited.has(one.number) || one.number - other.number);

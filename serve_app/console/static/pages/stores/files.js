@@ -1,5 +1,5 @@
-// The files of a vector store: what became of each, and why one is missing. While files are in progress, the
-// list is read again every two seconds.
+// The files of a vector store, each with its status and with the reason if it cannot be searched. While files are
+// in progress, the list is read again every two seconds.
 
 import * as api from "../../api.js";
 import { element, replace, setText } from "../../elements.js";
@@ -11,9 +11,9 @@ import { uploadArea } from "../../upload.js";
 import { storeAddress } from "../stores.js";
 
 const POLL_MS = 2_000;
-/** Minimum time between two reads of the list while many uploads end. */
+/** Minimum number of milliseconds between two reads of the list, because many uploads can end in a short time. */
 const PAUSE_MS = 500;
-/** Milliseconds until the next read after the endpoint did not answer. */
+/** Milliseconds until the list is read again after an error of the endpoint or of the connection. */
 const RETRY_MS = 5_000;
 const STATUSES = ["", "completed", "in_progress", "failed", "cancelled"];
 const TITLES = ["All", "Completed", "In progress", "Failed", "Cancelled"];
@@ -31,7 +31,7 @@ export async function show(root, { store, parameters, signal, caller }) {
   await follow(page, filter);
 }
 
-/** Read the list again and again: every two seconds while files are in progress, and after each change. */
+/** Read the list repeatedly: every two seconds while files are in progress, and after each change. */
 async function follow(page, filter) {
   const { store, signal } = page;
   const left = new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
@@ -42,7 +42,7 @@ async function follow(page, filter) {
       filter.set(counted.file_counts);
       await Promise.race([changed, left, ...(counted.file_counts.in_progress > 0 ? [api.sleep(POLL_MS, signal)] : [])]);
     } catch (error) {
-      if (signal.aborted || error.status < 500) throw error; // the endpoint does not answer for a while
+      if (signal.aborted || error.status < 500) throw error; // other errors can pass, so the list is read again
       notifyError(error);
       await api.sleep(RETRY_MS, signal);
     }
@@ -51,13 +51,13 @@ async function follow(page, filter) {
   }
 }
 
-/** Wait until the reader looks at the tab. */
+/** Wait until the tab is visible. */
 function visible() {
   if (!document.hidden) return undefined;
   return new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
 }
 
-/** Buttons that choose a status, each with the number of files. */
+/** Make the buttons that choose a status. Each button shows the number of files with this status. */
 function statusFilter(page) {
   const options = STATUSES.map((status, at) => [status, TITLES[at]]);
   const group = segments("Status", options, page.status, (status) => {
@@ -94,7 +94,7 @@ function fileTable(page) {
   });
 }
 
-/** The name, and below it why the file is missing, or which part of it is. */
+/** Make the cell with the name of a file. Below the name, it says why the file or a part of it is missing. */
 function fileCell(store, file) {
   const name = file.status === "completed" && file.chunks > 0
     ? element("a", { href: storeAddress(store.id, "pages", file.id, "1"), class: "break" }, file.filename)

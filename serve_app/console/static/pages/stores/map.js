@@ -52,7 +52,7 @@ function drawn(map, preview) {
 
 const nameOf = (point) => point.filename || point.file_id;
 
-/** The names of the files with the most points, which get a colour, and the number of the other files. */
+/** Return the names of the files with the most points, which get a colour each, and the number of other files. */
 function filesOf(points) {
   const numbers = new Map();
   for (const point of points) numbers.set(nameOf(point), (numbers.get(nameOf(point)) ?? 0) + 1);

@@ -1,4 +1,4 @@
-// The text of a page beside a search result or a point of the map, with the found passage marked.
+// The text of a page, which is shown for a search result or for a point of the map. The found passage is marked.
 //
 //   const preview = pagePreview({ store, signal });
 //   await preview.open({ file_id, filename, page, start, end, text }, question);
@@ -10,8 +10,9 @@ import { acting } from "../../notices.js";
 import { message } from "../../parts.js";
 
 /**
- * A panel that shows one page at a time. `open(place, question)` shows a place: `file_id`, `filename`, `page`, and
- * the first and last character of the passage (`start`, `end`). A place without a page shows its `text`.
+ * Make a panel that shows one page at a time. `open(place, question)` shows a place. A place has `file_id`,
+ * `filename`, `page`, and the positions at which the passage begins and ends (`start`, `end`). For a place without
+ * a page, the panel shows its `text`.
  */
 export function pagePreview({ store, signal }) {
   const title = element("h2", { tabindex: "-1" }, "Page");
@@ -69,7 +70,7 @@ export function pagePreview({ store, signal }) {
   return { element: panel, open };
 }
 
-/** The parts of a page; the characters between the ends of `passage` are marked. */
+/** Return the nodes of the parts of a page. `passage` holds the positions between which the text is marked. */
 function passages(parts, passage, question) {
   let before = null;
   return parts.flatMap((part) => {

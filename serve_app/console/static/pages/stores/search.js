@@ -1,4 +1,5 @@
-// A search of a vector store: the best passages with the words of the question marked, each beside its page.
+// A search of a vector store. The words of the question are marked in the best passages. A click on the file name
+// of a passage shows its page.
 
 import * as api from "../../api.js";
 import { element, replace } from "../../elements.js";
@@ -12,7 +13,7 @@ import { pagePreview } from "./preview.js";
 const RANKINGS = [["auto", "Meaning, words and phrase"], ["none", "Meaning only"]];
 const NUMBERS = [5, 10, 20, 50];
 
-/** Show the search, and search at once if the address has a question. */
+/** Show the search. If the address has a question, search for it immediately. */
 export async function show(root, { store, parameters, signal }) {
   const preview = pagePreview({ store, signal });
   const results = element("div", { class: "stack" });

@@ -1,17 +1,17 @@
-// Reads the usage of a period from the endpoint, and sums it.
+// Reads the usage of a period from the endpoint, and computes sums.
 
 import * as api from "../../api.js";
 
 const DAY_S = 86_400;
 /** Maximum number of days of one answer. */
 const DAYS_PER_ANSWER = 31;
-/** The kinds of usage that are measured once a day. Their days are not added up; the last day counts. */
+/** The kinds of usage that are measured once a day. Their days are not added; only the last day counts. */
 const MEASURED = new Set(["stored_bytes", "stored_vectors"]);
 
-/** The periods that a reader can choose. Days are days in UTC. */
+/** The periods that a reader can choose. All days are in UTC. */
 export const PERIODS = [["this-month", "This month"], ["last-month", "Last month"], ["7-days", "7 days"], ["30-days", "30 days"]];
 
-/** The first second of a period, and the second after its last one. */
+/** Return the first second of a period, and the second after its last second. */
 export function periodOf(name, now = new Date()) {
   const [year, month, day] = [now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate()];
   const at = (...date) => Date.UTC(...date) / 1_000;
@@ -23,8 +23,8 @@ export function periodOf(name, now = new Date()) {
 }
 
 /**
- * The usage of a period: `days`, the first second of each day, and `results`, each with `day` (the number of its
- * day), `kind`, `unit`, `quantity`, `cost` (a number or null), `model`, `source` and `agent_id`. `agents` has the
+ * Read the usage of a period. `days` has the first second of each day. Each of the `results` has `day` (an index of
+ * `days`), `kind`, `unit`, `quantity`, `cost` (a number or null), `model`, `source` and `agent_id`. `agents` has the
  * names of agents by id.
  */
 export async function readUsage([start, end], signal) {
@@ -45,34 +45,34 @@ export async function readUsage([start, end], signal) {
   return { days, results, agents: await agentNames(results, signal) };
 }
 
-/** The names of the agents of the results, by id. Without the right to read agents, the ids are shown. */
+/** Return the names of the agents by id. An agent that is not in the list has no name, so its id is shown. */
 async function agentNames(results, signal) {
   if (!results.some((one) => one.agent_id)) return new Map();
   const agents = await api.all("v1/agents", {}, { signal, limit: 1_000 });
   return new Map(agents.map((agent) => [agent.id, agent.name || agent.external_id]));
 }
 
-/** The sum of a kind in the whole period; for a kind that is measured once a day, its last day. */
+/** Return the sum of a kind in the whole period; for a kind that is measured once a day, that of the last day. */
 export function total(usage, kind, value = (one) => one.quantity) {
   const some = usage.results.filter((one) => one.kind === kind);
   const last = Math.max(...some.map((one) => one.day));
   return some.filter((one) => !MEASURED.has(kind) || one.day === last).reduce((sum, one) => sum + value(one), 0);
 }
 
-/** The costs of the period; null if nothing in it has a price. */
+/** Return the costs of the period; null if nothing in the period has a price. */
 export function costs(usage) {
   const priced = usage.results.filter((one) => one.cost !== null);
   return priced.length === 0 ? null : priced.reduce((sum, one) => sum + one.cost, 0);
 }
 
-/** The kinds that occur in the period, each with its unit. */
+/** Return the kinds that occur in the period, each with its unit. */
 export function kindsOf(usage) {
   return new Map(usage.results.map((one) => [one.kind, one.unit]));
 }
 
 /**
- * One series for each group, the largest group first: `{ name, values }` with a value for each day. Groups beyond
- * `most` become one series.
+ * Return one series for each group, the largest group first. A series is `{ name, values }` with a value for each
+ * day. If there are more than `most` groups, the smaller groups become one series.
  */
 export function seriesBy(usage, nameOf, value, most) {
   const groups = new Map();

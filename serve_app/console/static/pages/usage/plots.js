@@ -11,10 +11,10 @@ const TITLES = {
   chat_output: "Tokens written by chat models", provider_embedding: "Tokens billed by providers", request: "Requests",
   page: "Pages parsed", chunk: "Chunks written", stored_bytes: "Stored bytes", stored_vectors: "Stored vectors",
 };
-/** The kinds with a tile, and those whose tile is shown even if they are 0. */
+/** The kinds that have a tile, and the kinds whose tile is shown even if their sum is 0. */
 const TILES = ["embedding", "request", "page", "chat_input", "chat_output"];
 const ALWAYS = ["embedding", "request", "page"];
-/** The choice of the costs in place of a kind. */
+/** A reader can choose this value in place of a kind, to see the costs. */
 const COST = "cost";
 const GROUPS = [["source", "By source"], ["model", "By model"], ["agent", "By agent"]];
 const date = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });

@@ -6,10 +6,10 @@ import { growingTable } from "../../growing_table.js";
 import { acting } from "../../notices.js";
 import { moment, panel, stateLabel } from "../../parts.js";
 
-/** Milliseconds between two reads of the list while a report is being made. */
+/** Milliseconds between two reads of the list while the cluster makes a report. */
 const POLL_MS = 2_000;
 
-/** The panel with the reports. Call `refresh` to fill it. */
+/** Make the panel with the reports. Call `refresh` to fill the panel. */
 export function reports({ signal }) {
   let waiting = false;
   const table = growingTable({
@@ -64,7 +64,7 @@ function files(report, signal) {
   }));
 }
 
-/** Download a file. The browser cannot do it by a link, because a link sends no key. */
+/** Download a file of a report. A plain link cannot download the file, because a link sends no key. */
 async function download(report, format, signal) {
   const response = await api.send("GET", `v1/usage_reports/${encodeURIComponent(report.id)}/content`, { parameters: { format }, signal });
   const url = URL.createObjectURL(await response.blob());
