@@ -1,7 +1,7 @@
 """Counts the requests of the last minutes that a replica answered, and how many of them failed.
 
-The edge counts each request on the event loop. The thread that reports the state of the replica reads the
-sums.
+The edge counts each request, except health checks, on the event loop. The thread that reports the state of
+the replica reads the sums.
 
     counts = RequestCounts()
     counts.add(503)

@@ -24,7 +24,7 @@ from cluster.errors import NotFound
 from cluster.settings import CONCERNS, MIB, Concern, Settings
 from cluster.settings.old_names import RENAMED
 
-#: The handbook is part of a checkout, not of the installed package.
+#: Folder with the pages of the handbook. The folder is part of a checkout, but not of the installed package.
 SOURCES = Path(__file__).resolve().parents[2] / "docs"
 #: Pages that become PDF; the other pages stay Markdown.
 AS_PDF = frozenset({"how-a-document-travels", "operating", "production", "recovery", "security"})

@@ -20,7 +20,7 @@ from cluster.local.addresses import api_url, dashboard_url
 from cluster.local.environment import settings_digest
 from cluster.settings import Settings
 
-#: Pause between two checks whether Ray runs.
+#: Seconds between two checks whether Ray runs.
 CHECK_INTERVAL_S = 2.0
 #: Shows one line to the person who runs the command.
 ReportLine = Callable[[str], None]

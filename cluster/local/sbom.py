@@ -1,8 +1,8 @@
 """Prints the software bill of materials of this environment: each package that the cluster needs, with the
 version, the licence and the dependencies of the package, as JSON in the format CycloneDX 1.6.
 
-``make sbom`` calls this module. It also runs in the image, because it reads only the metadata of installed
-packages:
+``make sbom`` calls this module. The module also runs in the image, because it reads only the metadata of
+installed packages:
 
     python -m cluster.local.sbom
 """
@@ -58,7 +58,7 @@ def bill_of_materials() -> dict[str, Any]:
 def _needed() -> Mapping[str, tuple[Distribution, set[str]]]:
     """Return the project and the installed packages that it needs, each with the names of its dependencies.
 
-    A package of an extra counts if it is installed.
+    The packages of the project's extras are included only if they are installed.
     """
     found: dict[str, tuple[Distribution, set[str]]] = {}
     waiting = [(PROJECT, extra) for extra in ("", *_extras(distribution(PROJECT)))]

@@ -1,11 +1,11 @@
-"""Trace ids for every request and job, and spans for OpenTelemetry if ``CLUSTER_TRACING`` is on.
+"""Gives every request and job a trace id, and records spans with OpenTelemetry if ``CLUSTER_TRACING`` is on.
 
 The edge continues the trace that a request names, or begins a new trace. The worker continues the trace of a
 job. The trace id is in log lines, in the job and in answers, also if no spans are recorded. See
 docs/tracing.md.
 
     start_tracing(settings, process="worker")
-    with continued_trace(f"job {job.kind}", CONSUMER, TraceContext.parse(job.traceparent)):
+    with continued_trace(f"job {job.kind}", CONSUMER, TraceContext.of_work(job.traceparent)):
         with span("stage parse"):
             ...
 """

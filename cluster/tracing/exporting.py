@@ -34,7 +34,7 @@ SAMPLER, DISABLED = "OTEL_TRACES_SAMPLER", "OTEL_SDK_DISABLED"
 NAME = "embedding-cluster"
 #: Milliseconds that ``flush`` waits for the collector.
 FLUSH_TIMEOUT_MS = 2_000
-#: The trace id of the span that begins next in this context; None: a random id.
+#: The trace id for the span that begins next in this context; None for a random id.
 _TRACE_ID: ContextVar[int | None] = ContextVar("new_trace_id", default=None)
 _KINDS = {kind: trace.SpanKind[kind.value] for kind in SpanKind}
 
@@ -110,7 +110,7 @@ class OpenTelemetryRecorder:
             _TRACE_ID.reset(token)
 
     def flush(self) -> None:
-        """Send all ended spans now."""
+        """Send all ended spans now, and wait for the collector for at most ``FLUSH_TIMEOUT_MS``."""
         self._provider.force_flush(FLUSH_TIMEOUT_MS)
 
     def close(self) -> None:
@@ -125,7 +125,7 @@ def open_recorder(process: str) -> OpenTelemetryRecorder | None:
         Misconfigured: the exporter of the extra ``tracing`` is not installed.
     """
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415  an extra
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415  optional package
             OTLPSpanExporter,
         )
     except ImportError as exc:

@@ -196,7 +196,7 @@ def start_tracing(settings: Settings, *, process: str) -> None:
     """
     global _recorder
     if settings.tracing and _recorder is None:
-        from cluster.tracing.exporting import open_recorder  # noqa: PLC0415  an extra
+        from cluster.tracing.exporting import open_recorder  # noqa: PLC0415  needs optional packages
 
         _recorder = open_recorder(process)
 

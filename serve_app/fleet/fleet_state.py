@@ -14,7 +14,7 @@ class DeploymentState:
     name: str
     #: Number of replicas that accept work.
     running: int
-    #: Number of replicas that start.
+    #: Number of replicas that do not accept work yet.
     starting: int
     #: Number of replicas that finish their work and then end.
     stopping: int

@@ -20,7 +20,7 @@ from cluster.tracing import TraceContext
 SQL = queries("cluster.local.job_logs", "job_history.sql")
 #: The entries from the database have this text in place of the name of a process.
 DATABASE = "database"
-#: Type of the events that a running job writes twice a second.
+#: Type of the events about progress. A running job writes about two of these events a second.
 PROGRESS = "progress"
 
 

@@ -16,9 +16,9 @@ from typing import Any
 
 #: Colours of a terminal, which the form for people may have.
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-#: Time, level and event of a line for people.
+#: Matches the time, the level, and the rest of a line in the form for people.
 FOR_PEOPLE = re.compile(r"(\d{4}-\d\d-\d\dT[\d:.]+)(?:Z|\+00:00)? +\[(\w+) *\] +(\S.*)")
-#: Maximum number of lines of a traceback that are kept.
+#: Maximum number of lines that are kept after the first line of an entry.
 MAX_MORE_LINES = 200
 #: Fields of a JSON line that do not become ``fields`` of an entry, because the entry has attributes for them.
 PLACED = ("timestamp", "level", "event", "process", "pid", "exception")

@@ -139,6 +139,6 @@ async def get_doctor(
         bool, Query(description="True to examine again; otherwise the last result may be a minute old")
     ] = False,
 ) -> DoctorReport:
-    """Examines every part of the cluster and looks for contradictions in the data. Nothing is repaired. The
-    command `make doctor ARGS=--mend` repairs the data."""
+    """Examines every part of the cluster and looks for contradictions in the data. Nothing is repaired. To
+    repair the data, use `make doctor ARGS=--mend`."""
     return await examinations.report(fresh=fresh)

@@ -1,1 +1,1 @@
-"""Routes that show the content of a vector store to people."""
+"""Has the routes that show the content of a vector store to people."""
