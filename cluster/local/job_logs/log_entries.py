@@ -97,7 +97,7 @@ def _entry(text: str, source: str) -> LogEntry | None:
         try:
             line = json.loads(text)
             at = datetime.fromisoformat(line["timestamp"])
-        except (ValueError, KeyError, TypeError):  # a line of another program, or a line that a crash cut short
+        except (ValueError, KeyError, TypeError):  # a line of another program, or a line cut short by a crash
             return None
         name, pid = line.get("process", source), line.get("pid")
         return LogEntry(
