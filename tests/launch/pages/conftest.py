@@ -88,7 +88,13 @@ def page_shell(
         "URL": api,
         "KEY": "local",
     }
-    environment = {**running_cluster.environment, **own}
+    # Inside `make test ARGS=...`, the options would reach the `make` of a page, too.
+    ours = {
+        name: value
+        for name, value in running_cluster.environment.items()
+        if name not in {"ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL"}
+    }
+    environment = {**ours, **own}
     created = subprocess.run(
         shlex.split(f"python -m cluster.organisations create {TENANT}"),
         env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60,

@@ -137,6 +137,7 @@ class Flooded:
 async def _flooded(settings: Settings, pool: ConnectionPool, server: Server) -> Flooded:
     """Let one organisation flood the model while another asks, and a fifth of the requests fails."""
     limits = server.provider.limits
+    answered, billed = server.provider.answered_tokens[KEY], server.provider.billed_tokens
     engine = remote_engine(
         settings,
         server,
@@ -178,8 +179,8 @@ async def _flooded(settings: Settings, pool: ConnectionPool, server: Server) -> 
         used=used,
         over_limit=server.provider.over_limit,
         recorded_tokens=recorded,
-        answered_tokens=server.provider.answered_tokens[KEY],
-        billed_tokens=server.provider.billed_tokens,
+        answered_tokens=server.provider.answered_tokens[KEY] - answered,
+        billed_tokens=server.provider.billed_tokens - billed,
     )
 
 

@@ -45,10 +45,16 @@ export async function readUsage([start, end], signal) {
   return { days, results, agents: await agentNames(results, signal) };
 }
 
-/** Return the names of the agents by id. An agent that is not in the list has no name, so its id is shown. */
+/** Return the names of the agents by id. Without the right to read agents, there are no names, and the ids are shown. */
 async function agentNames(results, signal) {
   if (!results.some((one) => one.agent_id)) return new Map();
-  const agents = await api.all("v1/agents", {}, { signal, limit: 1_000 });
+  let agents;
+  try {
+    agents = await api.all("v1/agents", {}, { signal, limit: 1_000 });
+  } catch (error) {
+    if (error.status === 403) return new Map();
+    throw error;
+  }
   return new Map(agents.map((agent) => [agent.id, agent.name || agent.external_id]));
 }
 
