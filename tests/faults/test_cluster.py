@@ -4,7 +4,6 @@ No accepted file is lost. While the cluster is up, clients need only their own r
 """
 
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,18 +12,15 @@ from random import Random
 import httpx
 import psutil
 import pytest
-from openai import APIConnectionError, InternalServerError, OpenAI
+from openai import OpenAI
 
 from cluster.database import open_pool
 from cluster.database.row_access import OWNER
-from cluster.documents.files import get_file
-from cluster.documents.vector_stores.stores import get_store
 from cluster.local import ray_head
 from cluster.local.environment import MARK
 from cluster.local.processes import family, kill, wait_gone
 from cluster.settings import Settings
 from tests.faults.accepted_files import (
-    Accepted,
     Contents,
     Home,
     await_end,
@@ -33,6 +29,7 @@ from tests.faults.accepted_files import (
     documents,
     leaseless,
 )
+from tests.faults.uploading_clients import Uploads
 from tests.running_cluster import RunningCluster, local
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(400)]
@@ -69,52 +66,6 @@ class Cluster:
         return psutil.Process(replica["pid"])
 
 
-class Load:
-    """Clients that together upload every document and attach it to a new vector store."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
-        self.store = cluster.client().vector_stores.create(name="faults").id
-        self.jobs: dict[str, tuple[str, str]] = {}
-        self.remaining = list(documents().items())
-        self.errors: list[Exception] = []
-
-    def start(self) -> list[threading.Thread]:
-        """Start the clients and return their threads."""
-        share = [self.remaining[number::CLIENTS] for number in range(CLIENTS)]
-        clients = [threading.Thread(target=self._send, args=[part]) for part in share]
-        for client in clients:
-            client.start()
-        return clients
-
-    def send(self) -> None:
-        """Send all remaining documents."""
-        for client in self.start():
-            client.join()
-
-    def accepted(self) -> list[Accepted]:
-        """Files for which a client has received the id of a job."""
-        home, organisation = self.cluster.home, self.cluster.settings.organisation
-        known = documents()
-        with home.pool.connection() as connection:
-            store = get_store(connection, organisation, self.store)
-            files = {name: get_file(connection, organisation, file) for name, (file, _) in self.jobs.items()}
-        return [Accepted(store, files[name], job, known[name][1]) for name, (_, job) in self.jobs.items()]
-
-    def _send(self, part: list[tuple[str, tuple[bytes, str]]]) -> None:
-        client = self.cluster.client()
-        for name, (data, state) in part:
-            try:
-                file = client.files.create(file=(name, data), purpose="assistants")
-                attached = client.vector_stores.files.create(self.store, file_id=file.id).to_dict()
-            except (APIConnectionError, InternalServerError) as exc:
-                self.errors.append(exc)
-                return
-            self.jobs[name] = (file.id, str(attached["job_id"]))
-            self.remaining.remove((name, (data, state)))
-            time.sleep(PAUSE_S)
-
-
 @pytest.fixture(scope="module")
 def cluster(running_cluster: RunningCluster) -> Iterator[Cluster]:
     """The running cluster, with a pool of connections."""
@@ -125,7 +76,7 @@ def cluster(running_cluster: RunningCluster) -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def expected(cluster: Cluster) -> Contents:
     """Chunks and vectors after a run without a fault."""
-    load = Load(cluster)
+    load = Uploads(cluster.home, cluster.client)
     load.send()
     accepted = load.accepted()
     await_end(cluster.home, accepted)
@@ -150,7 +101,7 @@ def kill_embedder(cluster: Cluster) -> None:
 def test_a_killed_replica_costs_no_request_and_no_document(
     fault: Callable[[Cluster], None], chance: Random, cluster: Cluster, expected: Contents
 ) -> None:
-    load = Load(cluster)
+    load = Uploads(cluster.home, cluster.client)
     clients = load.start()
     time.sleep(chance.uniform(0, 2))
     fault(cluster)
@@ -163,7 +114,7 @@ def test_a_killed_replica_costs_no_request_and_no_document(
 def test_jobs_accepted_before_the_whole_head_is_killed_end_after_the_next_up(
     chance: Random, cluster: Cluster, expected: Contents
 ) -> None:
-    load = Load(cluster)
+    load = Uploads(cluster.home, cluster.client)
     clients = load.start()
     time.sleep(chance.uniform(0.5, 2))
     head = ray_head.running(cluster.settings)
@@ -182,7 +133,7 @@ def test_jobs_accepted_before_the_whole_head_is_killed_end_after_the_next_up(
     check_all(cluster, load, expected)
 
 
-def check_all(cluster: Cluster, load: Load, expected: Contents) -> None:
+def check_all(cluster: Cluster, load: Uploads, expected: Contents) -> None:
     """Check that all documents were accepted and end as in a run without faults."""
     accepted = load.accepted()
     assert len(accepted) == len(documents())

@@ -3,10 +3,13 @@
 with Load(cluster.api, clients=24) as load:
     ...
 load.failures == []
+
+Several addresses are those of several nodes: the clients are divided between them.
 """
 
 import asyncio
 import threading
+import time
 from types import TracebackType
 from typing import Any
 
@@ -23,15 +26,29 @@ TEXTS = 6
 
 
 class Load:
-    """``clients`` clients that each send one request after the other inside the block, and retry none."""
+    """``clients`` clients that each send one request after the other inside the block.
 
-    def __init__(self, api: str, *, clients: int) -> None:
-        self._url = f"{api}/v1/embeddings"
+    Args:
+        retries: number of times that a client repeats a request whose connection broke. The ``openai``
+            clients do so twice.
+    """
+
+    def __init__(
+        self, *apis: str, clients: int, model: str = MODEL, key: str | None = None, retries: int = 0
+    ) -> None:
+        self._urls = [f"{api}/v1/embeddings" for api in apis]
         self._clients = clients
+        self._model = model
+        self._retries = retries
+        self._headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
         self._known: NDArray[np.float32] | None = None
         self.answered = 0
+        #: Number of connections that broke and whose request was sent again.
+        self.broken = 0
+        #: Seconds of the slowest request that was answered.
+        self.slowest_s = 0.0
         self.failures: list[str] = []
 
     def __enter__(self) -> "Load":
@@ -46,16 +63,17 @@ class Load:
 
     async def _run(self) -> None:
         limits = httpx.Limits(max_connections=self._clients, max_keepalive_connections=self._clients)
-        async with httpx.AsyncClient(timeout=120, limits=limits) as client:
+        async with httpx.AsyncClient(timeout=120, limits=limits, headers=self._headers) as client:
             await asyncio.gather(*(self._ask(client, number) for number in range(self._clients)))
 
     async def _ask(self, client: httpx.AsyncClient, number: int) -> None:
-        count = 0
+        count, url = 0, self._urls[number % len(self._urls)]
         while not self._stop.is_set():
             count += 1
             texts = [KNOWN, *(f"{number} {count} {text} {FILLER}" for text in range(1, TEXTS))]
+            started = time.monotonic()
             try:
-                answer = await client.post(self._url, json={"model": MODEL, "input": texts})
+                answer = await self._post(client, url, {"model": self._model, "input": texts})
                 failure = self._failure_of(answer)
             except httpx.HTTPError as exc:
                 failure = repr(exc)
@@ -64,6 +82,16 @@ class Load:
                 await asyncio.sleep(0.2)
             else:
                 self.answered += 1
+                self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+
+    async def _post(self, client: httpx.AsyncClient, url: str, body: dict[str, Any]) -> httpx.Response:
+        for _ in range(self._retries):
+            try:
+                return await client.post(url, json=body)
+            except httpx.TransportError:
+                self.broken += 1
+                await asyncio.sleep(0.5)
+        return await client.post(url, json=body)
 
     def _failure_of(self, answer: httpx.Response) -> str | None:
         if answer.status_code != httpx.codes.OK:

@@ -60,9 +60,11 @@ class SiteRequest:
 class TrapSite:
     """The site: its pages, which a test may change, and the requests that it got."""
 
-    def __init__(self) -> None:
+    def __init__(self, also_at: str | None = None) -> None:
         #: The one port of all hosts; known as soon as the site runs.
         self.port = 0
+        #: The addresses of the site itself.
+        self.addresses = [MAIN] if also_at is None else [MAIN, also_at]
         self.pages: dict[str, SitePage] = {}
         self.requests: list[SiteRequest] = []
         #: Requests that reached the inner service.
@@ -162,7 +164,7 @@ class SiteHandler(SimulatorHandler):
             self.send(traps.page("Secret", "<p>The inner service answers with its secret.</p>"), {})
             return
         self.site.requests.append(self.request_kept)
-        if address == MAIN:
+        if address in self.site.addresses:
             self._main()
         else:
             self._other(address)
@@ -249,11 +251,15 @@ class SiteHandler(SimulatorHandler):
 
 
 @contextmanager
-def site_of_traps() -> Iterator[TrapSite]:
-    """Run the site inside the block."""
-    site = TrapSite()
+def site_of_traps(also_at: str | None = None) -> Iterator[TrapSite]:
+    """Run the site inside the block.
+
+    Args:
+        also_at: another address of this machine at which the site answers too.
+    """
+    site = TrapSite(also_at)
     with ExitStack() as stack:
-        for address in (MAIN, SUBDOMAIN, OTHER, INNER):
+        for address in (*site.addresses, SUBDOMAIN, OTHER, INNER):
             server = stack.enter_context(running(SiteServer(address, site.port, site)))
             site.port = int(server.server_address[1])
         site.fill(site.port)
