@@ -16,10 +16,13 @@ from cluster.settings import Settings
 from cluster.settings.models import ModelSetting
 from cluster.settings.values import Table
 from tests.conftest import NewHome
+from tests.data_jobs.kinds.crawls.crawling import crawling_settings
 from tests.faults.accepted_files import Home
+from tests.faults.disturbed_crawls import slow_down
 from tests.nodes import sleeping_engine
 from tests.nodes.machines import NoNamespaces
 from tests.nodes.node_cluster import NodeCluster, node_cluster
+from tests.simulators.site import TrapSite, site_of_traps
 
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
 SEED = int(os.environ.get("SEED", "20261129"))
@@ -52,7 +55,7 @@ def sleeping_kind() -> Iterator[None]:
 
 @contextmanager
 def opened_cluster(settings: Settings, **changed: object) -> Iterator[NodeCluster]:
-    """Make a cluster without nodes, with short times and one engine for each GPU.
+    """Make a cluster without nodes, with short times and half a GPU for each engine.
 
     Skip the test if this machine makes no network namespaces.
     """
@@ -70,20 +73,38 @@ def opened_cluster(settings: Settings, **changed: object) -> Iterator[NodeCluste
 
 
 @pytest.fixture(scope="session")
-def cluster(new_home: NewHome, sleeping_kind: None) -> Iterator[NodeCluster]:
-    """A head without CPUs, two nodes with CPUs for the workers, and two nodes with a GPU for the endpoint."""
+def opened(new_home: NewHome, sleeping_kind: None) -> Iterator[NodeCluster]:
+    """The network of ``cluster``, before its nodes start."""
     slow = Table({sleeping_engine.NAME: ModelSetting(source=f"{sleeping_engine.KIND}:64@{SLOW_MS}")})
     both = {"models": slow, "min_replicas": 2, "max_replicas": 2, "min_workers": 2, "max_workers": 2}
     with opened_cluster(new_home("nodes"), **both) as cluster:
-        cluster.start_head()
-        for number in (1, 2):
-            cluster.add(f"gpu-{number}", cpus=2, gpus=1)
-            cluster.add(f"cpu-{number}", cpus=2)
-        cluster.until_joined()
-        cluster.deploy()
-        for node in cluster.nodes.values():
-            cluster.until_ready(node.api)
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def site(opened: NodeCluster) -> Iterator[TrapSite]:
+    """A web site that the nodes of ``cluster`` reach. Crawls of it last long enough for a fault."""
+    with site_of_traps(also_at=opened.network.address) as site:
+        slow_down(site)
+        reachable = crawling_settings(opened.settings, site)
+        opened.settings = reachable.model_copy(
+            update={"outbound_allow_cidrs": (f"{opened.network.address}/32",)}
+        )
+        yield site
+
+
+@pytest.fixture(scope="session")
+def cluster(opened: NodeCluster, site: TrapSite) -> NodeCluster:
+    """A head without CPUs, two nodes with CPUs for the workers, and two nodes with a GPU for the endpoint."""
+    opened.start_head()
+    for number in (1, 2):
+        opened.add(f"gpu-{number}", cpus=2, gpus=1)
+        opened.add(f"cpu-{number}", cpus=2)
+    opened.until_joined()
+    opened.deploy()
+    for node in opened.nodes.values():
+        opened.until_ready(node.api)
+    return opened
 
 
 @pytest.fixture(scope="session")

@@ -121,6 +121,9 @@ class NodeCluster:
 
     def repair(self) -> None:
         """Connect every machine again, and start every node again that has ended."""
+        if self.head.process.poll() is not None:
+            self.restart("head")
+        self.until(self._answers, "the dashboard of Ray")
         for name, node in self.nodes.items():
             node.machine.signal(signal.SIGCONT)
             node.machine.heal()

@@ -1,0 +1,151 @@
+"""Nodes fail in the middle of all kinds of work. Nothing accepted is lost, and nothing is done twice.
+
+Clients send embedding requests and upload files, workers index the files and answer a batch, and a bulk
+ingest runs on Ray Data. After each fault, this work must leave what a run without a fault leaves.
+"""
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.faults.accepted_files import Home
+from tests.nodes.node_cluster import NodeCluster
+from tests.nodes.work import Done, work
+
+pytestmark = [pytest.mark.launch, pytest.mark.timeout(900)]
+
+Fault = Callable[[NodeCluster, Random], None]
+
+#: Time for which a node has no network or is slow.
+LASTS_S = 20.0
+#: A slow node runs for this part of each second.
+SLOW_SHARE = 0.2
+
+
+def lose_gpu_node(cluster: NodeCluster, chance: Random) -> None:
+    """Cut the power of a node with a GPU: no connection is closed."""
+    cluster.node("gpu-1").machine.lose_power()
+
+
+def kill_gpu_node(cluster: NodeCluster, chance: Random) -> None:
+    """Kill every process of a node with a GPU."""
+    cluster.node("gpu-1").machine.kill()
+
+
+def lose_cpu_node(cluster: NodeCluster, chance: Random) -> None:
+    """Cut the power of a node with a worker."""
+    cluster.node("cpu-2").machine.lose_power()
+
+
+def cut_cpu_node(cluster: NodeCluster, chance: Random) -> None:
+    """Cut a node with a worker off the network, and connect it again after its jobs went to others."""
+    cluster.node("cpu-2").machine.cut()
+    time.sleep(LASTS_S + chance.uniform(0, 5))
+    cluster.node("cpu-2").machine.heal()
+
+
+def slow_gpu_node(cluster: NodeCluster, chance: Random) -> None:
+    """Let a node with a GPU run for a part of each second only."""
+    machine = cluster.node("gpu-1").machine
+    ends = time.monotonic() + LASTS_S
+    try:
+        while time.monotonic() < ends:
+            machine.signal(signal.SIGSTOP)
+            time.sleep(1 - SLOW_SHARE)
+            machine.signal(signal.SIGCONT)
+            time.sleep(SLOW_SHARE)
+    finally:
+        machine.signal(signal.SIGCONT)
+
+
+def restart_head(cluster: NodeCluster, chance: Random) -> None:
+    """Kill every process of the head, and start the head again with the state on its disk."""
+    cluster.head.machine.kill()
+    time.sleep(chance.uniform(0, 5))
+    cluster.restart("head")
+
+
+def drain_gpu_node(cluster: NodeCluster, chance: Random) -> None:
+    """Drain a node with a GPU, as Kubernetes and the autoscaler do, and end it."""
+    cluster.drain("gpu-1", deadline_s=30)
+    cluster.until(
+        lambda: "gpu-1" not in cluster.replica_nodes("embedding-cluster", "embedder"), "the node to be empty"
+    )
+    cluster.node("gpu-1").end()
+
+
+def roll(cluster: NodeCluster, chance: Random) -> None:
+    """Deploy another release, which replaces all replicas one after the other."""
+    before = {one["replica_id"] for one in cluster.replicas("embedding-cluster", "embedder")}
+    cluster.deploy(f"{chance.random()}")
+
+    def replaced() -> bool:
+        now = {one["replica_id"] for one in cluster.replicas("embedding-cluster", "embedder")}
+        return len(now) == len(before) and not now & before
+
+    cluster.until(replaced, "other replicas")
+
+
+FAULTS: list[tuple[Fault, list[str]]] = [
+    (lose_gpu_node, ["head", "cpu-1"]),
+    (kill_gpu_node, ["head", "cpu-1"]),
+    (lose_cpu_node, ["head", "cpu-1"]),
+    (cut_cpu_node, ["head", "cpu-1"]),
+    (slow_gpu_node, ["head", "cpu-1"]),
+    (restart_head, ["cpu-1", "gpu-2"]),
+    (drain_gpu_node, ["head", "cpu-1"]),
+    (roll, ["head", "cpu-1"]),
+]
+
+
+@pytest.fixture(scope="module")
+def expected(cluster: NodeCluster, home: Home, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """What all the work leaves without a fault."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with work(cluster, home, folder, doors=["head"], driver="cpu-1") as doing:
+        doing.until_under_way()
+        done = doing.end()
+    doing.check(done, done)
+    return done
+
+
+@pytest.fixture
+def repaired(cluster: NodeCluster) -> NodeCluster:
+    """The cluster with all nodes and replicas, also after a test that failed."""
+    cluster.repair()
+    cluster.until(lambda: len(cluster.replicas("embedding-cluster", "embedder")) == 2, "both replicas")
+    cluster.until(lambda: len(cluster.replicas("workers", "worker")) == 2, "both workers")
+    for node in cluster.nodes.values():
+        cluster.until_ready(node.api)
+    return cluster
+
+
+@pytest.mark.parametrize(
+    ("fault", "doors"), FAULTS, ids=[fault.__name__.replace("_", " ") for fault, _ in FAULTS]
+)
+def test_after_a_fault_of_a_node_all_work_ends_as_without_it(
+    fault: Fault,
+    doors: list[str],
+    chance: Random,
+    expected: Done,
+    repaired: NodeCluster,
+    home: Home,
+    tmp_path: Path,
+) -> None:
+    started = time.monotonic()
+    with work(repaired, home, tmp_path, doors=doors, driver="cpu-1") as doing:
+        doing.until_under_way()
+        time.sleep(chance.uniform(0, 2))
+        fault(repaired, chance)
+        found = doing.end()
+    again = "the bulk ingest was repeated" if doing.repeated else "the bulk ingest went on"
+    online = doing.online
+    print(
+        f"{fault.__name__}: {online.answered} requests answered, the slowest in {online.slowest_s:.1f} s, "
+        f"{online.broken} connections broken; {again}; {time.monotonic() - started:.0f} s in all"
+    )
+    doing.check(found, expected)
