@@ -1,0 +1,105 @@
+"""Nodes and replicas that come and go with the load, and no request is lost.
+
+The autoscaler of Ray orders nodes at the cloud of the tests (``tests.nodes.cloud``).
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from cluster.settings.models import ModelSetting
+from cluster.settings.values import Table
+from tests.conftest import NewHome
+from tests.launch.embedding_load import Load
+from tests.nodes import sleeping_engine
+from tests.nodes.cloud import NodeGroup, cloud
+from tests.nodes.conftest import opened_cluster
+from tests.nodes.node_cluster import NodeCluster
+
+pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
+
+#: Bound for the time between the start of the first node with a GPU and the first vector.
+AFTER_NODE_S = 10.0
+#: Number of clients that ask while there is no GPU.
+CLIENTS = 10
+#: The ramp: clients, and the seconds for which they ask.
+RAMP = [(2, 10.0), (64, 60.0), (1, 30.0)]
+MOST = 8
+WAITS_S = 180.0
+
+
+@pytest.fixture(scope="module")
+def scaled(new_home: NewHome, sleeping_kind: None) -> Iterator[NodeCluster]:
+    """A head and a node with CPUs. The autoscaler may order two nodes with four shares of a GPU each."""
+    model = Table({sleeping_engine.NAME: ModelSetting(source=f"{sleeping_engine.KIND}:64@100")})
+    changed: dict[str, Any] = {
+        "models": model,
+        "min_replicas": 0,
+        "max_replicas": MOST,
+        "gpus_per_engine_process": 0.25,
+        "target_ongoing_requests": 4.0,
+    }
+    groups = {"gpu": NodeGroup(cpus=5, gpus=1, most=2)}
+    with opened_cluster(new_home("scaled"), **changed) as cluster, cloud(cluster, groups, idle_s=20) as file:
+        cluster.start_head(autoscaling_config=file)
+        cluster.add("cpu-1", cpus=2)
+        cluster.until_joined()
+        cluster.deploy()
+        cluster.until(lambda: bool(cluster.replicas("workers", "worker")), "the worker")
+        cluster.until(lambda: cluster.application("embedding-cluster") == "RUNNING", "the endpoint")
+        yield cluster
+
+
+def test_without_a_gpu_node_the_first_requests_start_one_and_are_all_answered(scaled: NodeCluster) -> None:
+    assert list(scaled.nodes) == ["head", "cpu-1"]
+    key = scaled.settings.api_key
+    assert key is not None
+    headers = {"Authorization": f"Bearer {key.get_secret_value()}"}
+    answers: list[int] = []
+
+    def ask(number: int) -> None:
+        body = {"model": scaled.settings.model, "input": f"text {number}"}
+        url = f"{scaled.head.api}/v1/embeddings"
+        answers.append(httpx.post(url, json=body, headers=headers, timeout=WAITS_S).status_code)
+
+    threads = [threading.Thread(target=ask, args=[number]) for number in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    scaled.until(lambda: len(scaled.alive()) > 2, "a node with a GPU", within_s=WAITS_S)
+    joined = time.monotonic()
+    scaled.until(lambda: bool(answers), "the first vector", within_s=WAITS_S)
+    first_s = time.monotonic() - joined
+    for thread in threads:
+        thread.join()
+    print(f"the first vector came {first_s:.1f} s after the node had started")
+    assert answers == [200] * CLIENTS
+    assert first_s < AFTER_NODE_S
+
+
+def test_replicas_follow_a_ramp_up_and_down_and_no_request_is_lost(scaled: NodeCluster) -> None:
+    assert scaled.settings.api_key is not None
+    most = 0
+    for clients, seconds in RAMP:
+        load = Load(
+            scaled.head.api,
+            clients=clients,
+            model=scaled.settings.model,
+            key=scaled.settings.api_key.get_secret_value(),
+        )
+        with load:
+            ends = time.monotonic() + seconds
+            while time.monotonic() < ends:
+                most = max(most, len(scaled.replicas("embedding-cluster", "embedder")))
+                time.sleep(0.5)
+        assert load.failures == []
+        print(f"{clients} clients: {load.answered} answers, the slowest in {load.slowest_s:.1f} s")
+    print(f"most replicas at once: {most}")
+    assert most == MOST
+    scaled.until(
+        lambda: len(scaled.replicas("embedding-cluster", "embedder")) <= 1, "one replica", within_s=WAITS_S
+    )
+    scaled.until(lambda: len(scaled.alive()) <= 3, "the second node to be given back", within_s=WAITS_S)
