@@ -130,7 +130,11 @@ class NodeCluster:
             if node.process.poll() is not None or node.machine.address not in self.alive():
                 node.end()
                 self.restart(name)
-        self.until_joined()
+        wanted = sorted(node.machine.address for node in self.nodes.values())
+        self.until(
+            lambda: sorted(node["ip"] for node in self._nodes()) == wanted,
+            "each node to be there once, without the node that it replaces",
+        )
 
     def drain(self, name: str, *, deadline_s: int) -> None:
         """Let Ray move all work away from the node, which ends after the deadline."""
