@@ -152,17 +152,21 @@ def test_killed_processes_leak_nothing_and_others_never_exceed_the_budget(
 ) -> None:
     spender.budget(350)
     command = [sys.executable, "-m", "tests.cluster.budgets.spend", str(settings.home), organisation]
-    killed, *others = [
-        subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        for options in (["--hold"], [], [])
-    ]
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*options: str) -> subprocess.Popen[str]:
+        processes.append(subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True))
+        return processes[-1]
+
     try:
+        killed = start("--hold")
         assert killed.stdout is not None
         assert killed.stdout.readline() == "holding\n"
+        others = [start(), start()]
         killed.kill()
         assert [process.wait(30) for process in others] == [0, 0]
     finally:
-        for process in (killed, *others):
+        for process in processes:
             process.kill()
             process.communicate()
     assert spender.only.used == used_by_events(connection, organisation) <= 350

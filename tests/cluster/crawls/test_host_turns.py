@@ -2,7 +2,6 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from uuid import uuid4
 
 from psycopg import Connection
@@ -36,9 +35,10 @@ def test_crawlers_of_many_processes_keep_the_interval_and_the_number_at_once(poo
     with ThreadPoolExecutor(5) as threads:
         for one in [threads.submit(crawl) for _ in range(5)]:
             one.result()
-    gaps = [later - earlier for earlier, later in pairwise(sorted(began))]
+    began.sort()
     assert len(began) == 20
-    assert min(gaps) > 0.03  # 0.05 by the clock of the server; the client reads its own clock later
+    # By the clock of the server, five requests take 0.2 s. A busy client reads its own clock later.
+    assert min(fifth - first for first, fifth in zip(began, began[4:], strict=False)) > 0.12
     assert max(most) <= LIMITS["at_once"]
 
 

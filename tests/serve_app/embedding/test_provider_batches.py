@@ -39,6 +39,8 @@ OPTIONS = {"source": f"openai:{MODEL}", "dimensions": DIM}
 
 #: Maximum number of floods of one provider. Other tests on the machine can make queries of a flood slow.
 ROUNDS = 3
+#: Minimum part of the budget that a flood uses.
+USED = 0.9
 
 TextIds = Callable[[Sequence[str]], list[NDArray[np.int32]]]
 
@@ -107,11 +109,11 @@ async def test_one_organisation_floods_and_the_other_hardly_notices(
         for _ in range(ROUNDS):
             flooded = await _flooded(settings, pool, limited_server)
             assert flooded.over_limit == 0
-            assert flooded.used >= 0.9
             assert flooded.recorded_tokens == flooded.answered_tokens < flooded.billed_tokens
-            if flooded.hardly_noticed:
+            if flooded.hardly_noticed and flooded.used >= USED:
                 break
         assert flooded.hardly_noticed, flooded
+        assert flooded.used >= USED
 
 
 @dataclass(frozen=True, kw_only=True)
