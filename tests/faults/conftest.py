@@ -1,11 +1,6 @@
-"""Fixtures of the fault tests. ``ROUNDS`` rounds (1 by default) run with seeds from ``SEED`` on.
+"""Fixtures of the fault tests, which run in rounds: ``tests/fault_rounds.py``."""
 
-The id of a test names its seed.
-"""
-
-import os
 from collections.abc import Iterator
-from random import Random
 from typing import Any
 
 import pytest
@@ -19,6 +14,7 @@ from cluster.settings.indexes import PINECONE, IndexSource
 from cluster.settings.values import Table
 from tests import folder_index
 from tests.conftest import NewHome
+from tests.fault_rounds import chance, run_in_rounds  # noqa: F401  a fixture
 from tests.faults.accepted_files import Contents, Home, attach, await_end, check, contents
 from tests.faults.external_indexes import SIMULATED, InFolder, OnPinecone
 from tests.faults.worker_processes import Workers
@@ -27,8 +23,6 @@ from tests.own_database import own_database
 from tests.simulators.pinecone.server import PineconeServer, simulator
 from tests.simulators.pinecone.traffic import RateCaps
 
-ROUNDS = int(os.environ.get("ROUNDS", "1"))
-SEED = int(os.environ.get("SEED", "20261124"))
 #: Limit of the simulated Pinecone, and of the cluster.
 REQUESTS_PER_SECOND = 2
 #: A worker without a heartbeat for so long counts as dead.
@@ -38,16 +32,8 @@ OWN_LEASE_S = 2.0
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test with the fixture ``chance`` once in each round."""
-    if "chance" in metafunc.fixturenames:
-        seeds = range(SEED, SEED + ROUNDS)
-        metafunc.parametrize("chance", seeds, ids=[f"seed {seed}" for seed in seeds], indirect=True)
-
-
-@pytest.fixture
-def chance(request: pytest.FixtureRequest) -> Random:
-    """Random numbers from the seed of the round."""
-    return Random(request.param)
+    """Run the tests with the fixture ``chance`` in rounds."""
+    run_in_rounds(metafunc, default_seed=20261124)
 
 
 @pytest.fixture(scope="package")

@@ -9,8 +9,9 @@ import pytest
 
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.vector_stores.stores import VectorStore
+from tests.fault_rounds import ROUNDS
 from tests.faults.accepted_files import Contents, Home, attach, attach_again, await_end, check, documents
-from tests.faults.conftest import REQUESTS_PER_SECOND, ROUNDS
+from tests.faults.conftest import REQUESTS_PER_SECOND
 from tests.faults.external_indexes import InFolder, OnPinecone
 from tests.faults.worker_processes import Workers
 from tests.simulators.pinecone.faults import IndexFault, IndexFaults

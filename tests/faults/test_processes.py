@@ -17,6 +17,7 @@ from cluster.jobs import queue
 from cluster.jobs.jobs import Job
 from cluster.local.processes import alive
 from tests.conftest import kill_postmaster
+from tests.fault_rounds import ROUNDS
 from tests.faults.accepted_files import (
     Accepted,
     Contents,
@@ -30,7 +31,7 @@ from tests.faults.accepted_files import (
     same,
     states,
 )
-from tests.faults.conftest import LEASE_S, ROUNDS
+from tests.faults.conftest import LEASE_S
 from tests.faults.worker_processes import Workers, await_gone, children, parse_processes, parsing
 
 pytestmark = pytest.mark.timeout(240)

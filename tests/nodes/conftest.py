@@ -1,12 +1,7 @@
-"""Fixtures of the tests with several nodes. ``ROUNDS`` rounds (1 by default) run with seeds from ``SEED`` on.
+"""Fixtures of the tests with several nodes, which run in rounds: ``tests/fault_rounds.py``."""
 
-The id of a test names its seed.
-"""
-
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from random import Random
 
 import pytest
 
@@ -17,6 +12,7 @@ from cluster.settings.models import ModelSetting
 from cluster.settings.values import Table
 from tests.conftest import NewHome
 from tests.data_jobs.kinds.crawls.crawling import crawling_settings
+from tests.fault_rounds import chance, run_in_rounds  # noqa: F401  a fixture
 from tests.faults.accepted_files import Home
 from tests.faults.disturbed_crawls import slow_down
 from tests.nodes import sleeping_engine
@@ -24,8 +20,6 @@ from tests.nodes.machines import NoNamespaces
 from tests.nodes.node_cluster import NodeCluster, node_cluster
 from tests.simulators.site import TrapSite, site_of_traps
 
-ROUNDS = int(os.environ.get("ROUNDS", "1"))
-SEED = int(os.environ.get("SEED", "20261129"))
 #: A worker without a heartbeat for so long counts as dead.
 LEASE_S = 5.0
 #: Time that the engine takes for a thousand tokens: all work lasts long enough for a fault.
@@ -33,16 +27,8 @@ SLOW_MS = 300
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test with the fixture ``chance`` once in each round."""
-    if "chance" in metafunc.fixturenames:
-        seeds = range(SEED, SEED + ROUNDS)
-        metafunc.parametrize("chance", seeds, ids=[f"seed {seed}" for seed in seeds], indirect=True)
-
-
-@pytest.fixture
-def chance(request: pytest.FixtureRequest) -> Random:
-    """Random numbers from the seed of the round."""
-    return Random(request.param)
+    """Run the tests with the fixture ``chance`` in rounds."""
+    run_in_rounds(metafunc, default_seed=20261129)
 
 
 @pytest.fixture(scope="session")
