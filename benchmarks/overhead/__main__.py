@@ -17,13 +17,14 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any
+from dataclasses import asdict
 
 import httpx
 import psutil
 
+from benchmarks.overhead.variants import CLIENTS, OFF, VARIANTS, Variant, rotated
 from benchmarks.peers.servers import ENVIRONMENT, MODEL, OUR_FIELDS, START_TIMEOUT_S, CommandedProcess, client
 from benchmarks.peers.texts import Texts
 from cluster.database import bundled
@@ -31,17 +32,8 @@ from cluster.settings import Settings
 from tests.cluster.tracing.collector import Collector, collecting
 from tests.conftest import free_ports
 
-CLIENTS = 16
 #: Number of requests that are prepared for each second of a measurement. The server answers fewer.
 REQUESTS_PER_S = 1_000
-OFF = "off"
-#: The settings of each variant. The first variant is the baseline.
-VARIANTS: Mapping[str, dict[str, Any]] = {
-    OFF: {"metrics": False, "traces": "off"},
-    "metrics": {"metrics": True, "traces": "off"},
-    "metrics and traces, the default share of 5%": {"metrics": True, "traces": "default"},
-    "metrics and all traces": {"metrics": True, "traces": "all"},
-}
 #: Texts a second, and milliseconds of the server's processor time for each text.
 Measurement = tuple[float, float]
 
@@ -62,12 +54,10 @@ def main() -> int:
         # Not counted, because the first requests allocate memory.
         _measure(server, load, url, texts, VARIANTS[OFF], arguments.seconds)
         for number in range(arguments.rounds):
-            turn = number % len(VARIANTS)
-            order = [*VARIANTS][turn:] + [*VARIANTS][:turn]
             rounds.append(
                 {
                     name: _measure(server, load, url, texts, VARIANTS[name], arguments.seconds)
-                    for name in order
+                    for name in rotated(number)
                 }
             )
             print(f"round {number + 1}: {rounds[-1]}", file=sys.stderr)
@@ -116,10 +106,10 @@ def _measure(
     load: CommandedProcess,
     url: str,
     texts: Texts,
-    variant: dict[str, Any],
+    variant: Variant,
     seconds: float,
 ) -> Measurement:
-    server.ask(variant)
+    server.ask(asdict(variant))
     requests = [
         {"body": json.dumps({"model": MODEL, "input": texts.sentence(), **OUR_FIELDS}), "vectors": 1}
         for _ in range(round(REQUESTS_PER_S * seconds))

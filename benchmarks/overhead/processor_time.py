@@ -27,22 +27,20 @@ from contextlib import contextmanager
 from fastapi import FastAPI
 
 from benchmarks import own_database
+from benchmarks.overhead.variants import CLIENTS, OFF, VARIANTS, recorders, rotated
 from benchmarks.peers.servers import ENVIRONMENT, MODEL, OUR_FIELDS
 from benchmarks.peers.texts import Texts
 from cluster.settings import Settings
 from cluster.tracing import SERVER, continued_trace, flush_spans, span, spans
 from cluster.tracing.conventions import METHOD, PATH, ROUTE, STATUS, embeddings
-from cluster.tracing.exporting import SAMPLER, OpenTelemetryRecorder, open_recorder
+from cluster.tracing.exporting import OpenTelemetryRecorder
 from serve_app.api import build_api
 from serve_app.deployment import Embedder
 from serve_app.embedding.metrics import PERIOD_S
 from tests.cluster.tracing.collector import collecting
 
-CLIENTS = 16
 #: Number of rounds, and of requests in each round, when only the calls of ``cluster.tracing`` are measured.
 CALL_ROUNDS, CALLS = 25, 1_000
-OFF = "off"
-VARIANTS = (OFF, "metrics", "metrics and traces, the default share of 5%", "metrics and all traces")
 
 
 def main() -> int:
@@ -58,9 +56,10 @@ def main() -> int:
     with collecting() as collector, own_database() as (settings, _):
         os.environ.update({**ENVIRONMENT, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url})
         with _replica(settings) as replica:
-            recorders = _recorders()
-            rounds = asyncio.run(_measure_all(replica, recorders, arguments.rounds, arguments.requests))
-            alone = _calls_alone(recorders)
+            opened = recorders()
+            used = {name: opened[variant.traces] for name, variant in VARIANTS.items()}
+            rounds = asyncio.run(_measure_all(replica, used, arguments.rounds, arguments.requests))
+            alone = _calls_alone(used)
             publications = [_publication_s(replica) for _ in range(CALL_ROUNDS)]
         print(f"{len(collector.spans):,} spans arrived.", file=sys.stderr)
     _show(rounds, alone)
@@ -82,19 +81,13 @@ def _replica(settings: Settings) -> Iterator[Embedder]:
     replica._service.close()
 
 
-def _recorders() -> dict[str, OpenTelemetryRecorder | None]:
-    recorders = {name: None for name in VARIANTS[:2]} | {VARIANTS[2]: open_recorder("endpoint")}
-    os.environ[SAMPLER] = "parentbased_always_on"
-    return {**recorders, VARIANTS[3]: open_recorder("endpoint")}
-
-
-def _calls_alone(recorders: dict[str, OpenTelemetryRecorder | None]) -> dict[str, float]:
+def _calls_alone(used: dict[str, OpenTelemetryRecorder | None]) -> dict[str, float]:
     """Return, for each variant, the microseconds of processor time that the calls of one request to
     ``cluster.tracing`` take. The time of the thread that sends the spans is included.
     """
     found = defaultdict(list)
     for _ in range(CALL_ROUNDS):
-        for name, recorder in recorders.items():
+        for name, recorder in used.items():
             spans._recorder = recorder
             began = time.process_time()
             for _ in range(CALLS):
@@ -110,21 +103,21 @@ def _calls_alone(recorders: dict[str, OpenTelemetryRecorder | None]) -> dict[str
 
 
 async def _measure_all(
-    replica: Embedder, recorders: dict[str, OpenTelemetryRecorder | None], rounds: int, requests: int
+    replica: Embedder, used: dict[str, OpenTelemetryRecorder | None], rounds: int, requests: int
 ) -> list[dict[str, float]]:
     app, texts, found = build_api(replica._service), Texts(0), []
     await _answer(app, _bodies(texts, requests))  # not counted, because the first requests allocate memory
     for number in range(rounds):
-        turn, seen = number % len(VARIANTS), {}
-        for name in VARIANTS[turn:] + VARIANTS[:turn]:
-            spans._recorder = recorders[name]
+        seen = {}
+        for name in rotated(number):
+            spans._recorder = used[name]
             bodies = _bodies(texts, requests)
             began = time.process_time()
             await _answer(app, bodies)
             await asyncio.to_thread(flush_spans)
             used_s = time.process_time() - began
             seen[name] = used_s / requests * 1_000
-            if name != OFF:
+            if VARIANTS[name].metrics:
                 seen[name] *= 1 + _publication_s(replica) / PERIOD_S
         found.append(seen)
     return found

@@ -8,16 +8,15 @@ answers each. It runs the class of a replica without Ray Serve around it, so it 
 
 import argparse
 import json
-import os
 import sys
 import threading
 
 import uvicorn
 
+from benchmarks.overhead.variants import recorders
 from cluster.logs import configure
 from cluster.settings import Settings
 from cluster.tracing import spans
-from cluster.tracing.exporting import SAMPLER, OpenTelemetryRecorder, open_recorder
 from serve_app.api import build_api
 from serve_app.deployment import Embedder
 
@@ -31,7 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     replica = Embedder()
     configure(Settings(), process="endpoint")
-    recorders = {"off": None, "default": open_recorder("endpoint"), "all": _recorder_of_all()}
+    opened = recorders()
     config = uvicorn.Config(
         build_api(replica._service),
         host="127.0.0.1",
@@ -47,7 +46,7 @@ def main() -> None:
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         command = json.loads(line)
-        spans._recorder = recorders[command["traces"]]
+        spans._recorder = opened[command["traces"]]
         replica._metrics.stop()
         if command["metrics"]:
             replica._metrics._stop = threading.Event()
@@ -55,11 +54,6 @@ def main() -> None:
         print(json.dumps(command), flush=True)
     server.should_exit = True
     thread.join()
-
-
-def _recorder_of_all() -> OpenTelemetryRecorder | None:
-    os.environ[SAMPLER] = "parentbased_always_on"
-    return open_recorder("endpoint")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,9 @@ class JobMetrics:
             "Attempts at jobs that ended in the last 15 minutes; lost: a lease expired",
             ("kind", "outcome"),
         )
-        self._dead = _Series("embedding_dead_letters", "Failed jobs that nobody queued again", ("kind",))
+        self._dead = _Series(
+            "embedding_dead_letters", "Dead letters: failed jobs that were not retried", ("kind",)
+        )
         self._stages = _Series(
             "embedding_job_stage_seconds",
             "Mean seconds of the stages of jobs that ended in the last 15 minutes",

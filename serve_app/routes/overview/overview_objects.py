@@ -69,7 +69,7 @@ class KindObject(ResponseModel):
     cancelled: int
     """Number of jobs that were cancelled within `window_s`."""
     dead_letters: int
-    """Number of failed jobs that nobody queued again."""
+    """Number of dead letters: failed jobs that were not retried."""
 
 
 class EndedObject(ResponseModel):
@@ -147,7 +147,7 @@ class OverviewObject(ResponseModel):
     kinds: list[KindObject]
     """The jobs of each kind that has jobs."""
     dead_letters: int
-    """Number of failed jobs that nobody queued again."""
+    """Number of dead letters: failed jobs that were not retried."""
     ended: EndedObject
     """Numbers of jobs that ended within the window."""
     tokens_per_s: float
