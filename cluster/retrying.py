@@ -71,7 +71,12 @@ def requested_wait_s(retry_after: str | None, *, most_s: float) -> float | None:
     except ValueError:
         try:
             at = parsedate_to_datetime(retry_after)
-        except ValueError:
+        except (ValueError, OverflowError):  # OverflowError: a year or a time zone that no date can have
             return None
         wait_s = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - time.time()
+    return bounded_wait_s(wait_s, most_s=most_s)
+
+
+def bounded_wait_s(wait_s: float, *, most_s: float) -> float | None:
+    """Return a wait that a server asks for, limited to [0, ``most_s``]; None if the wait is not a number."""
     return None if math.isnan(wait_s) else min(max(0.0, wait_s), most_s)

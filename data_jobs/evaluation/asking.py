@@ -20,6 +20,7 @@ from cluster.answers.answer_events import answer_events
 from cluster.errors import InvalidInput, Unavailable
 from cluster.evaluation.golden import GoldenQuestion
 from cluster.evaluation.measures import QuestionResult
+from cluster.retrying import requested_wait_s
 
 TIMEOUT_S = 120.0
 #: Maximum number of requests for a question if the endpoint is busy, and the longest wait in seconds before
@@ -67,7 +68,7 @@ class AgentAsker:
             except _Busy as exc:
                 if attempt == ATTEMPTS:
                     return QuestionResult(question=question, error=str(exc))
-                time.sleep(min(exc.retry_after_s or 2.0**attempt, LONGEST_WAIT_S))
+                time.sleep(exc.retry_after_s or min(2.0**attempt, LONGEST_WAIT_S))
             except (OSError, http.client.HTTPException, ValueError, Unavailable) as exc:
                 return QuestionResult(question=question, error=str(exc) or type(exc).__name__)
         raise AssertionError("the last attempt returns")
@@ -96,7 +97,7 @@ class AgentAsker:
 class _Busy(Exception):
     def __init__(self, message: str, retry_after: str | None) -> None:
         super().__init__(message)
-        self.retry_after_s = float(retry_after) if retry_after and retry_after.isdigit() else None
+        self.retry_after_s = requested_wait_s(retry_after, most_s=LONGEST_WAIT_S)
 
 
 def _result(question: GoldenQuestion, lines: http.client.HTTPResponse, began: float) -> QuestionResult:

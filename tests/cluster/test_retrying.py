@@ -33,6 +33,9 @@ def test_only_a_shortage_that_no_call_causes_is_waited_out() -> None:
 def test_a_server_asks_for_a_wait_in_seconds_or_with_a_date() -> None:
     asked = ["9", "0.5", "-1", "1e9", "Fri, 31 Dec 2100 23:59:59 GMT", "Mon, 05 Jan 2026 10:00:00 -0000"]
     assert [requested_wait_s(text, most_s=60.0) for text in asked] == [9.0, 0.5, 0.0, 60.0, 60.0, 0.0]
-    assert {requested_wait_s(text, most_s=60.0) for text in (None, "", "soon", "nan", "Fri, 99 Foo")} == {
-        None
-    }
+    invalid = [
+        *(None, "", "soon", "nan", "Fri, 99 Foo"),
+        "Mon, 05 Jan 99999999999999999999 10:00:00 GMT",
+        "Mon, 05 Jan 2026 10:00:00 +99999999999999",
+    ]
+    assert {requested_wait_s(text, most_s=60.0) for text in invalid} == {None}

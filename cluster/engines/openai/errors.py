@@ -21,7 +21,7 @@ from cluster.errors import (
     Throttled,
 )
 from cluster.event_counts import THROTTLED_CALLS
-from cluster.retrying import requested_wait_s
+from cluster.retrying import bounded_wait_s, requested_wait_s
 
 #: HTTP statuses that mean that the key, the rights of the account, or the model is wrong.
 REFUSED = (401, 403, 404)
@@ -38,6 +38,8 @@ LONGEST_SENTENCE = 300
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 #: Seconds of each unit of a duration.
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+#: Maximum number of digits of an amount that a header reports. Longer amounts are ignored.
+MAX_DIGITS = 15
 
 #: Every class of error in the package that a request for embeddings can raise. A test compares the list with
 #: the package, so that a new class is noticed.
@@ -161,7 +163,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         wait_s = float(headers["retry-after-ms"]) / 1_000
     except (KeyError, ValueError):
         return requested_wait_s(headers.get("retry-after"), most_s=LONGEST_PAUSE_S)
-    return requested_wait_s(str(wait_s), most_s=LONGEST_PAUSE_S)
+    return bounded_wait_s(wait_s, most_s=LONGEST_PAUSE_S)
 
 
 def remaining(headers: Mapping[str, str]) -> tuple[dict[str, int], dict[str, float]]:
@@ -169,13 +171,14 @@ def remaining(headers: Mapping[str, str]) -> tuple[dict[str, int], dict[str, flo
     seconds until the provider allows the whole limit again.
 
     The headers for tokens are ``x-ratelimit-remaining-tokens`` and ``x-ratelimit-reset-tokens``. The headers
-    for requests end in ``requests``. A value that the headers do not have is missing in the dictionaries.
+    for requests end in ``requests``. A value that is missing or invalid in the headers is missing in the
+    dictionaries.
     """
     left: dict[str, int] = {}
     reset_s: dict[str, float] = {}
     for name in ("requests", "tokens"):
         amount, reset = headers.get(f"x-ratelimit-remaining-{name}"), headers.get(f"x-ratelimit-reset-{name}")
-        if amount is not None and amount.strip().isdecimal():
+        if amount is not None and amount.strip().isdecimal() and len(amount) <= MAX_DIGITS:
             left[name] = int(amount)
             if reset is not None and (parts := DURATION.findall(reset)):
                 reset_s[name] = sum(float(number) * SECONDS[unit] for number, unit in parts)

@@ -351,7 +351,8 @@ def test_headers_of_the_provider_are_read() -> None:
     assert retry_after_s({"retry-after": "9"}) == 9
     assert 0 < (retry_after_s({"retry-after": "Fri, 31 Dec 2100 23:59:59 GMT"}) or 0) <= 86_400
     assert retry_after_s({"retry-after": "soon"}) is retry_after_s({}) is None
-    assert retry_after_s({"retry-after": "nan"}) is None
+    assert retry_after_s({"retry-after": "nan"}) is retry_after_s({"retry-after-ms": "nan"}) is None
+    assert retry_after_s({"retry-after-ms": "1e400"}) == 86_400
     headers = {
         "x-ratelimit-remaining-tokens": "149984",
         "x-ratelimit-reset-tokens": "1m6.5s",
@@ -359,6 +360,7 @@ def test_headers_of_the_provider_are_read() -> None:
         "x-ratelimit-reset-requests": "6ms",
     }
     assert remaining(headers) == ({"requests": 59, "tokens": 149_984}, {"requests": 0.006, "tokens": 66.5})
+    assert remaining(headers | {"x-ratelimit-remaining-tokens": "9" * 5_000})[0] == {"requests": 59}
 
 
 def test_every_error_of_the_client_is_translated() -> None:
