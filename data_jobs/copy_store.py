@@ -26,7 +26,7 @@ from cluster.documents.chunks.chunk_copies import Difference, compare, some_ids,
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.copies import count_documents
 from cluster.documents.vector_stores import stores
-from cluster.documents.vector_stores.stores import NewStore, VectorStore
+from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import InvalidInput, NotFound
 from cluster.jobs.command_job import CommandJob
 from cluster.jobs.kinds import COPY_STORE
@@ -35,6 +35,7 @@ from cluster.logs import about
 from cluster.settings import Settings
 from data_jobs.transfer.command import EXIT_CODES, Summary, add_common, progress, run
 from data_jobs.transfer.reading import read_store
+from data_jobs.transfer.store_record import StoreRecord
 from data_jobs.transfer.targets import index_for, prepare_index, require_fits
 from data_jobs.transfer.writing import StoreWriter
 
@@ -99,17 +100,7 @@ def _target(
     except NotFound:
         if stores.ID.match(name):
             raise
-        new = NewStore(
-            name=name,
-            description=source.description,
-            metadata=source.metadata,
-            chunking_strategy=source.chunking_strategy,
-            expires_after=source.expires_after,
-            partial=source.partial,
-            ocr=source.ocr,
-            ocr_languages=source.ocr_languages,
-            index=index_for(settings, index),
-        )
+        new = StoreRecord.of(source).new(name, index=index_for(settings, index))
         return stores.create_store(connection, source.organisation, new, fingerprint=source.fingerprint)
     if target.id == source.id:
         raise InvalidInput(f"--from and --to name the same vector store {target.id!r}; name another one")

@@ -30,7 +30,7 @@ from cluster.errors import InvalidInput
 from cluster.vector_index.attributes import system_attributes
 from data_jobs.transfer.places import open_to_read, open_to_write
 from data_jobs.transfer.reading import Part
-from data_jobs.transfer.store_record import StoreRecord
+from data_jobs.transfer.store_record import ExportedStrategy, StoreRecord
 
 METADATA_KEY, FORMAT = b"embedding_cluster", 1
 #: Maximum sizes of parts of a file. The sizes are checked, because a file can claim any size. An export
@@ -312,6 +312,8 @@ class StoreFileReader:
         assert record is not None
         try:
             copied = Copied.model_validate_json(record)
+            if copied.file is not None and copied.file.chunking_strategy is not None:
+                ExportedStrategy.model_validate(copied.file.chunking_strategy)
         except ValidationError as exc:
             raise InvalidInput(
                 f"{self.location}: the record of document {rows[0].chunk.document!r} is wrong: {_first(exc)}"

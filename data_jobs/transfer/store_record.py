@@ -1,5 +1,5 @@
-"""Defines the options of a vector store that an export writes into the metadata of the file. An import uses
-these options to create a store.
+"""Defines the options of a vector store that a new store can take over. A copy takes them from a store. An
+export writes them into the metadata of its file, and an import reads them there.
 
 record = StoreRecord.of(store)
 new = record.new("handbook", index="pgvector")
@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from cluster.documents.vector_stores.stores import NewStore, VectorStore
+from cluster.errors import InvalidInput
 from cluster.formats.recognition import OcrMode
 from cluster.settings.documents import MAX_OCR_LANGUAGES, OCR_LANGUAGES
+from data_jobs.stages.chunkers.table import chunker_for
 
 
 class _Checked(BaseModel):
@@ -26,15 +28,19 @@ class ExportedChunkSizes(_Checked):
 
 
 class ExportedStrategy(_Checked):
-    """The chunking strategy of a store."""
+    """The chunking strategy of a store or a file."""
 
-    type: Literal["auto", "static", "headings", "semantic", "none"]
+    type: Annotated[str, StringConstraints(max_length=64)]
     static: ExportedChunkSizes | None = None
 
     @model_validator(mode="after")
-    def _sizes_belong_to_static(self) -> Self:
+    def _a_chunker_serves_it(self) -> Self:
         if (self.type == "static") != (self.static is not None):
             raise ValueError("the strategy static has sizes, and no other strategy has them")
+        try:
+            chunker_for(self.model_dump(exclude_none=True))
+        except InvalidInput as exc:
+            raise ValueError(str(exc)) from exc
         return self
 
 

@@ -1,7 +1,7 @@
 """A store comes back from its Parquet file exactly, and a file that is wrong is refused with a sentence."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from cluster.documents.vector_stores.stores import NewStore, VectorStore
 from cluster.errors import Conflict, InvalidInput, NotFound
 from cluster.jobs.jobs import JobState
 from cluster.settings import Settings
+from data_jobs.copy_store import copy_store
 from data_jobs.export_store import export_store, main
 from data_jobs.import_store import import_store
 from tests import folder_index
@@ -82,19 +83,23 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def test_a_new_store_gets_the_options_of_the_exported_store(
+def test_a_new_store_gets_all_options_of_the_exported_or_copied_store(
     connection: Connection[Any], here: Settings, tmp_path: Path
 ) -> None:
+    assert OPTIONS.keys() == {field.name for field in fields(NewStore)} - {"name", "index"}
     stores.create_store(connection, here.organisation, NewStore(name="a", **OPTIONS), fingerprint=FINGERPRINT)
     path = str(tmp_path / "a.parquet")
     export_store(here, "a", path)
     import_store(here, path, "b")
-    assert {name: getattr(named(connection, here, "b"), name) for name in OPTIONS} == OPTIONS
+    copy_store(here, "a", "c")
+    for name in ("b", "c"):
+        assert {option: getattr(named(connection, here, name), option) for option in OPTIONS} == OPTIONS
 
 
 @pytest.mark.parametrize(
     "options",
     [
+        {"chunking_strategy": {"type": "paragraphs"}},
         {"chunking_strategy": {"type": "static", "static": {"max_chunk_size_tokens": 1 << 40}}},
         {"ocr_languages": "../../etc"},
         {"metadata": {str(n): "x" for n in range(17)}},
@@ -199,6 +204,19 @@ def test_a_damaged_file_is_refused_with_the_row(
 ) -> None:
     with pytest.raises(InvalidInput, match=sentence):
         import_store(here, damaged(file, **{column: value}), "b")
+
+
+def test_a_strategy_that_no_chunker_serves_is_refused_by_name(here: Settings, file: Path) -> None:
+    rows = pq.read_table(file)["record"].to_pylist()
+    number = next(n for n, row in enumerate(rows) if row and json.loads(row)["file"])
+    record = json.loads(rows[number])
+    record["file"]["chunking_strategy"] = {"type": "paragraphs"}
+    rows = [json.dumps(record) if row == rows[number] else row for row in rows]
+    refused = (
+        r"the record of document .*no chunker serves the chunking_strategy 'paragraphs'; choose one of auto"
+    )
+    with pytest.raises(InvalidInput, match=refused):
+        import_store(here, damaged(file, record=pa.array(rows)), "b")
 
 
 def test_a_row_whose_vector_is_not_finite_is_counted_and_the_others_written(
