@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from cluster.alerts import alert_store
-from cluster.alerts.channels import NotSent, open_channels
+from cluster.alerts.channels import NotSent, channel_names, open_channels
 from cluster.alerts.notices import AlertNotice
 from cluster.alerts.rules import RULES
 from cluster.command import EXIT_FAILED, add_subcommand, run_subcommand
@@ -41,7 +41,7 @@ def _list(settings: Settings, _: argparse.Namespace) -> int:
         return (
             list(alert_store.read_open(connection).values()),
             alert_store.read_last_evaluation(connection),
-            len(alert_store.read_waiting(connection)),
+            len(alert_store.read_waiting(connection, channel_names(settings))),
         )
 
     alerts, last, waiting = in_one_transaction(settings, read)

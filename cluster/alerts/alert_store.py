@@ -4,7 +4,7 @@ before = read_open(connection)
 keep_evaluation(connection, before, evaluation, channels=["log"], process="host-1-7")
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,11 +49,11 @@ def read_last_evaluation(connection: Connection[Any]) -> LastEvaluation | None:
         return cursor.execute(SQL["last_evaluation"]).fetchone()
 
 
-def read_waiting(connection: Connection[Any]) -> list[tuple[str, AlertNotice]]:
-    """Return the messages that are neither sent nor given up, each with the name of its channel, oldest
-    message first. If there are more than ``MAX_WAITING``, leave out the oldest messages.
+def read_waiting(connection: Connection[Any], channels: Collection[str]) -> list[tuple[str, AlertNotice]]:
+    """Return the messages to these channels that are neither sent nor given up, each with the name of its
+    channel, oldest message first. If there are more than ``MAX_WAITING``, leave out the oldest messages.
     """
-    rows = connection.execute(SQL["waiting"], {"limit": MAX_WAITING}).fetchall()
+    rows = connection.execute(SQL["waiting"], {"channels": list(channels), "limit": MAX_WAITING}).fetchall()
     return [(channel, from_json(notice)) for channel, notice in reversed(rows)]
 
 
@@ -87,11 +87,11 @@ def keep_evaluation(
         connection.execute(SQL["evaluated"], {"process": process})
 
 
-def failing_channels(connection: Connection[Any]) -> dict[str, str]:
-    """Return an error for each channel with a waiting message whose last attempt failed, by the name of the
-    channel. If a channel has several such messages, the error is that of the newest message.
+def failing_channels(connection: Connection[Any], channels: Collection[str]) -> dict[str, str]:
+    """Return an error for each of these channels with a waiting message whose last attempt failed, by the
+    name of the channel. If a channel has several such messages, the error is that of the newest message.
     """
-    return dict(connection.execute(SQL["failing"]).fetchall())
+    return dict(connection.execute(SQL["failing"], {"channels": list(channels)}).fetchall())
 
 
 def record_attempt(

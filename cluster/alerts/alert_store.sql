@@ -18,19 +18,20 @@ INSERT INTO alert_notices (id, channel, notice, created_at) VALUES (%(id)s, %(ch
 ON CONFLICT DO NOTHING;
 
 -- name: waiting
-SELECT channel, notice FROM alert_notices WHERE sent_at IS NULL AND given_up_at IS NULL
+SELECT channel, notice FROM alert_notices WHERE sent_at IS NULL AND given_up_at IS NULL AND channel = ANY(%(channels)s)
 ORDER BY created_at DESC LIMIT %(limit)s;
 
 -- name: failing
 SELECT DISTINCT ON (channel) channel, error FROM alert_notices
-WHERE sent_at IS NULL AND given_up_at IS NULL AND error IS NOT NULL
+WHERE sent_at IS NULL AND given_up_at IS NULL AND error IS NOT NULL AND channel = ANY(%(channels)s)
 ORDER BY channel, created_at DESC;
 
--- name: end_attempt
+-- name: end_attempt  a sent message stays sent: the failed attempt of another process can be recorded later
 UPDATE alert_notices
-SET attempts = attempts + 1, error = %(error)s,
-    sent_at = CASE WHEN %(error)s::text IS NULL THEN now() END,
-    given_up_at = CASE WHEN %(given_up)s THEN now() END
+SET attempts = attempts + 1,
+    error = CASE WHEN sent_at IS NULL THEN %(error)s::text END,
+    sent_at = coalesce(sent_at, CASE WHEN %(error)s::text IS NULL THEN now() END),
+    given_up_at = CASE WHEN sent_at IS NULL AND %(given_up)s THEN now() END
 WHERE id = %(id)s AND channel = %(channel)s;
 
 -- name: delete_old

@@ -142,7 +142,7 @@ class Alerter:
             self._open = self._stored = alert_store.read_open(connection)
             self._unstored.clear()
             self._delivery.clear()
-            for channel, notice in alert_store.read_waiting(connection):
+            for channel, notice in alert_store.read_waiting(connection, self._delivery.channels):
                 self._delivery.add(channel, notice)
             log.info("alerter_begins", process=self._process, open_alerts=len(self._open))
         self.evaluates = True
@@ -187,8 +187,9 @@ class Alerter:
             )
             self._stored, self._unstored = whole.open, []
             for id, channel in list(self._unrecorded):
-                error, given_up = self._unrecorded.pop((id, channel))
+                error, given_up = self._unrecorded[id, channel]
                 alert_store.record_attempt(connection, id, channel, error=error, given_up=given_up)
+                del self._unrecorded[id, channel]
             alert_store.delete_old_notices(connection)
             delete_old_reports(connection)
         except psycopg.Error as exc:

@@ -5,6 +5,8 @@ for channel in open_channels(settings):
 """
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -111,11 +113,21 @@ class MailChannel:
             raise NotSent(f"the SMTP server did not take the mail: {exc}") from exc
 
 
+def channel_names(settings: Settings) -> list[str]:
+    """Return the names of the channels that ``open_channels`` opens."""
+    named = {
+        LogChannel.name: True,
+        WebhookChannel.name: settings.alert_webhook_url is not None,
+        MailChannel.name: bool(settings.alert_mail_to),
+    }
+    return [name for name, used in named.items() if used]
+
+
 def open_channels(settings: Settings) -> list[AlertChannel]:
     """Return the channel for the log, and the channels that the settings name."""
-    channels: list[AlertChannel] = [LogChannel()]
-    if settings.alert_webhook_url is not None:
-        channels.append(WebhookChannel(settings))
-    if settings.alert_mail_to:
-        channels.append(MailChannel(settings))
-    return channels
+    makers: dict[str, Callable[[], AlertChannel]] = {
+        LogChannel.name: LogChannel,
+        WebhookChannel.name: partial(WebhookChannel, settings),
+        MailChannel.name: partial(MailChannel, settings),
+    }
+    return [makers[name]() for name in channel_names(settings)]

@@ -124,13 +124,15 @@ class _Lane:
                 notice = self._waiting[0] if self._waiting else None
             if notice is None:
                 return
-            failures = 0 if self._attempt(notice) else failures + 1
-            if failures:
-                self._stopped.wait(self._backoff.wait_s(failures))
+            error = self._attempt(notice)
+            failures = 0 if error is None else failures + 1
+            if error is not None:
+                wait_s = self._backoff.wait_s(failures, error)  # at least the wait that the receiver asks for
+                self._stopped.wait(min(wait_s, self._backoff.longest_s))
 
-    def _attempt(self, notice: AlertNotice) -> bool:
+    def _attempt(self, notice: AlertNotice) -> NotSent | None:
         """Send the message once, and remove the message from the queue if no further attempt follows. Return
-        True if the thread can continue without a wait.
+        the error if a further attempt follows.
         """
         try:
             self._channel.send(notice)
@@ -140,15 +142,15 @@ class _Lane:
             if given_up:
                 self._take_off(notice)
             self._end(notice, str(exc), given_up=given_up)
-            return given_up
+            return None if given_up else exc
         except Exception as exc:  # not raised, because the thread must continue with the next message
             log.exception("alert_not_sent", channel=self._channel.name, alert=notice.id)
             self._take_off(notice)
             self._end(notice, f"{type(exc).__name__}: {exc}", given_up=True)
-            return True
+            return None
         self._take_off(notice)
         self._end(notice, None, given_up=False)
-        return True
+        return None
 
     def _take_off(self, notice: AlertNotice) -> None:
         with self._changed:

@@ -88,8 +88,15 @@ def _ended(
 ) -> Iterable[AlertNotice]:
     """Return a message for each alert that had fired and whose condition is no longer true.
 
-    An alert of a rule that this release does not have ends without a message.
+    An alert of an earlier release ends without a message if this release has no such rule, or if the rule has
+    other labels now.
     """
     for key, alert in before.items():
-        if key not in after and alert.fired_at is not None and alert.rule in rules:
-            yield resolved(rules[alert.rule], alert, at=now)
+        rule = rules.get(alert.rule)
+        if (
+            key not in after
+            and alert.fired_at is not None
+            and rule
+            and alert.labels.keys() == set(rule.labels)
+        ):
+            yield resolved(rule, alert, at=now)

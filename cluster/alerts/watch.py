@@ -112,10 +112,7 @@ class ProcessWatch:
 
     def _report_and_evaluate(self) -> None:
         with translated():
-            if self._connection is None or self._connection.closed:
-                self._connection = connect(self._settings)
-                self._connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT_S}s'")
-            connection = self._connection
+            connection = self._connected()
             short = set[Resource]()
             try:
                 with translated():
@@ -151,13 +148,18 @@ class ProcessWatch:
             self._alerter.stop()
         try:
             with for_all_organisations(), translated():
-                connection = self._connection or connect(self._settings)
-                self._connection = connection
-                delete_report(connection, self.process)
+                delete_report(self._connected(), self.process)
         except ClusterError as exc:  # not raised, because an evaluator deletes the report when it is old
             log.warning("report_not_deleted", reason=str(exc))
         finally:
             self._disconnect()
+
+    def _connected(self) -> Connection[Any]:
+        """Return the connection of this thread. Open a new connection if there is none."""
+        if self._connection is None or self._connection.closed:
+            self._connection = connect(self._settings)
+            self._connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT_S}s'")
+        return self._connection
 
     def _disconnect(self) -> None:
         if self._connection is not None:

@@ -6,6 +6,7 @@ from typing import Any
 from psycopg import Connection
 
 from cluster.alerts import alert_store
+from cluster.alerts.channels import channel_names
 from cluster.alerts.process_reports import read_reports
 from cluster.doctor.report import PartCheck
 from cluster.settings import Settings
@@ -32,7 +33,7 @@ def alerts(settings: Settings, connection: Connection[Any]) -> PartCheck:
             says="no process evaluates the rules, although replicas or workers run",
             remedy="look for watch_failed in the logs of replicas and workers",
         )
-    if failed := alert_store.failing_channels(connection):
+    if failed := alert_store.failing_channels(connection, channel_names(settings)):
         troubles = "; ".join(f"{channel}: {error}" for channel, error in failed.items())
         remedy = "correct the settings of the channel; python -m cluster.alerts test tries each channel"
         return PartCheck(name=NAME, fine=False, says=f"messages do not arrive: {troubles}", remedy=remedy)

@@ -1,6 +1,7 @@
 """A database of its own, because the rules count all rows, and a channel that keeps its messages."""
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -26,14 +27,21 @@ class KeepingChannel:
         self.name = name
         self.sent: list[AlertNotice] = []
         self.failures = 0
+        #: The wait that the receiver asks for when it fails.
+        self.asks_to_wait_s: float | None = None
+        #: The times of the failed attempts, and of those that succeeded (``time.monotonic``).
+        self.failed_at: list[float] = []
+        self.sent_at: list[float] = []
         self._changed = threading.Condition()
 
     def send(self, notice: AlertNotice) -> None:
         """Keep the message."""
         if self.failures:
             self.failures -= 1
-            raise NotSent("the receiver is away")
+            self.failed_at.append(time.monotonic())
+            raise NotSent("the receiver is away", retry_after_s=self.asks_to_wait_s)
         with self._changed:
+            self.sent_at.append(time.monotonic())
             self.sent.append(notice)
             self._changed.notify_all()
 

@@ -13,6 +13,8 @@ from psycopg_pool import ConnectionPool
 from cluster.alerts import alert_store
 from cluster.alerts.__main__ import main
 from cluster.alerts.alerter import Alerter
+from cluster.alerts.evaluation import RuleEvaluation, key_of
+from cluster.alerts.notices import OpenAlert
 from cluster.alerts.process_reports import SILENT_S, ProcessReport, read_reports, write_report
 from cluster.alerts.rules import RULES
 from cluster.alerts.watch import ProcessWatch
@@ -67,7 +69,8 @@ def blob_store_full(own_pool: ConnectionPool) -> Iterator[None]:
 
 
 def waiting(connection: Connection[Any]) -> list[tuple[str, str]]:
-    return [(channel, notice.state) for channel, notice in alert_store.read_waiting(connection)]
+    waiting = alert_store.read_waiting(connection, ["kept", "mail"])
+    return [(channel, notice.state) for channel, notice in waiting]
 
 
 def test_a_condition_fires_only_after_it_has_lasted_and_is_repeated(
@@ -166,6 +169,41 @@ def test_a_channel_that_fails_gets_the_same_message_again(
     assert row == (kept.sent[0].id, 4, None)
 
 
+def test_a_message_stays_sent_if_another_process_records_a_failed_attempt_later(
+    session: Connection[Any], own_pool: ConnectionPool, new_alerter: NewAlerter, kept: KeepingChannel
+) -> None:
+    with blob_store_full(own_pool):
+        new_alerter(kept).evaluate(session)
+        kept.wait(1)
+        until(lambda: waiting(session) == [])
+    assert alert_store.record_attempt(session, kept.sent[0].id, "kept", error="too late", given_up=True)
+    row = session.execute("SELECT sent_at IS NOT NULL, given_up_at, error FROM alert_notices").fetchone()
+    assert row == (True, None, None)
+
+
+def test_a_receiver_that_asks_for_a_wait_gets_no_message_before(
+    session: Connection[Any], own_settings: Settings, own_pool: ConnectionPool, kept: KeepingChannel
+) -> None:
+    kept.failures, kept.asks_to_wait_s = 1, 0.5
+    backoff = Backoff(first_s=0.001, longest_s=60.0)
+    alerter = Alerter(own_settings, process="p", channels=[kept], rules=AT_ONCE, backoff=backoff)
+    with blob_store_full(own_pool):
+        alerter.evaluate(session)
+        kept.wait(1)
+    alerter.stop()
+    assert kept.sent_at[0] - kept.failed_at[0] >= 0.5
+
+
+def test_an_alert_of_an_earlier_release_whose_rule_has_other_labels_ends_without_a_message(
+    session: Connection[Any], new_alerter: NewAlerter, kept: KeepingChannel
+) -> None:
+    old = OpenAlert(rule="DeadLetters", labels={"queue": "q"}, since=NOW, fired_at=NOW, value=1.0)
+    earlier = RuleEvaluation(open={key_of(old): old}, notices=[])
+    alert_store.keep_evaluation(session, {}, earlier, channels=[], process="earlier")
+    assert new_alerter(kept).evaluate(session)
+    assert (alert_store.read_open(session), waiting(session)) == ({}, [])
+
+
 def test_a_message_that_nobody_takes_is_given_up_after_a_day(
     session: Connection[Any], own_pool: ConnectionPool, new_alerter: NewAlerter, kept: KeepingChannel
 ) -> None:
@@ -235,6 +273,7 @@ def test_the_command_shows_open_alerts_and_whether_the_rules_are_evaluated(
 def test_processes_without_an_evaluator_and_a_channel_that_fails_are_found(
     own_settings: Settings, session: Connection[Any], own_pool: ConnectionPool, new_alerter: NewAlerter
 ) -> None:
+    with_mail = own_settings.model_copy(update={"alert_mail_to": ("ops@example.com",)})
     assert alerts(own_settings, session).says == "no alert fires"
     write_report(session, ProcessReport(process="a", deployment="worker", node="host"))
     unwatched = alerts(own_settings, session)
@@ -244,10 +283,11 @@ def test_processes_without_an_evaluator_and_a_channel_that_fails_are_found(
     mail.failures = 10**6
     with blob_store_full(own_pool):
         new_alerter(mail).evaluate(session)
-        until(lambda: not alerts(own_settings, session).fine)
-        assert "mail: the receiver is away" in alerts(own_settings, session).says
+        until(lambda: not alerts(with_mail, session).fine)
+        assert "mail: the receiver is away" in alerts(with_mail, session).says
+        assert alerts(own_settings, session).fine  # these settings name no receiver of mails any more
         mail.failures = 0
-        until(lambda: alerts(own_settings, session).fine)
+        until(lambda: alerts(with_mail, session).fine)
         assert alerts(own_settings, session).says == "ResourceUsedUp fires; see docs/runbook.md"
 
 
