@@ -22,6 +22,7 @@ from cluster.settings.values import Table
 from tests.cluster.tracing.collector import Collector, collecting
 from tests.conftest import FOREIGN_PREFIXES, ROOT, NewHome
 from tests.keys_in_output import assert_no_key, marked_fernet_key, marked_key
+from tests.waiting import LONGEST_COMMAND_S
 
 #: Variable with a provider's key. Every process of the running cluster has it in its environment.
 PROVIDER_KEY = "KEY_OF_A_PROVIDER"
@@ -85,7 +86,7 @@ def local(command: str, settings: Settings, *more: str) -> subprocess.CompletedP
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=480,
+        timeout=LONGEST_COMMAND_S,
     )
 
 

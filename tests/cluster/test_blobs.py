@@ -16,6 +16,7 @@ import pytest
 from cluster.blobs import BlobStore, open_blob_store
 from cluster.errors import InvalidInput, Misconfigured, Permanent, Unavailable
 from cluster.settings import Settings
+from tests.waiting import LONGEST_WAIT_S
 
 CONTENT = bytes(range(256)) * 9_000  # more than a block of reading
 
@@ -174,7 +175,7 @@ def test_a_full_disk_is_an_error_to_retry_and_leaves_no_file(tmp_path: Path) -> 
         env={**os.environ, "CLUSTER_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LONGEST_WAIT_S,
     )
     first, second = done.stdout.splitlines()
     assert re.match(r"30\.0 the blob store is full", first), done.stderr
@@ -221,7 +222,7 @@ def test_a_committed_blob_and_its_name_are_on_the_disk(tmp_path: Path) -> None:
         env={**os.environ, "CLUSTER_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LONGEST_WAIT_S,
     )
     order = done.stdout.split()
     assert order[0] == "fsync", done.stderr

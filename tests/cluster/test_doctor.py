@@ -54,6 +54,7 @@ from tests.cluster.jobs import turns
 from tests.cluster.jobs.turns import TEST
 from tests.conftest import ROOT, NewHome, free_ports
 from tests.serve_app.conftest import serving
+from tests.waiting import LONGEST_WAIT_S
 
 FINGERPRINT = describe(Registry(Settings()).default)
 
@@ -550,7 +551,7 @@ def doctor(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[s
         env={**os.environ, **settings_variables(settings)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LONGEST_WAIT_S,
     )
 
 

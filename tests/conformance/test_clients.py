@@ -22,8 +22,7 @@ from cluster.settings.values import Table
 from tests.conformance.conftest import PYTHON
 from tests.serve_app.conftest import BIRDS, MODEL, Server, serving
 from tests.simulators.chat_server import chat_server
-
-pytestmark = pytest.mark.timeout(400)  # the first use installs the clients
+from tests.waiting import LONGEST_WAIT_S
 
 TEXTS = ["a heron", "ein Reiher 🐦", "アオサギ", "a heron stands still " * 30, "naïve café"]
 LONG = "word " * 300
@@ -173,7 +172,7 @@ def test_a_client_streams_a_response_of_an_agent_with_citations_and_continues_it
 def test_the_http_client_of_the_jdk_gets_vectors(server: Server) -> None:
     body = json.dumps({"model": MODEL, "input": TEXTS})
     command = ["java", PYTHON.with_name("java") / "Embed.java", f"{server.url}/v1/embeddings", body]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_WAIT_S)
     assert [line[:4] for line in done.stdout.splitlines()] == ["200 ", "200 "], done.stderr + done.stdout
     assert len(json.loads(done.stdout.splitlines()[0][4:])["data"]) == len(TEXTS)
 

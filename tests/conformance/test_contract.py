@@ -5,11 +5,11 @@ import subprocess
 from pathlib import Path
 
 import httpx
-import pytest
 
 from cluster.documents.vector_stores.stores import VectorStore
 from tests.openai_contract import complaints, document
 from tests.serve_app.conftest import MODEL, Server
+from tests.waiting import LONGEST_COMMAND_S
 
 
 def test_responses_and_errors_match_the_description_of_openai(server: Server) -> None:
@@ -130,7 +130,6 @@ def response_of(http: httpx.Client, store: str) -> str:
     return str(http.post("/v1/responses", json=question).json()["id"])
 
 
-@pytest.mark.timeout(600)
 def test_no_request_inside_or_outside_our_description_is_a_server_error(
     client_python: Path, server: Server, birds: VectorStore, tmp_path: Path
 ) -> None:
@@ -181,5 +180,7 @@ def test_no_request_inside_or_outside_our_description_is_a_server_error(
         "^/v1/organisation/keys|^/v1/budgets|^/v1/(jobs|overview)/events$",
         "--no-color",
     ]
-    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=500)
+    done = subprocess.run(
+        [*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=LONGEST_COMMAND_S
+    )
     assert done.returncode == 0, done.stdout[-6_000:]

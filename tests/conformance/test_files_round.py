@@ -14,8 +14,7 @@ from data_jobs.worker.consumer import Consumer
 from tests.conformance.conftest import PYTHON
 from tests.data_jobs.running_consumer import consuming
 from tests.serve_app.conftest import Server
-
-pytestmark = pytest.mark.timeout(400)  # the first use installs the clients
+from tests.waiting import LONGEST_WAIT_S
 
 NOTES = 50
 PUMP = "# The pump\n\nOnly the shift supervisor may stop the pump. Valve 17 is closed first.\n"
@@ -45,7 +44,9 @@ def test_a_client_uploads_attaches_searches_and_deletes_files(
         python = request.getfixturevalue("client_python" if client == "newest" else "oldest_openai")
         command = [python, PYTHON / "files_round.py"]
     task = {"base_url": f"{server.url}/v1", "texts": TEXTS, "pump": PUMP, "question": QUESTION}
-    done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, input=json.dumps(task), capture_output=True, text=True, timeout=LONGEST_WAIT_S
+    )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     gone = found.pop("gone")

@@ -17,7 +17,8 @@ from cluster.documents.files import get_file
 from cluster.errors import ClusterError
 from cluster.organisations.organisations import StorageLimits
 from data_jobs.kinds import answer_requests
-from tests.data_jobs.running_consumer import LocalAnswerer, LocalClient, until
+from tests.data_jobs.running_consumer import LocalAnswerer, LocalClient
+from tests.waiting import until
 
 MODEL = "all-MiniLM-L6-v2"
 
@@ -41,10 +42,8 @@ class BatchClient(LocalClient):
         with self.pool.connection() as connection:
             return batches.cancel_batch(connection, self.organisation, id)
 
-    def ended_batch(self, id: str, *, within_s: float = 60.0) -> RequestBatch:
-        found: RequestBatch = until(
-            lambda: self.batch(id), lambda batch: batch.status.ended, within_s=within_s
-        )
+    def ended_batch(self, id: str) -> RequestBatch:
+        found: RequestBatch = until(lambda: self.batch(id), lambda batch: batch.status.ended)
         return found
 
     def lines(self, file: str | None) -> list[dict[str, Any]]:

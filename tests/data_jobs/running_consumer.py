@@ -2,8 +2,7 @@
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -35,8 +34,8 @@ from data_jobs.worker.parser_pool import Parsers
 from serve_app.routes.batch_requests import answer_requests
 from serve_app.service import Service
 from tests.conftest import MADE_BY, current_module
+from tests.waiting import LONGEST_WAIT_S, until
 
-TIMEOUT_S = 60.0
 #: Seconds between two checks of a consumer for queue entries whose start time has come.
 POLL_S = 0.3
 
@@ -134,7 +133,7 @@ def consuming(
         finally:
             with suppress(RuntimeError):  # a consumer that recycles has ended by itself
                 loops[0].call_soon_threadsafe(made[0].stop)
-            thread.join(60)
+            thread.join(LONGEST_WAIT_S)
 
 
 def cancel_left_jobs(pool: ConnectionPool) -> None:
@@ -199,15 +198,7 @@ class LocalClient:
         with self.pool.connection() as connection:
             return get_job(connection, self.organisation, id)
 
-    def ended(self, id: str, *, within_s: float = TIMEOUT_S) -> Job:
+    def ended(self, id: str) -> Job:
         """The job, as soon as it has ended."""
-        return until(lambda: self.job(id), lambda job: job.state.ended, within_s=within_s)
-
-
-def until(read: Callable[[], Any], condition: Callable[[Any], bool], *, within_s: float = TIMEOUT_S) -> Any:
-    """The first value of ``read()`` for which the condition holds. Fails after ``within_s``."""
-    deadline = time.monotonic() + within_s
-    while not condition(value := read()):
-        assert time.monotonic() < deadline, value
-        time.sleep(0.05)
-    return value
+        found: Job = until(lambda: self.job(id), lambda job: job.state.ended)
+        return found

@@ -20,7 +20,7 @@ from data_jobs.bulk.ray_session import Terminated, raising_terminated
 from data_jobs.ingest import main
 from tests.cluster.jobs.turns import jobs_of
 
-pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster")]
 
 
 @pytest.fixture(autouse=True)

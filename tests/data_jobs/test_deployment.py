@@ -28,6 +28,7 @@ from data_jobs.deployment import ServedEmbedder, Worker, build, by_queue, option
 from data_jobs.kinds.resources import Resources
 from data_jobs.kinds.upkeep import expire
 from data_jobs.worker.consumer import Consumer
+from tests.waiting import LONGEST_WAIT_S
 
 
 def context(
@@ -115,7 +116,7 @@ def test_a_worker_that_has_to_be_replaced_ends_its_process(
     monkeypatch.setattr(deployment, "lower_priority", lambda _: None)
     monkeypatch.setattr(Worker, "_consume", consume)
 
-    Worker()._thread.join(30)
+    Worker()._thread.join(LONGEST_WAIT_S)
 
     assert replaced.is_set() == ends
 

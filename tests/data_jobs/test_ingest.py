@@ -30,7 +30,7 @@ from data_jobs.ingest import ingest
 from data_jobs.stages.parsing.parser import Parser
 from tests.data_jobs.stages.bad_documents import SENTENCE, write_bad_documents
 
-pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster")]
 
 SENTENCES = 100
 SEED = 20_261_124

@@ -14,7 +14,7 @@ from data_jobs.bulk.report import IngestReport
 from data_jobs.ingest import ingest
 from tests.data_jobs.stages.containers.archives import zipped
 
-pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster")]
 
 ENTRIES = {f"chapter {n}.txt": f"Chapter {n} is about valve number {n}.\n" for n in range(12)}
 

@@ -14,8 +14,6 @@ from data_jobs.sources.local_files import files_below, read_file
 from data_jobs.stages.document_row import new_row
 from data_jobs.stages.read import Read
 
-pytestmark = pytest.mark.timeout(20)
-
 
 def below(root: Path) -> tuple[list[str], list[tuple[str, str]]]:
     """List a folder; returns the paths relative to it, and the folders that were left out with the reason."""

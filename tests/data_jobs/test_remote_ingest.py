@@ -24,7 +24,7 @@ from data_jobs.ingest import EXIT_USAGE, main
 from tests.cluster.engines.openai.remote_models import remote_settings
 from tests.simulators.openai import Limits, Provider, simulator, vector_of
 
-pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster")]
 
 DOCUMENTS = 24
 MODEL = "remote"

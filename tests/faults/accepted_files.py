@@ -26,6 +26,7 @@ from cluster.records import chunk_id, document_id
 from cluster.settings import Settings
 from cluster.vector_index import PGVECTOR
 from tests.data_jobs.running_consumer import LocalClient
+from tests.waiting import LONGEST_WAIT_S
 
 WORDS = (
     "valve pump shift boiler gauge pressure supervisor canteen"
@@ -33,8 +34,6 @@ WORDS = (
 ).split()
 #: File name, page, start and text of a chunk -> its vector.
 Contents = dict[tuple[str, int, int, str], NDArray[np.float32]]
-#: Bound for a step that takes 10 s on a machine at rest.
-LONGEST_S = 150.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Home:
             self.settings, self.pool, _engine(self.settings), organisation or self.organisation()
         )
 
-    def ask(self, statement: str, *values: Any, within_s: float = LONGEST_S) -> list[tuple[Any, ...]]:
+    def ask(self, statement: str, *values: Any, within_s: float = LONGEST_WAIT_S) -> list[tuple[Any, ...]]:
         """Rows of the statement, repeated while the database does not answer."""
         deadline = time.monotonic() + within_s
         while True:
@@ -81,7 +80,7 @@ class Home:
                 assert time.monotonic() < deadline, f"the database did not answer within {within_s:g} s"
                 time.sleep(0.2)
 
-    def until(self, condition: Callable[[], bool], what: str, *, within_s: float = LONGEST_S) -> float:
+    def until(self, condition: Callable[[], bool], what: str, *, within_s: float = LONGEST_WAIT_S) -> float:
         """Wait until the condition holds and return the seconds that took; fail after ``within_s``."""
         started = time.monotonic()
         while not condition():
@@ -156,7 +155,7 @@ def states(home: Home, accepted: list[Accepted]) -> Counter[str]:
     return Counter(dict(rows))
 
 
-def await_end(home: Home, accepted: list[Accepted], *, within_s: float = LONGEST_S) -> float:
+def await_end(home: Home, accepted: list[Accepted], *, within_s: float = LONGEST_WAIT_S) -> float:
     """Wait until all of the jobs have ended, and return the seconds that took."""
 
     def ended() -> bool:

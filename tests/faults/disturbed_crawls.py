@@ -13,9 +13,9 @@ from cluster.engines import Registry, describe
 from cluster.jobs.jobs import JobState
 from cluster.jobs.kinds.crawl_inputs import CrawlInput
 from tests.conftest import new_organisation
-from tests.data_jobs.running_consumer import until
 from tests.faults.accepted_files import Home
 from tests.simulators.site import TrapSite
+from tests.waiting import until
 
 #: Pages of the documentation with more bytes are left out, because it takes long to embed them.
 MAX_PAGE_BYTES = 10_000
@@ -76,7 +76,7 @@ class Crawling:
                 return None
             return None if row is None else int(row[0])
 
-        until(open_jobs, lambda now: now == 0, within_s=120)
+        until(open_jobs, lambda now: now == 0)
         with self.home.pool.connection() as connection:
             done = get_crawl(connection, self.organisation, crawl.id)
             assert done.job_state == JobState.SUCCEEDED, done.error

@@ -22,10 +22,8 @@ from cluster.agents import load_agent
 from cluster.local.environment import settings_variables
 from cluster.settings import Settings
 from tests.conftest import ROOT, new_organisation
-from tests.data_jobs.running_consumer import until
 from tests.faults.worker_processes import Workers
-
-pytestmark = pytest.mark.timeout(900)
+from tests.waiting import LONGEST_COMMAND_S, until
 
 #: Number of agents, and of pages of the handbook; ``make faults AGENTS=200 PAGES=100`` takes more.
 AGENTS, PAGES = int(os.environ.get("AGENTS", "40")), int(os.environ.get("PAGES", "20"))
@@ -104,7 +102,7 @@ def command(settings: Settings, owner: str, path: Path) -> subprocess.Popen[str]
 
 def ended(process: subprocess.Popen[str]) -> dict[str, Any]:
     """The result that the command prints."""
-    out, errors = process.communicate(timeout=300)
+    out, errors = process.communicate(timeout=LONGEST_COMMAND_S)
     assert process.returncode == 0, errors
     result: dict[str, Any] = json.loads(out)
     return result

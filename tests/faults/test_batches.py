@@ -4,16 +4,12 @@ import signal
 import time
 from random import Random
 
-import pytest
-
 from cluster.documents.batches.batches import RequestBatch
 from cluster.engines import Registry, open_tokeniser
 from tests.conftest import kill_postmaster
 from tests.data_jobs.batch_client import MODEL, BatchClient, ids, request
-from tests.faults.accepted_files import LONGEST_S, Home
+from tests.faults.accepted_files import Home
 from tests.faults.worker_processes import Workers
-
-pytestmark = pytest.mark.timeout(240)
 
 REQUESTS = 200
 #: Number of kills of the worker that runs the batch. After the last kill, Postgres is killed too.
@@ -63,7 +59,7 @@ def _await_more(home: Home, batch: RequestBatch, done: int) -> int:
         ((count,),) = home.ask("SELECT completed + failed FROM batches WHERE id = %s", batch.id)
         return int(count)
 
-    home.until(lambda: answered() > done, "the next part of the batch", within_s=LONGEST_S)
+    home.until(lambda: answered() > done, "the next part of the batch")
     return answered()
 
 

@@ -31,8 +31,9 @@ from tests.faults.accepted_files import (
 )
 from tests.faults.uploading_clients import Uploads
 from tests.running_cluster import RunningCluster, local
+from tests.waiting import LONGEST_WAIT_S
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.launch
 
 #: Within this time another replica runs in place of a killed one, and its jobs start again.
 BACK_S = 90.0
@@ -54,7 +55,9 @@ class Cluster:
 
     def client(self) -> OpenAI:
         """The unmodified client with its default of two retries."""
-        return OpenAI(base_url=f"http://127.0.0.1:{self.settings.api_port}/v1", api_key="unused", timeout=90)
+        return OpenAI(
+            base_url=f"http://127.0.0.1:{self.settings.api_port}/v1", api_key="unused", timeout=LONGEST_WAIT_S
+        )
 
     def replica(self, application: str, deployment: str) -> psutil.Process:
         """Process of the deployment's only replica."""

@@ -16,14 +16,12 @@ from cluster.database import open_pool
 from cluster.database.row_access import OWNER
 from tests.conftest import NewHome, kill_postmaster
 from tests.data_jobs.kinds.crawls.crawling import crawling_settings
-from tests.data_jobs.running_consumer import until
 from tests.faults.accepted_files import Home
 from tests.faults.conftest import LEASE_S
 from tests.faults.disturbed_crawls import Crawling, slow_down
 from tests.faults.worker_processes import Workers
 from tests.simulators.site import site_of_traps
-
-pytestmark = pytest.mark.timeout(300)
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +47,7 @@ def test_a_crawl_that_is_killed_stores_what_a_quiet_crawl_stores(
                 lambda: workers.alive()[0].send_signal(signal.SIGKILL),
             ]
             for wanted, kill in zip((15, 35), kills, strict=True):
-                until(disturbed.requests, lambda now, wanted=wanted: now >= wanted, within_s=90)
+                until(disturbed.requests, lambda now, wanted=wanted: now >= wanted)
                 kill()
                 time.sleep(chance.uniform(0.0, 0.5))
             found = disturbed.ended(crawl, store)

@@ -17,8 +17,6 @@ from tests.faults.worker_processes import Workers
 from tests.simulators.pinecone.faults import IndexFault, IndexFaults
 from tests.simulators.pinecone.server import PineconeServer
 
-pytestmark = pytest.mark.timeout(240)
-
 TEXT = "\n\n".join(f"Valve {number} opens when the pressure is high." for number in range(60)).encode()
 SHORT = {"type": "static", "static": {"max_chunk_size_tokens": 20, "chunk_overlap_tokens": 0}}
 #: Documents whose parsing takes little time.
@@ -109,5 +107,5 @@ def holds_only(home: Home, store: VectorStore, ids: Set[str]) -> None:
     assert index.external is not None
     external, collection = index.external, index.collection(store.collection)
     visible = "deletions to be visible"
-    home.until(lambda: external.count(*place, collection=collection) == len(ids), visible, within_s=20)
+    home.until(lambda: external.count(*place, collection=collection) == len(ids), visible)
     assert sorted(id for page in external.ids(*place, collection=collection) for id in page) == sorted(ids)

@@ -3,8 +3,6 @@
 import json
 from collections.abc import Collection
 
-import pytest
-
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.vector_stores import stores
 from cluster.documents.vector_stores.stores import NewStore, VectorStore
@@ -20,8 +18,6 @@ from tests.faults.test_external_index import CHANCES, holds_only
 from tests.faults.worker_processes import Workers
 from tests.simulators.pinecone.faults import IndexFaults
 from tests.simulators.pinecone.server import PineconeServer
-
-pytestmark = pytest.mark.timeout(120)
 
 ROWS, DIM = 40_000, 4
 #: Each thousandth row has no vector.

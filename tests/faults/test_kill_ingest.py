@@ -29,8 +29,9 @@ from data_jobs.sources import entry_uri
 from data_jobs.stages.chunkers.content_defined import ContentDefinedChunker
 from tests.conftest import NewHome, kill_postmaster
 from tests.data_jobs.stages.containers.archives import zipped
+from tests.waiting import LONGEST_COMMAND_S
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.launch
 
 DOCUMENTS = 16
 Vectors = dict[str, np.ndarray]
@@ -164,7 +165,7 @@ def test_after_a_kill_this_run_or_the_next_one_stores_every_chunk_once(
     started = descendants(driver)
     assert written(settings) < DOCUMENTS, "the run ended before the fault"
     kill(driver, settings, chance)
-    succeeded = driver.wait(300) == 0  # a run that survives goes on; a killed one is repeated
+    succeeded = driver.wait(LONGEST_COMMAND_S) == 0  # a run that survives goes on; a killed one is repeated
     # Ray's agents outlive a killed driver where no process reaps its children.
     kill_processes(wait_gone(started, 3))
     if not succeeded:

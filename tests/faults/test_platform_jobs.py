@@ -12,7 +12,6 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-import pytest
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
@@ -29,9 +28,8 @@ from data_jobs.platform_data.sent_events import sent_events, truth
 from tests.conftest import ROOT, new_organisation
 from tests.data_jobs.kinds.test_erase_customer import rows, sent, story
 from tests.data_jobs.kinds.test_import_events import as_lines, counts, no_vectors, stored_types, submitted
-from tests.data_jobs.running_consumer import consuming, until
-
-pytestmark = pytest.mark.timeout(180)
+from tests.data_jobs.running_consumer import consuming
+from tests.waiting import until
 
 KILLS, MESSAGES = 2, 1_000
 #: Deletes one row in each transaction, so that it is killed in the middle.

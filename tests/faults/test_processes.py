@@ -34,8 +34,6 @@ from tests.faults.accepted_files import (
 from tests.faults.conftest import LEASE_S
 from tests.faults.worker_processes import Workers, await_gone, children, parse_processes, parsing
 
-pytestmark = pytest.mark.timeout(240)
-
 Fault = Callable[[Home, Workers, list[Accepted], Random], None]
 
 #: How long the database does not run: half a minute in runs of several rounds.

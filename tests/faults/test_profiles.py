@@ -8,7 +8,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import pytest
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
@@ -18,10 +17,8 @@ from cluster.jobs.kinds import ENRICH_CUSTOMER_PROFILE
 from cluster.settings import Settings
 from tests.cluster.profiles.platform import event, send
 from tests.conftest import new_organisation
-from tests.data_jobs.running_consumer import until
 from tests.faults.worker_processes import Workers
-
-pytestmark = pytest.mark.timeout(300)
+from tests.waiting import until
 
 KILLS, CUSTOMERS, MESSAGES_EACH = 2, 60, 10
 SAID = ("Thank you so much, order {n} is perfect!", "Order {n} broke again, I am very disappointed.")
@@ -72,7 +69,7 @@ def submit(connection: Connection[Any], owner: str) -> str:
 
 def ended(connection: Connection[Any], owner: str, id: str) -> Job:
     """Wait until the job has succeeded, and return it."""
-    job: Job = until(lambda: get_job(connection, owner, id), lambda job: job.state.ended, within_s=200)
+    job: Job = until(lambda: get_job(connection, owner, id), lambda job: job.state.ended)
     assert job.state == JobState.SUCCEEDED, job.error
     return job
 

@@ -26,8 +26,7 @@ from tests.faults.accepted_files import Home
 from tests.faults.conftest import LEASE_S
 from tests.faults.worker import finish
 from tests.faults.worker_processes import Workers
-
-pytestmark = pytest.mark.timeout(180)
+from tests.waiting import LONGEST_WAIT_S
 
 #: From a worker's death to the next attempt of its job: lease, interval of the rescue, start of a worker.
 GIVEN_BACK_S = 2 * LEASE_S + 20.0
@@ -57,7 +56,7 @@ class Inbox:
         self.home.until(lambda: self.job(job).state in states, f"job {job} to be {states}", within_s=within_s)
         return self.job(job)
 
-    def ended(self, job: str, *, within_s: float = 60.0) -> Job:
+    def ended(self, job: str, *, within_s: float = LONGEST_WAIT_S) -> Job:
         """The job, as soon as it has ended."""
         return self.when(job, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, within_s=within_s)
 
@@ -145,10 +144,10 @@ def test_a_job_that_kills_its_workers_is_a_dead_letter_and_no_other_job_is(inbox
     """Other queues run such a job for ever, or give up the jobs that ran beside it each time."""
     poison = inbox.submit("die", after_s=1.0)
     others = [inbox.submit("wait", seconds=3.0) for _ in range(5)]
-    failed = inbox.ended(poison, within_s=120)
+    failed = inbox.ended(poison)
     assert (failed.state, failed.error_code) == (JobState.FAILED, "worker_lost")
     assert inbox.attempts(poison) == ["lost"] * 3
-    assert {inbox.ended(job, within_s=90).state for job in others} == {JobState.SUCCEEDED}
+    assert {inbox.ended(job).state for job in others} == {JobState.SUCCEEDED}
     assert max(len(inbox.attempts(job)) for job in others) <= 2, "another job lost two attempts to it"
 
 
@@ -160,7 +159,7 @@ def test_a_worker_stopped_within_a_transaction_does_not_hold_up_the_next_attempt
     job = inbox.submit("stop_within_transaction", mark=str(mark), copying=copying)
     zombie = workers.of(inbox.when(job, JobState.RUNNING).worker)
     assert zombie is not None
-    inbox.home.until(mark.exists, "the worker to be stopped", within_s=20)
+    inbox.home.until(mark.exists, "the worker to be stopped")
     done = inbox.ended(job)
     assert (done.state, done.attempt) == (JobState.SUCCEEDED, 2)
     assert (done.result or {})["pid"] != zombie.pid
@@ -185,7 +184,7 @@ def release(
         yield consumer
     finally:
         loop.call_soon_threadsafe(consumer.stop)
-        thread.join(60)
+        thread.join(LONGEST_WAIT_S)
         loop.close()
 
 
@@ -229,7 +228,7 @@ def test_a_schedule_submits_one_job_for_each_time_however_many_workers_there_are
     began = time.time()
     submit_every_two_seconds(pool, organisation, "tick")
     with release(often, {"tick": tick}, name="one"), release(often, {"tick": tick}, name="other"):
-        Home(settings, pool).until(lambda: len(ticks) >= 4, "four ticks", within_s=30)
+        Home(settings, pool).until(lambda: len(ticks) >= 4, "four ticks")
     assert len(ticks) <= (time.time() - began) / 2 + 1, "more than one job for a time"
 
 
@@ -256,6 +255,6 @@ def test_times_that_passed_without_a_worker_are_made_up_for_by_one_job(
             [organisation],
         )
     with release(settings, {"tick": tick}):
-        Home(settings, pool).until(lambda: len(ticks) == 1, "the job", within_s=30)
+        Home(settings, pool).until(lambda: len(ticks) == 1, "the job")
         time.sleep(LEASE_S)
     assert len(ticks) == 1

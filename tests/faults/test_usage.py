@@ -13,7 +13,6 @@ from pathlib import Path
 from random import Random
 
 import httpx
-import pytest
 from psycopg_pool import ConnectionPool
 
 from cluster.settings import MIB
@@ -22,8 +21,7 @@ from tests.conftest import kill_postmaster
 from tests.faults.accepted_files import Accepted, Home, await_end
 from tests.faults.worker_processes import Workers
 from tests.serve_app.usage.killed_replicas import MOST_TOKENS, ask, recorded, replica, sent_to
-
-pytestmark = pytest.mark.timeout(900)
+from tests.waiting import LONGEST_WAIT_S
 
 REQUESTS, CLIENTS = 10_000, 8
 #: Minimum and maximum number of requests that a replica answers before it is killed.
@@ -46,7 +44,7 @@ def ask_all(numbers: Iterator[int], address: Address, answers: list[int]) -> Non
     number = next(numbers)
     while number < REQUESTS:
         try:
-            with httpx.Client(base_url=address.url, timeout=30) as client:
+            with httpx.Client(base_url=address.url, timeout=LONGEST_WAIT_S) as client:
                 while number < REQUESTS:
                     answers.append(ask(client, number))
                     number = next(numbers)
@@ -92,7 +90,7 @@ def test_the_usage_of_documents_is_exact_while_workers_and_postgres_are_killed(
         return [Accepted(store, file, client.attach(store, file), "succeeded") for file in files]
 
     calm = attached("calm")
-    await_end(home, calm, within_s=600)
+    await_end(home, calm)
     disturbed, kills = attached("disturbed"), 0
     while unfinished(home, disturbed):
         time.sleep(chance.uniform(*(PAUSE_S if kills else FIRST_PAUSE_S)))

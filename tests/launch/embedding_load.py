@@ -17,6 +17,8 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.waiting import LONGEST_WAIT_S
+
 MODEL = "all-MiniLM-L6-v2"
 #: Stands in every request beside texts that are new each time. Its vector must always be the same.
 KNOWN = "The same words have the same vector, whichever replica computes it."
@@ -63,7 +65,7 @@ class Load:
 
     async def _run(self) -> None:
         limits = httpx.Limits(max_connections=self._clients, max_keepalive_connections=self._clients)
-        async with httpx.AsyncClient(timeout=120, limits=limits, headers=self._headers) as client:
+        async with httpx.AsyncClient(timeout=LONGEST_WAIT_S, limits=limits, headers=self._headers) as client:
             await asyncio.gather(*(self._ask(client, number) for number in range(self._clients)))
 
     async def _ask(self, client: httpx.AsyncClient, number: int) -> None:

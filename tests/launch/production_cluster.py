@@ -8,9 +8,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from cluster.local.processes import family, kill, wait_gone
 from cluster.settings import Settings
 from tests.conftest import ROOT, free_ports
 from tests.running_cluster import environment_of
+from tests.waiting import LONGEST_WAIT_S, until
 
 DEPLOY = ROOT / "cluster" / "deploy"
 GPUS = 2
@@ -96,7 +96,9 @@ class Production:
     def metrics(self) -> dict[str, float]:
         """Metrics of Ray and HAProxy on this node, as Prometheus reads them: name -> sum over all labels."""
         ports = ports_of(self.settings)["metrics_export"], self.haproxy_metrics_port
-        pages = [httpx.get(f"http://{LOOPBACK}:{port}/metrics", timeout=30).text for port in ports]
+        pages = [
+            httpx.get(f"http://{LOOPBACK}:{port}/metrics", timeout=LONGEST_WAIT_S).text for port in ports
+        ]
         found: defaultdict[str, float] = defaultdict(float)
         for name, value in re.findall(r"^(\w+)\{.*\} (\S+)$", "\n".join(pages), flags=re.MULTILINE):
             found[name] += float(value)
@@ -136,7 +138,7 @@ def production(settings: Settings) -> Iterator[Production]:
         start_new_session=True,
     )
     try:
-        await_true(lambda: _takes_jobs(settings), f"Ray: {folder / 'head.log'}")
+        until(lambda: _takes_jobs(settings), what=f"Ray: {folder / 'head.log'}")
         application.deploy(settings, report=lambda _: None)
         yield cluster
     finally:
@@ -180,11 +182,3 @@ def _takes_jobs(settings: Settings) -> bool:
     agent = ports_of(settings)["dashboard_agent_listen"]
     probes = {settings.dashboard_port: "/api/version", agent: "/api/local_raylet_healthz"}
     return all(request("GET", LOOPBACK, port, path)[0] == httpx.codes.OK for port, path in probes.items())
-
-
-def await_true(condition: Callable[[], bool], what: str, *, timeout_s: float = 90) -> None:
-    """Return as soon as the condition holds; fail with ``what`` when it does not within ``timeout_s``."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout_s} s for {what}"
-        time.sleep(0.2)

@@ -8,10 +8,10 @@ import pytest
 
 from cluster.alerts.process_reports import ProcessReport, read_reports
 from cluster.database import in_one_transaction
-from tests.launch.production_cluster import await_true
 from tests.running_cluster import RunningCluster
+from tests.waiting import until
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.launch
 
 
 def test_replicas_and_workers_report_and_one_of_them_evaluates(running_cluster: RunningCluster) -> None:
@@ -21,7 +21,7 @@ def test_replicas_and_workers_report_and_one_of_them_evaluates(running_cluster: 
         reports[:] = in_one_transaction(running_cluster.settings, read_reports)
         return {"embedder", "worker"} <= {report.deployment for report in reports if report.works}
 
-    await_true(all_report, "the reports of a replica and a worker", timeout_s=60)
+    until(all_report, what="the reports of a replica and a worker")
     assert all(0 < report.disk_free_share < 1 for report in reports)
     assert listed(running_cluster).splitlines()[-1].split()[0] in {report.process for report in reports}
 

@@ -12,8 +12,9 @@ from nbclient import NotebookClient
 
 from tests.conftest import ROOT
 from tests.running_cluster import RunningCluster
+from tests.waiting import LONGEST_COMMAND_S, LONGEST_WAIT_S
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.launch
 
 
 def typed(cluster: RunningCluster, *command: str) -> subprocess.CompletedProcess[str]:
@@ -25,13 +26,15 @@ def typed(cluster: RunningCluster, *command: str) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=480,
+        timeout=LONGEST_COMMAND_S,
     )
 
 
 def search(cluster: RunningCluster, store: str, query: str) -> list[dict[str, object]]:
     """The results of a search, best first."""
-    answer = httpx.post(f"{cluster.api}/v1/vector_stores/{store}/search", json={"query": query}, timeout=60)
+    answer = httpx.post(
+        f"{cluster.api}/v1/vector_stores/{store}/search", json={"query": query}, timeout=LONGEST_WAIT_S
+    )
     assert answer.status_code == 200, answer.text
     return list(answer.json()["data"])
 
@@ -76,13 +79,15 @@ def test_the_same_command_run_directly_uses_the_running_cluster(
 
 @pytest.mark.parametrize("name", ["legal/2026", "a%2Fb", "größe \u202f?#.txt"])
 def test_the_proxy_passes_names_unchanged(running_cluster: RunningCluster, name: str) -> None:
-    store = httpx.post(f"{running_cluster.api}/v1/vector_stores", json={"name": name}, timeout=60).json()
+    store = httpx.post(
+        f"{running_cluster.api}/v1/vector_stores", json={"name": name}, timeout=LONGEST_WAIT_S
+    ).json()
     content = f"{name} {store['id']}".encode()
     form = {
         "files": {"file": (name.replace("/", ""), content)},
         "data": {"purpose": "assistants", "vector_store_id": name},
     }
-    file = httpx.post(f"{running_cluster.api}/v1/files", **form, timeout=60).json()
+    file = httpx.post(f"{running_cluster.api}/v1/files", **form, timeout=LONGEST_WAIT_S).json()
 
     found = search(running_cluster, quote(name, safe=""), "anything")
     assert {hit["file_id"] for hit in found} <= {file["id"]}  # the file may be searchable already
@@ -128,7 +133,7 @@ def test_the_quickstart_notebook_runs(
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     notebook = nbformat.read(ROOT / "notebooks" / "quickstart.ipynb", as_version=4)
 
-    NotebookClient(notebook, timeout=240, kernel_name="python3").execute()
+    NotebookClient(notebook, timeout=LONGEST_COMMAND_S, kernel_name="python3").execute()
 
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in outputs)

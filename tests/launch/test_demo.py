@@ -17,10 +17,10 @@ from cluster.local import ray_head
 from cluster.local.addresses import ports_of
 from cluster.settings import Settings
 from tests.conftest import ROOT, NewHome
-from tests.launch.production_cluster import await_true
 from tests.running_cluster import RunningCluster, environment_of, local, pids
+from tests.waiting import LONGEST_COMMAND_S, LONGEST_WAIT_S, until
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.launch
 
 
 def demo(settings: Settings) -> "subprocess.Popen[str]":
@@ -43,7 +43,7 @@ def started(settings: Settings, *command: str) -> "subprocess.Popen[str]":
 
 def head_of(settings: Settings) -> ray_head.Head:
     """The cluster's Ray head, as soon as it runs."""
-    await_true(lambda: ray_head.running(settings) is not None, "Ray", timeout_s=120)
+    until(lambda: ray_head.running(settings) is not None, what="Ray")
     head = ray_head.running(settings)
     assert head is not None
     return head
@@ -61,7 +61,7 @@ def test_the_demo_answers_from_the_handbook_and_stops_what_it_started(
     neighbour = pids(running_cluster.settings)
     running = demo(settings)
     head = head_of(settings)
-    output, _ = running.communicate(timeout=480)
+    output, _ = running.communicate(timeout=LONGEST_COMMAND_S)
 
     assert running.returncode == 0, output
     assert "0 failed" in output
@@ -81,7 +81,7 @@ def test_an_interrupted_demo_stops_what_it_started(settings: Settings) -> None:
     head = head_of(settings)
 
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=120)
+    running.communicate(timeout=LONGEST_WAIT_S)
 
     assert running.returncode == 130
     assert_gone(settings, head)
@@ -92,7 +92,7 @@ def test_a_container_that_is_stopped_stops_its_cluster(settings: Settings) -> No
     head = head_of(settings)
 
     running.terminate()
-    output, _ = running.communicate(timeout=120)
+    output, _ = running.communicate(timeout=LONGEST_WAIT_S)
 
     assert running.returncode == 0, output
     assert_gone(settings, head)

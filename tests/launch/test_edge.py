@@ -21,11 +21,11 @@ from cluster.deploy.model_deployments import ENDPOINT
 from cluster.local import ray_head
 from cluster.local.addresses import ports_of
 from tests.conftest import ROOT
-from tests.launch.production_cluster import await_true
 from tests.running_cluster import RunningCluster, environment_of, local
 from tests.serve_app.edge.test_http import BODY, JDK, replies
+from tests.waiting import LONGEST_WAIT_S, until
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.launch
 
 
 @pytest.mark.parametrize("listener", ["api", "fallback_proxy"])
@@ -45,7 +45,7 @@ def test_a_response_carries_one_request_id_and_its_duration(
 ) -> None:
     url = f"http://127.0.0.1:{ports_of(running_cluster.settings)[listener]}/nowhere"
     for headers, ids in (({"x-request-id": "mine"}, ["mine"]), ({}, None)):
-        answer = httpx.get(url, headers=headers, timeout=30)
+        answer = httpx.get(url, headers=headers, timeout=LONGEST_WAIT_S)
         found = answer.headers.get_list("x-request-id")
         assert (answer.status_code, len(found), "openai-processing-ms" in answer.headers) == (404, 1, True)
         assert ids in (None, found)
@@ -54,7 +54,7 @@ def test_a_response_carries_one_request_id_and_its_duration(
 def test_the_console_and_what_it_shows_of_the_fleet_come_through_the_ingress(
     running_cluster: RunningCluster,
 ) -> None:
-    with httpx.Client(base_url=running_cluster.api, timeout=60, follow_redirects=True) as http:
+    with httpx.Client(base_url=running_cluster.api, timeout=LONGEST_WAIT_S, follow_redirects=True) as http:
         page = http.get("/console")
         assert (page.status_code, "content-security-policy" in page.headers) == (200, True)
         events = http.get("/v1/overview/events", params={"scope": "cluster", "duration_s": 0}).text
@@ -79,8 +79,8 @@ def test_a_killed_haproxy_restarts_within_seconds(running_cluster: RunningCluste
         if one.laddr.port == port and one.status == psutil.CONN_LISTEN
     }
     os.kill(haproxy, signal.SIGKILL)
-    await_true(lambda: _status_of(running_cluster, "/readyz") != 200, "the end of HAProxy", timeout_s=5)
-    await_true(lambda: _status_of(running_cluster, "/readyz") == 200, "another HAProxy", timeout_s=60)
+    until(lambda: _status_of(running_cluster, "/readyz") != 200, what="the end of HAProxy")
+    until(lambda: _status_of(running_cluster, "/readyz") == 200, what="another HAProxy")
 
 
 def test_down_tells_a_running_ingest_why_it_ends_and_no_client_gets_404_during_up(
@@ -102,14 +102,12 @@ def test_down_tells_a_running_ingest_why_it_ends_and_no_client_gets_404_during_u
     )
     head = ray_head.running(settings)
     assert head is not None
-    await_true(
-        lambda: list(Path(head.folder).glob("drivers/*.json")) != [], "the ingest to connect to the cluster"
-    )
+    until(lambda: list(Path(head.folder).glob("drivers/*.json")), what="the ingest to connect to the cluster")
     time.sleep(5)
 
     down = local("down", settings)
 
-    printed = ingest.communicate(timeout=30)[1]
+    printed = ingest.communicate(timeout=LONGEST_WAIT_S)[1]
     assert (down.returncode, ingest.returncode) == (0, 1), (down.stderr, printed)
     assert "Ending 1 running command" in down.stderr
     assert "the cluster was stopped (make down)" in printed

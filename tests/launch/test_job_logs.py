@@ -9,10 +9,10 @@ import pytest
 
 from cluster.local.job_logs.log_files import logs_folder
 from tests.conftest import ROOT
-from tests.data_jobs.running_consumer import until
 from tests.running_cluster import RunningCluster, environment_of
+from tests.waiting import LONGEST_WAIT_S, until
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.launch
 
 TRACE = "5bf92f3577b34da6a3ce929d0e0e4737"
 HEADERS = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-00"}
@@ -21,7 +21,7 @@ HEADERS = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-00"}
 def test_a_job_is_found_in_the_database_and_in_the_folder_of_the_running_head(
     running_cluster: RunningCluster,
 ) -> None:
-    with httpx.Client(base_url=running_cluster.api, timeout=60) as client:
+    with httpx.Client(base_url=running_cluster.api, timeout=LONGEST_WAIT_S) as client:
         store = client.post("/v1/vector_stores", json={"name": "logs"}).json()["id"]
         text = ("swift.txt", b"Swifts sleep on the wing.", "text/plain")
         file = client.post("/v1/files", files={"file": text}, data={"purpose": "assistants"}).json()["id"]
@@ -41,7 +41,7 @@ def test_a_job_is_found_in_the_database_and_in_the_folder_of_the_running_head(
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=LONGEST_WAIT_S,
     )
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert job["trace_id"] == TRACE

@@ -15,7 +15,7 @@ from cluster.settings import Settings
 from tests.conftest import NewHome, kill_postmaster
 from tests.running_cluster import RunningCluster, local, pids
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.launch
 
 
 def listeners(settings: Settings) -> dict[str, set[str]]:

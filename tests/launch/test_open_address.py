@@ -13,8 +13,9 @@ import tempfile
 import pytest
 
 from tests.conftest import ROOT, free_ports
+from tests.waiting import LONGEST_COMMAND_S
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.launch
 
 DEPLOY = """
 import json, sys
@@ -61,7 +62,7 @@ def test_a_replica_without_a_key_starts_only_where_serve_listens_on_loopback() -
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=LONGEST_COMMAND_S,
             env={
                 **os.environ,
                 "PYTHONPATH": str(ROOT),

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from cluster.deploy.model_deployments import APPLICATION, ENDPOINT, own_deployment
-from tests.data_jobs.running_consumer import until
 from tests.running_cluster import IDLE_MODEL, RunningCluster
+from tests.waiting import LONGEST_WAIT_S, until
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.launch
 
 TEXT = "Only the operator on duty may stop the pump."
 
 
 def replicas(cluster: RunningCluster) -> dict[str, int]:
     """Number of running replicas of each deployment of the endpoint's application."""
-    described = httpx.get(f"{cluster.dashboard}/api/serve/applications/", timeout=30).json()
+    described = httpx.get(f"{cluster.dashboard}/api/serve/applications/", timeout=LONGEST_WAIT_S).json()
     return {
         name: sum(replica["state"] == "RUNNING" for replica in deployment["replicas"])
         for name, deployment in described["applications"][APPLICATION]["deployments"].items()
@@ -28,8 +28,8 @@ def test_its_load_starts_its_replica_which_requests_and_workers_reach(
     running_cluster: RunningCluster,
 ) -> None:
     own = own_deployment(IDLE_MODEL)
-    until(lambda: replicas(running_cluster), lambda found: found == {ENDPOINT: 1, own: 0}, within_s=60)
-    with httpx.Client(base_url=running_cluster.api, timeout=120) as http:
+    until(lambda: replicas(running_cluster), lambda found: found == {ENDPOINT: 1, own: 0})
+    with httpx.Client(base_url=running_cluster.api, timeout=LONGEST_WAIT_S) as http:
         vectors = [
             http.post("/v1/embeddings", json={"model": model, "input": TEXT}).json()["data"][0]["embedding"]
             for model in (running_cluster.settings.model, IDLE_MODEL)

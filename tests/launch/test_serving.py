@@ -17,10 +17,11 @@ from cluster.settings.values import Table
 from tests.cluster.deploy.test_dashboard import DASHBOARD, DASHBOARDS, PROMETHEUS, metrics_asked_for
 from tests.conftest import NewHome
 from tests.launch.embedding_load import MODEL, Load
-from tests.launch.production_cluster import Production, await_true, production
+from tests.launch.production_cluster import Production, production
 from tests.simulators.chat_server import ChatFault, ChatServerSimulator, chat_server
+from tests.waiting import LONGEST_WAIT_S, until
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.launch
 
 SHARE = 0.5
 MOST = 2
@@ -64,14 +65,14 @@ def test_a_replica_requests_its_share_of_a_gpu_and_computes_on_the_device_of_the
 ) -> None:
     assert cluster.deployment()["required_resources"] == {"CPU": 1, "GPU": SHARE}
     with Load(cluster.api, clients=1) as load:
-        await_true(lambda: load.answered > 2, "answers")
+        until(lambda: load.answered > 2, what="answers")
     assert load.failures == []
 
 
 def asked_to_chat(cluster: Production) -> AbstractContextManager[httpx.Response]:
     """Ask the chat model, and stream its answer."""
     body = {"model": "simulated", "stream": True, "messages": [{"role": "user", "content": "How are you?"}]}
-    return httpx.stream("POST", f"{cluster.api}/v1/chat/completions", json=body, timeout=60)
+    return httpx.stream("POST", f"{cluster.api}/v1/chat/completions", json=body, timeout=LONGEST_WAIT_S)
 
 
 def test_an_answer_is_streamed_through_the_ingress_and_a_client_that_leaves_cancels_it(
@@ -85,7 +86,7 @@ def test_an_answer_is_streamed_through_the_ingress_and_a_client_that_leaves_canc
             if '"content":"You ' in line:
                 break
     left = time.monotonic()
-    await_true(lambda: chat.calls[-1].left_at is not None, "the end of the request", timeout_s=5)
+    until(lambda: chat.calls[-1].left_at is not None, what="the end of the request")
     assert chat.calls[-1].left_at is not None
     assert chat.calls[-1].left_at - left < 1.0
 
@@ -93,13 +94,13 @@ def test_an_answer_is_streamed_through_the_ingress_and_a_client_that_leaves_canc
 def ask(cluster: Production, *texts: str) -> int:
     """Embed the texts and return how many tokens they had."""
     body = {"model": MODEL, "input": texts, "overflow": "truncate"}
-    answer = httpx.post(f"{cluster.api}/v1/embeddings", json=body, timeout=60)
+    answer = httpx.post(f"{cluster.api}/v1/embeddings", json=body, timeout=LONGEST_WAIT_S)
     assert answer.status_code == httpx.codes.OK, answer.text
     return int(answer.json()["usage"]["total_tokens"])
 
 
 def test_metrics_that_prometheus_reads_count_each_request(cluster: Production) -> None:
-    await_true(lambda: "ray_embedding_batches_total" in cluster.metrics(), "the first report")
+    until(lambda: "ray_embedding_batches_total" in cluster.metrics(), what="the first report")
     before = cluster.metrics()
 
     computed = ask(cluster, "a short text", "another one") + ask(cluster, "too long " * 2_000)
@@ -125,7 +126,7 @@ def test_metrics_that_prometheus_reads_count_each_request(cluster: Production) -
             if (metric := f"ray_embedding_{name}_total") in now
         }
 
-    await_true(lambda: counted() == expected, f"{expected}", timeout_s=30)
+    until(lambda: counted() == expected, what=f"{expected}")
     now = cluster.metrics()
     assert now["ray_embedding_padding_ratio"] == 1.0
     assert now["ray_embedding_queue_tokens"] == 0
@@ -135,7 +136,7 @@ def test_metrics_that_prometheus_reads_count_each_request(cluster: Production) -
 def test_every_metric_of_the_dashboard_exists(cluster: Production) -> None:
     names = metrics_asked_for(DASHBOARD) | metrics_asked_for(DASHBOARDS["jobs"]) - OF_JOBS
     assert len(names) > 15
-    await_true(lambda: names <= set(cluster.metrics()), f"all of {sorted(names)}", timeout_s=30)
+    until(lambda: names <= set(cluster.metrics()), what=f"all of {sorted(names)}")
 
 
 def test_the_configuration_of_prometheus_finds_this_node(cluster: Production) -> None:
@@ -151,31 +152,32 @@ def test_the_configuration_of_prometheus_finds_this_node(cluster: Production) ->
 
 
 def test_load_starts_another_replica(cluster: Production) -> None:
-    await_true(lambda: len(cluster.replicas()) == 1, "one replica to remain")
+    until(lambda: len(cluster.replicas()) == 1, what="one replica to remain")
 
     with Load(cluster.api, clients=CLIENTS) as load:
-        await_true(lambda: len(cluster.replicas()) == MOST, "replicas to be added")
+        until(lambda: len(cluster.replicas()) == MOST, what="replicas to be added")
 
     assert load.failures == []
 
 
 def test_a_new_release_replaces_the_replicas_under_load(cluster: Production) -> None:
     with Load(cluster.api, clients=CLIENTS) as load:
-        await_true(lambda: len(cluster.replicas()) == MOST, "replicas to be added")
+        until(lambda: len(cluster.replicas()) == MOST, what="replicas to be added")
         old = set(cluster.replicas())
         cluster.deploy("second")
-        await_true(lambda: len(new := set(cluster.replicas())) == MOST and not new & old, "the new release")
+        until(lambda: len(new := set(cluster.replicas())) == MOST and not new & old, what="the new release")
 
     assert load.failures == []
 
 
 def test_a_killed_replica_costs_no_request(cluster: Production) -> None:
     with Load(cluster.api, clients=CLIENTS) as load:
-        await_true(lambda: len(cluster.replicas()) == MOST and load.answered > CLIENTS, "replicas at work")
+        until(lambda: len(cluster.replicas()) == MOST and load.answered > CLIENTS, what="replicas at work")
         victim, pid = next(iter(cluster.replicas().items()))
         os.kill(pid, signal.SIGKILL)
-        await_true(
-            lambda: victim not in (now := cluster.replicas()) and len(now) == MOST, "another in its place"
+        until(
+            lambda: victim not in (now := cluster.replicas()) and len(now) == MOST,
+            what="another in its place",
         )
 
     assert load.failures == []
@@ -183,18 +185,18 @@ def test_a_killed_replica_costs_no_request(cluster: Production) -> None:
 
 def test_without_load_a_replica_finishes_its_requests_and_stops(cluster: Production) -> None:
     with Load(cluster.api, clients=CLIENTS):
-        await_true(lambda: len(cluster.replicas()) == MOST, "replicas to be added")
+        until(lambda: len(cluster.replicas()) == MOST, what="replicas to be added")
     with Load(cluster.api, clients=1) as load:
         urls = {id: cluster.url_of(pid) for id, pid in cluster.replicas().items()}
         assert {httpx.get(f"{url}/readyz").status_code for url in urls.values()} == {httpx.codes.OK}
-        await_true(lambda: bool(urls.keys() & cluster.replicas("STOPPING")), "a replica to be stopped")
+        until(lambda: bool(urls.keys() & cluster.replicas("STOPPING")), what="a replica to be stopped")
         stopping = urls[next(iter(urls.keys() & cluster.replicas("STOPPING")))]
 
         ready, alive = httpx.get(f"{stopping}/readyz"), httpx.get(f"{stopping}/healthz")
 
         assert (ready.status_code, ready.json()["status"], alive.status_code) == (503, "stopping", 200)
-        await_true(
+        until(
             lambda: len(cluster.replicas()) == 1 and not cluster.replicas("STOPPING"),
-            "one replica to remain",
+            what="one replica to remain",
         )
     assert load.failures == []

@@ -4,10 +4,10 @@ import httpx
 import pytest
 
 from tests.running_cluster import RunningCluster, sends_spans
+from tests.waiting import LONGEST_WAIT_S
 
 pytestmark = [
     pytest.mark.launch,
-    pytest.mark.timeout(300),
     pytest.mark.skipif(not sends_spans(), reason="the extra tracing is not installed"),
 ]
 
@@ -17,14 +17,12 @@ NAMES = {"POST /v1/vector_stores/{vector_store_id}/files", "job index_file", "st
 
 def test_a_request_its_job_and_the_replica_are_spans_of_one_trace(running_cluster: RunningCluster) -> None:
     sent = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
-    with httpx.Client(base_url=running_cluster.api, timeout=60) as client:
+    with httpx.Client(base_url=running_cluster.api, timeout=LONGEST_WAIT_S) as client:
         store = client.post("/v1/vector_stores", json={"name": "traces"}).json()["id"]
         text = ("swift.txt", b"Swifts sleep on the wing.", "text/plain")
         file = client.post("/v1/files", files={"file": text}, data={"purpose": "assistants"}).json()["id"]
         client.post(f"/v1/vector_stores/{store}/files", json={"file_id": file}, headers=sent)
-    found = running_cluster.collector.until(
-        lambda found: {one.name for one in found} >= NAMES, trace=TRACE, within_s=120
-    )
+    found = running_cluster.collector.until(lambda found: {one.name for one in found} >= NAMES, trace=TRACE)
 
     by_name = {one.name: one for one in found}
     request, run, embed, called = (

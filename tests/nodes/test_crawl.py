@@ -5,11 +5,11 @@ from random import Random
 
 import pytest
 
-from tests.data_jobs.running_consumer import until
 from tests.faults.accepted_files import Home
 from tests.faults.disturbed_crawls import Crawling
 from tests.nodes.node_cluster import NodeCluster
 from tests.simulators.site import TrapSite
+from tests.waiting import until
 
 pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
 
@@ -25,7 +25,7 @@ def test_a_crawl_ends_as_without_a_fault_if_the_head_is_killed(
     site.requests.clear()
     crawl, store = disturbed.begin()
     wanted = chance.choice(REQUESTS)
-    until(disturbed.requests, lambda now: now >= wanted, within_s=90)
+    until(disturbed.requests, lambda now: now >= wanted)
     cluster.head.machine.kill()
     time.sleep(chance.uniform(0, 3))
     cluster.restart("head")

@@ -17,6 +17,7 @@ from cluster.local.environment import head_environment
 from cluster.local.handbook_pdf import write_pdf
 from cluster.settings import OLD_VARIABLES, Settings
 from tests.conftest import ROOT
+from tests.waiting import LONGEST_WAIT_S
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks" / "README.md"])
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -182,7 +183,7 @@ def test_ray_reports_its_usage_to_nobody(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LONGEST_WAIT_S,
         check=True,
     )
 

@@ -39,6 +39,7 @@ from tests.cluster.oidc.issuer import AUDIENCE, Issuer, running_issuer
 from tests.cluster.outbound.outside import OutsideServer, outside, reaching
 from tests.keys_in_output import marked_fernet_key
 from tests.own_database import own_database
+from tests.waiting import LONGEST_WAIT_S
 
 MODEL = "all-MiniLM-L6-v2"
 PROMPTED = "prompted"
@@ -162,7 +163,9 @@ def keyed_server(settings: Settings, database_url: str, prompted: Path, issuer: 
 @pytest.fixture(scope="session")
 def operator(keyed_server: Server) -> Iterator[httpx.Client]:
     """Requests of the operator to that server."""
-    with httpx.Client(base_url=keyed_server.url, timeout=60, headers=bearer(OPERATOR_KEY)) as client:
+    with httpx.Client(
+        base_url=keyed_server.url, timeout=LONGEST_WAIT_S, headers=bearer(OPERATOR_KEY)
+    ) as client:
         yield client
 
 
@@ -181,7 +184,7 @@ def openai_client(server: Server) -> Iterator[OpenAI]:
 @pytest.fixture(scope="session")
 def http(server: Server) -> Iterator[httpx.Client]:
     """A plain HTTP client of the server."""
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as client:
         yield client
 
 
@@ -242,7 +245,7 @@ def reranking_server(settings: Settings, pool: ConnectionPool, cross_encoder: Pa
 @pytest.fixture(scope="session")
 def reranking(reranking_server: Server) -> Iterator[httpx.Client]:
     """A client of a server with the cross-encoder."""
-    with httpx.Client(base_url=reranking_server.url, timeout=60) as client:
+    with httpx.Client(base_url=reranking_server.url, timeout=LONGEST_WAIT_S) as client:
         yield client
 
 

@@ -2,8 +2,6 @@
 
 import os
 import socket
-import time
-from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 from uuid import uuid4
@@ -11,6 +9,7 @@ from uuid import uuid4
 import httpx
 
 from tests.serve_app.conftest import Server
+from tests.waiting import LONGEST_WAIT_S
 
 TEXT = b"Herons stand still for hours before they strike.\n"
 PURPOSE = 'content-disposition: form-data; name="purpose"\r\n\r\nassistants'
@@ -54,15 +53,7 @@ def form_head(length: int) -> bytes:
     ).encode()
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until the condition holds; fail after 20 seconds."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def connect(server: Server) -> socket.socket:
     """A plain socket, for requests that no HTTP client would send."""
     host, port = server.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), timeout=LONGEST_WAIT_S)

@@ -34,6 +34,7 @@ from serve_app.embedding.served_models import ServedModels
 from serve_app.main import model_options, options
 from tests.hashing_engine import KIND, hashing_kind
 from tests.serve_app.conftest import MODEL, PROMPTED, Server, serving
+from tests.waiting import LONGEST_WAIT_S
 
 CALL = ModelCall(fingerprint="a model@1", organisation="acme", urgent=True, deadline_s=3.0)
 
@@ -96,7 +97,7 @@ def endpoint(own_settings: Settings, replica: OneReplica, pool: ConnectionPool) 
 @pytest.fixture(scope="module")
 def http(endpoint: Server) -> Iterator[httpx.Client]:
     """Open a client of the endpoint."""
-    with httpx.Client(base_url=endpoint.url, timeout=60) as client:
+    with httpx.Client(base_url=endpoint.url, timeout=LONGEST_WAIT_S) as client:
         yield client
 
 
@@ -227,7 +228,7 @@ def test_a_replica_with_other_weights_computes_nothing(own_settings: Settings, p
     call = partial(call_replica, Handle(swapped.embed_ids), faults=(RayActorError,))
     with (
         serving(own_settings, {PROMPTED: call}) as server,
-        httpx.Client(base_url=server.url, timeout=60) as http,
+        httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as http,
     ):
         answer = http.post("/v1/embeddings", json={"model": PROMPTED, "input": "herons"})
     message = answer.json()["error"]["message"]

@@ -15,10 +15,11 @@ from cluster.settings import Settings
 from cluster.settings.indexes import PINECONE, IndexSource
 from cluster.settings.values import Table
 from tests.cluster.languages.texts import CHINESE, ENGLISH, FRENCH, GERMAN
-from tests.data_jobs.running_consumer import consuming, until
+from tests.data_jobs.running_consumer import consuming
 from tests.keys_in_output import marked_key
 from tests.serve_app.conftest import Server, serving
 from tests.simulators.pinecone.server import PineconeServer, simulator
+from tests.waiting import until
 
 INDEX = "at-pinecone"
 QUESTION = "Who may stop the pump?"
@@ -129,7 +130,6 @@ def test_the_openai_clients_whole_round_on_a_store_at_pinecone(
         chunks = until(
             lambda: [one for one in held(pinecone, made.id) if one["filename"] == "manual.txt"],
             lambda chunks: len(chunks) > 1 and all(one["year"] == 2030 for one in chunks),
-            within_s=20,
         )
         assert all("draft" not in chunk for chunk in chunks)
         parts = attached_files.content(manual.id, vector_store_id=made.id)
@@ -138,11 +138,11 @@ def test_the_openai_clients_whole_round_on_a_store_at_pinecone(
         attached_files.delete(manual.id, vector_store_id=made.id)
         assert "manual.txt" not in [hit.filename for hit in stores.search(made.id, query=QUESTION)]
         outbox()
-        until(lambda: len(held(pinecone, made.id)), lambda count: count == len(NOTES), within_s=20)
+        until(lambda: len(held(pinecone, made.id)), lambda count: count == len(NOTES))
         assert client.files.delete(manual.id).deleted
         assert stores.retrieve(made.id).file_counts.completed == len(NOTES)
         assert stores.delete(made.id).deleted
-        until(lambda: [outbox(), held(pinecone, made.id)], lambda left: left[1] == [], within_s=20)
+        until(lambda: [outbox(), held(pinecone, made.id)], lambda left: left[1] == [])
 
 
 @pytest.mark.parametrize("index", ["pgvector", INDEX])

@@ -10,10 +10,11 @@ from psycopg_pool import ConnectionPool
 from cluster.documents.vector_stores.stores import get_store
 from cluster.settings import Settings
 from serve_app.deployment import Embedder
-from tests.data_jobs.running_consumer import consuming, until
+from tests.data_jobs.running_consumer import consuming
 from tests.hashing_engine import NAME, HashingEngine, hashing_settings
 from tests.serve_app.conftest import Server, serving
 from tests.serve_app.test_deployment import replica
+from tests.waiting import LONGEST_WAIT_S, until
 
 PUMP = "Only the operator on duty may stop the pump."
 
@@ -35,7 +36,7 @@ def hashing_server(only_hashing: Settings, pool: ConnectionPool) -> Iterator[Ser
 @pytest.fixture(scope="module")
 def hashing(hashing_server: Server) -> Iterator[httpx.Client]:
     """Requests to it."""
-    with httpx.Client(base_url=hashing_server.url, timeout=60) as client:
+    with httpx.Client(base_url=hashing_server.url, timeout=LONGEST_WAIT_S) as client:
         yield client
 
 
@@ -72,7 +73,6 @@ def test_a_store_is_made_filled_by_a_worker_and_searched_with_it(
         until(
             lambda: hashing.get(f"{path}/{file}").json(),
             lambda file: file["status"] != "in_progress",
-            within_s=30,
         )
     body = {"query": "who may stop the pump", "ranking_options": {"ranker": "none"}, "mode": "exact"}
     (hit,) = hashing.post(f"/v1/vector_stores/{store}/search", json=body).json()["data"]

@@ -22,12 +22,13 @@ from cluster.settings.values import Table
 from data_jobs.worker.chunk_embedder import Ids
 from serve_app.deployment import Embedder
 from tests.cluster.engines.openai.remote_models import KEY, KEY_ENV, remote_settings
-from tests.data_jobs.running_consumer import consuming, until
+from tests.data_jobs.running_consumer import consuming
 from tests.hashing_engine import KIND, hashing_kind
 from tests.serve_app.conftest import MODEL, PROMPTED, Server, serving
 from tests.serve_app.test_deployment import replica
 from tests.simulators.openai import Provider, simulator
 from tests.simulators.openai import Server as SimulatedProvider
+from tests.waiting import LONGEST_WAIT_S, until
 
 PUMP, HERON = (
     "Only the operator on duty may stop the pump.",
@@ -110,7 +111,6 @@ def ended(client: OpenAI, store: str, file: str) -> Any:
     return until(
         lambda: client.vector_stores.files.retrieve(file, vector_store_id=store),
         lambda file: file.status != "in_progress",
-        within_s=30,
     )
 
 
@@ -126,7 +126,7 @@ def cosines(client: OpenAI, store: str) -> dict[str, float]:
 def test_every_model_is_listed_with_its_kind_and_without_its_source(
     three: Server, prompted: Path, provider: SimulatedProvider
 ) -> None:
-    with httpx.Client(base_url=three.url, timeout=60) as http:
+    with httpx.Client(base_url=three.url, timeout=LONGEST_WAIT_S) as http:
         page = http.get("/v1/models").text
         one = http.get(f"/v1/models/{PROMPTED}").text
     shown = {
@@ -197,7 +197,7 @@ def test_models_swapped_behind_a_worker_are_refused_and_nothing_is_written(
     with serving(with_models(settings, {SWAPPED: str(prompted)})) as swapped:
         with consuming(three_settings, pool, embed=ReplicaEmbedder(swapped)):
             failed = ended(client, store, file)
-        with httpx.Client(base_url=swapped.url, timeout=60) as http:
+        with httpx.Client(base_url=swapped.url, timeout=LONGEST_WAIT_S) as http:
             search = http.post(f"/v1/vector_stores/{store}/search", json={"query": QUESTION})
     fingerprint = three.service.models[SWAPPED].engine.fingerprint.id
     assert failed.status == "failed"
@@ -213,7 +213,7 @@ def test_a_store_whose_model_is_no_longer_configured_says_what_to_set_and_can_be
     store = store_of(client, HASHED)
     file = attached(client, store, PUMP)
     path = f"/v1/vector_stores/{store}"
-    with serving(settings) as without, httpx.Client(base_url=without.url, timeout=60) as http:
+    with serving(settings) as without, httpx.Client(base_url=without.url, timeout=LONGEST_WAIT_S) as http:
         refused = [
             http.post(f"{path}/files", json={"file_id": file}),
             http.post(f"{path}/file_batches", json={"file_ids": [file]}),

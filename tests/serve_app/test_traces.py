@@ -14,10 +14,11 @@ from cluster.settings import Settings
 from data_jobs.worker.chunk_embedder import Ids
 from serve_app.deployment import Embedder
 from tests.cluster.tracing.collector import Collector, traced
-from tests.data_jobs.running_consumer import consuming, until
+from tests.data_jobs.running_consumer import consuming
 from tests.serve_app.conftest import MODEL, Server
 from tests.serve_app.test_deployment import replica
 from tests.serve_app.test_own_deployment import Handle
+from tests.waiting import until
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADERS = {"traceparent": f"00-{TRACE}-{CALLER}-01"}

@@ -15,6 +15,7 @@ from cluster.database import open_pool
 from cluster.database.row_access import OWNER
 from cluster.settings import Settings
 from tests.own_database import own_database
+from tests.waiting import LONGEST_WAIT_S
 
 #: The rules of the cluster, but each alert fires at once.
 AT_ONCE = {name: replace(rule, for_s=0) for name, rule in RULES.items()}
@@ -48,7 +49,7 @@ class KeepingChannel:
     def wait(self, count: int) -> list[tuple[str, str]]:
         """NoticeState and rule of each message, as soon as there are as many."""
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.sent) >= count, timeout=20), self.sent
+            assert self._changed.wait_for(lambda: len(self.sent) >= count, timeout=LONGEST_WAIT_S), self.sent
             return [(notice.state, notice.rule) for notice in self.sent]
 
 

@@ -1,6 +1,5 @@
 """Messages: one for each alert, also if processes die, channels fail or the database has no room."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from cluster.errors import Resource
 from cluster.retrying import Backoff
 from cluster.settings import Settings
 from tests.cluster.alerts.conftest import AT_ONCE, KeepingChannel
+from tests.waiting import until
 
 NOW = datetime.now(UTC)
 AT = [NOW + timedelta(seconds=seconds) for seconds in range(0, 4_000, 30)]
@@ -289,11 +289,3 @@ def test_processes_without_an_evaluator_and_a_channel_that_fails_are_found(
         mail.failures = 0
         until(lambda: alerts(with_mail, session).fine)
         assert alerts(own_settings, session).says == "ResourceUsedUp fires; see docs/runbook.md"
-
-
-def until(true: Callable[[], Any], within_s: float = 20.0) -> None:
-    """Wait until the condition is true."""
-    end = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)

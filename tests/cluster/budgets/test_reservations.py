@@ -20,6 +20,7 @@ from cluster.settings import Settings
 from cluster.usage.events import PROVIDER_EMBEDDING, RERANKING
 from tests.cluster.budgets.spender import MODEL, Spender
 from tests.conftest import ROOT
+from tests.waiting import LONGEST_WAIT_S
 
 
 def used_by_events(connection: Connection[Any], organisation: str) -> Decimal:
@@ -164,7 +165,7 @@ def test_killed_processes_leak_nothing_and_others_never_exceed_the_budget(
         assert killed.stdout.readline() == "holding\n"
         others = [start(), start()]
         killed.kill()
-        assert [process.wait(30) for process in others] == [0, 0]
+        assert [process.wait(LONGEST_WAIT_S) for process in others] == [0, 0]
     finally:
         for process in processes:
             process.kill()

@@ -29,9 +29,10 @@ from cluster.settings import Settings
 from serve_app.service import Service
 from tests.conftest import ROOT
 from tests.data.releases.make import SECRET_KEY, TEXTS
-from tests.data_jobs.running_consumer import consuming, until
+from tests.data_jobs.running_consumer import consuming
 from tests.own_database import own_database
 from tests.serve_app.conftest import bearer, serving
+from tests.waiting import LONGEST_WAIT_S, until
 
 ARCHIVES = sorted((ROOT / "tests/data/releases").glob("*.tar.xz"))
 ENDS_OF_HISTORY = {ARCHIVES[0].name.partition(".")[0], ARCHIVES[-1].name.partition(".")[0]}
@@ -88,7 +89,10 @@ def schema_of(connection: Connection[Any]) -> set[str]:
 def run(program: str, *arguments: str) -> None:
     """Run a program of the bundled Postgres."""
     subprocess.run(
-        [binaries.newest() / program, *arguments], check=True, timeout=60, stdout=subprocess.DEVNULL
+        [binaries.newest() / program, *arguments],
+        check=True,
+        timeout=LONGEST_WAIT_S,
+        stdout=subprocess.DEVNULL,
     )
 
 
@@ -141,7 +145,9 @@ def service(release: Release) -> Iterator[tuple[httpx.Client, Service]]:
     """Requests to an endpoint of this release, with the key that the old release made."""
     with serving(release.settings) as server:
         key = release.facts["key"]
-        with httpx.Client(base_url=server.url, timeout=60, headers=bearer(key) if key else {}) as client:
+        with httpx.Client(
+            base_url=server.url, timeout=LONGEST_WAIT_S, headers=bearer(key) if key else {}
+        ) as client:
             yield client, server.service
 
 

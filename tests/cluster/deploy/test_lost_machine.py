@@ -13,6 +13,7 @@ from ray.serve._private import haproxy as serve_haproxy
 
 from tests.cluster.deploy.test_haproxy import REPLICA, folder, running, written
 from tests.nodes.machines import Machine, Network, NoNamespaces, network
+from tests.waiting import LONGEST_WAIT_S
 
 __all__ = ["folder"]
 
@@ -66,7 +67,7 @@ def test_requests_of_a_machine_without_power_go_to_another_one(folder: Path, mac
         begun = time.monotonic()
 
         def ask() -> None:
-            answer = httpx.get(http.base_url.join("/v1/models"), timeout=30)
+            answer = httpx.get(http.base_url.join("/v1/models"), timeout=LONGEST_WAIT_S)
             found.append((answer.text, time.monotonic() - begun))
 
         clients = [threading.Thread(target=ask) for _ in range(4)]

@@ -29,7 +29,7 @@ from cluster.settings import Settings
 from cluster.usage.events import UsageEvent, UsageSource, record_usage
 from tests.cluster.jobs import turns
 from tests.cluster.jobs.turns import TEST
-from tests.data_jobs.running_consumer import until
+from tests.waiting import LONGEST_WAIT_S, until
 
 OLD = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)
 
@@ -220,7 +220,7 @@ def test_killed_on_the_way_every_job_is_somewhere_and_in_the_end_once(
     ids = {finish(connection, organisation).id for _ in range(3)}
     process = multiprocessing.get_context("spawn").Process(target=_archive_and_die, args=(to, at))
     process.start()
-    process.join(60)
+    process.join(LONGEST_WAIT_S)
     assert process.exitcode not in (0, None)
     assert count(connection, "jobs", organisation) == 3
     assert {row["id"] for row in archived(to)} == ids

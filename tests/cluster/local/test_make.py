@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.waiting import LONGEST_WAIT_S
 
 TARGETS = ["demo", "up", "down", "status", "doctor", "logs", "test", "faults", "nodes", "lint"]
 TARGETS += ["bench", "bench-words", "bench-main-content", "bench-analytics", "lock", "chart", "sbom", "help"]
@@ -26,7 +27,7 @@ def make(*arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.Comp
         text=True,
         stdin=subprocess.DEVNULL,
         env={**os.environ, **variables},
-        timeout=60,
+        timeout=LONGEST_WAIT_S,
     )
 
 
@@ -76,7 +77,7 @@ def test_without_a_python_that_suits_it_says_what_to_install(tmp_path: Path) -> 
         capture_output=True,
         text=True,
         env={"PATH": str(programs)},
-        timeout=60,
+        timeout=LONGEST_WAIT_S,
     )
 
     assert asked.returncode != 0

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
@@ -19,6 +18,7 @@ from cluster.errors import InvalidInput, Throttled
 from cluster.rate_limits import Grant, SharedBudget
 from tests.cluster.rate_limits.caller import LIMITS
 from tests.conftest import ROOT
+from tests.waiting import LONGEST_WAIT_S, until
 
 A_MINUTE = 60.0
 
@@ -117,13 +117,6 @@ def used(pool: ConnectionPool, name: str) -> float:
     return float(row[0] or 0)
 
 
-def until(true: Callable[[], bool], within_s: float = 20.0) -> None:
-    ends = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-
-
 def start(url: str, name: str, *, window_s: float, seconds: float, seed: int) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "tests.cluster.rate_limits.caller", url, name]
     return subprocess.Popen(
@@ -137,7 +130,7 @@ def test_processes_together_never_exceed_a_limit_and_use_nearly_all_of_it(
     window_s = 2.0
     callers = [start(database_url, name, window_s=window_s, seconds=6, seed=seed) for seed in range(3)]
 
-    by_process = [json.loads(caller.communicate(timeout=90)[0]) for caller in callers]
+    by_process = [json.loads(caller.communicate(timeout=LONGEST_WAIT_S)[0]) for caller in callers]
 
     calls = sorted(call for made in by_process for call in made)
     amounts = {

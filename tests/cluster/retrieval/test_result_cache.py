@@ -152,7 +152,6 @@ def test_a_write_that_changes_nothing_keeps_the_results(asker: Asker) -> None:
     assert hits(asker) == (1, 1)
 
 
-@pytest.mark.timeout(60)
 def test_a_search_that_begins_after_a_write_was_answered_never_finds_what_was_before(
     asker: Asker, settings: Settings
 ) -> None:

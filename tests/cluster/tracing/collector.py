@@ -1,7 +1,6 @@
 """A collector of spans: a small HTTP server that takes OTLP as a real collector does."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from cluster.settings import Settings
 from cluster.tracing import flush_spans, spans, start_tracing
+from tests.waiting import until
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,15 @@ class Collector:
     spans: list[ReceivedSpan] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
 
-    def until(
-        self, condition: Callable[[list[ReceivedSpan]], bool], *, trace: str, within_s: float = 20
-    ) -> list[ReceivedSpan]:
+    def until(self, condition: Callable[[list[ReceivedSpan]], bool], *, trace: str) -> list[ReceivedSpan]:
         """The spans of the trace, as soon as they meet the condition."""
-        deadline = time.monotonic() + within_s
-        while True:
+
+        def arrived() -> list[ReceivedSpan]:
             flush_spans()
-            found = [span for span in self.spans if span.trace_id == trace]
-            if condition(found):
-                return found
-            assert time.monotonic() < deadline, [(span.name, span.trace_id) for span in self.spans]
-            time.sleep(0.05)
+            return [span for span in self.spans if span.trace_id == trace]
+
+        found: list[ReceivedSpan] = until(arrived, condition, what=f"spans of {trace}")
+        return found
 
 
 @contextmanager

@@ -39,6 +39,7 @@ from tests.simulators.openai import Fault, Provider, Server, simulator, vector_o
 from tests.simulators.openai.batches import BatchService, Ending
 from tests.simulators.openai.faults import Faults
 from tests.simulators.openai.provider import Refused
+from tests.waiting import LONGEST_WAIT_S
 
 MODEL = "remote"
 TEXTS = [f"Heron number {number} stands still." for number in range(8)]
@@ -189,7 +190,7 @@ def test_a_process_killed_at_any_request_pays_nothing_twice(
         process = processes.Process(target=run_in_process, args=arguments)
         server.observe = killer(process, *death) if death else lambda _: None
         process.start()
-        process.join(60)
+        process.join(LONGEST_WAIT_S)
         assert process.exitcode == (-signal.SIGKILL if death else 0), death
     assert_embedded_once(connection, server, store)
     assert len(service(server).batches) == 1

@@ -33,8 +33,9 @@ from data_jobs.kinds.deliver_webhooks import DeliverWebhooks
 from data_jobs.worker.job_attempt import JobAttempt
 from tests.cluster.outbound.outside import OutsideHandler, OutsideServer, answering, outside, reaching
 from tests.conftest import ROOT, new_organisation
-from tests.data_jobs.running_consumer import consuming, until
+from tests.data_jobs.running_consumer import consuming
 from tests.keys_in_output import marked_fernet_key
+from tests.waiting import LONGEST_WAIT_S, until
 
 TYPE = "batch.completed"
 
@@ -141,7 +142,7 @@ def test_a_worker_that_is_killed_in_mid_delivery_loses_no_event(
     def hang_until_killed(handler: OutsideHandler) -> None:
         seen.append(handler.headers["webhook-id"])
         arrived.set()
-        killed.wait(30)
+        killed.wait(LONGEST_WAIT_S)
         handler.answer(200)
 
     receiver.answers["/killed"] = hang_until_killed
@@ -150,13 +151,13 @@ def test_a_worker_that_is_killed_in_mid_delivery_loses_no_event(
     variables = {**os.environ, **settings_variables(sending)}
     with subprocess.Popen([sys.executable, "-c", WORKER], cwd=ROOT, env=variables) as process:
         events = owner.record(6)
-        assert arrived.wait(30)
+        assert arrived.wait(LONGEST_WAIT_S)
         process.send_signal(signal.SIGKILL)
     killed.set()
     assert not any(one.state == DeliveryState.SUCCEEDED for one in owner.log())
 
     with consuming(sending, pool, kinds={"deliver_webhooks": DeliverWebhooks(Any)}):  # type: ignore[arg-type]
-        log = until(owner.log, all_succeeded, within_s=30)
+        log = until(owner.log, all_succeeded)
 
     assert {one.event for one in log} == set(events) == set(seen)
     assert len(seen) > len(events)
@@ -185,9 +186,9 @@ def test_batches_that_hold_every_slot_of_their_class_delay_no_event(
     kinds = {"deliver_webhooks": DeliverWebhooks(Any), "embed_batch": long_batch}  # type: ignore[arg-type]
     with consuming(sending, pool, kinds=kinds):
         try:
-            assert all(batches.acquire(timeout=30) for _ in range(low))
+            assert all(batches.acquire(timeout=LONGEST_WAIT_S) for _ in range(low))
             owner.record()
-            until(owner.log, all_succeeded, within_s=10)
+            until(owner.log, all_succeeded)
             assert not batches.acquire(blocking=False)
         finally:
             done.set()
@@ -209,7 +210,7 @@ def test_a_worker_without_the_key_leaves_the_event_and_does_not_blame_the_endpoi
     wrong = sending.model_copy(update={"secret_key": None})
 
     with consuming(wrong, pool, kinds={"deliver_webhooks": DeliverWebhooks(Any)}):  # type: ignore[arg-type]
-        [waits] = until(owner.log, lambda log: log[0].error is not None, within_s=30)
+        [waits] = until(owner.log, lambda log: log[0].error is not None)
 
     assert waits.state == DeliveryState.PENDING
     assert waits.error == "the cluster cannot decrypt the secret of the endpoint; ask its operator"
@@ -232,7 +233,7 @@ def test_events_arrive_signed_with_both_secrets_of_a_rotation(
     secrets = [owner.secret, owner.rotate()]
     events = owner.record(20)
 
-    log = until(owner.log, all_succeeded, within_s=30)
+    log = until(owner.log, all_succeeded)
 
     assert {one.event for one in log} == set(events)
     assert {one.response_status for one in log} == {204}
@@ -269,10 +270,10 @@ def test_a_slow_endpoint_of_one_organisation_delays_no_other(
     fast = HookOwner(pool, connection, sending, receiver.url("/fast"))
     owners += [slow_one, fast]
     slow_one.record(100)
-    until(slow_one.log, lambda log: any(one.attempts for one in log), within_s=30)
+    until(slow_one.log, lambda log: any(one.attempts for one in log))
     fast.record(30)
 
-    until(fast.log, all_succeeded, within_s=10)
+    until(fast.log, all_succeeded)
 
     assert not all_succeeded(slow_one.log())
     assert most <= 4
@@ -295,9 +296,8 @@ def test_an_endpoint_that_answers_410_is_disabled_and_redirects_are_not_followed
     disabled = until(
         lambda: get_endpoint(connection, gone.organisation, gone.endpoint),
         lambda found: not found.enabled,
-        within_s=30,
     )
-    [waits] = until(moved.log, lambda log: log[0].response_status is not None, within_s=30)
+    [waits] = until(moved.log, lambda log: log[0].response_status is not None)
 
     assert disabled.disabled_reason == "the endpoint answered 410 Gone"
     assert (waits.state, waits.response_status) == (DeliveryState.PENDING, 308)

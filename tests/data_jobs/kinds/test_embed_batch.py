@@ -26,7 +26,8 @@ from data_jobs.kinds import answer_requests, embed_batch
 from data_jobs.worker import job_attempt
 from tests.cluster.budgets.spender import Spender
 from tests.data_jobs.batch_client import MODEL, Answerer, BatchClient, ids, make_parts_small, request
-from tests.data_jobs.running_consumer import LocalAnswerer, consuming, until
+from tests.data_jobs.running_consumer import LocalAnswerer, consuming
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +302,6 @@ def test_a_deleted_input_file_is_kept_until_the_batch_has_ended(
     until(
         lambda: client.blobs.exists(client.organisation, gone.sha256),
         lambda exists: not exists,
-        within_s=5,
     )
 
 
@@ -314,7 +314,7 @@ def test_the_parts_of_an_ended_batch_are_deleted(client: BatchClient) -> None:
     def stored() -> set[str]:
         return {blob.sha256 for blob in client.blobs.list() if blob.organisation == client.organisation}
 
-    assert until(stored, lambda found: found == needed, within_s=5)
+    assert until(stored, lambda found: found == needed)
 
 
 def test_memory_does_not_grow_with_the_number_of_requests(

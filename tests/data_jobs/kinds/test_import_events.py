@@ -35,7 +35,8 @@ from data_jobs.platform_data.invented_platform import InventedPlatformOptions, i
 from data_jobs.platform_data.sent_events import sent_events, truth
 from data_jobs.stages.events.event_files import UnreadableRow, rows_of
 from data_jobs.watching import EXIT_SOME_FAILED
-from tests.data_jobs.running_consumer import consuming, until
+from tests.data_jobs.running_consumer import consuming
+from tests.waiting import until
 
 Event = dict[str, Any]
 

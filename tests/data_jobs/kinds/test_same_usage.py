@@ -28,8 +28,9 @@ from data_jobs.stages.write import Write
 from serve_app.routes.batch_requests import answer_requests
 from tests.conftest import new_organisation
 from tests.data_jobs.batch_client import MODEL, BatchClient, request
-from tests.data_jobs.running_consumer import consuming, until
+from tests.data_jobs.running_consumer import consuming
 from tests.serve_app.conftest import Server, serving
+from tests.waiting import LONGEST_WAIT_S, until
 
 PARAGRAPHS = [
     f"The operator of plant {n} may stop pump {n * 7}. Herons watch the weir. " * 15 for n in range(3)
@@ -67,7 +68,7 @@ def test_documents_cost_the_same_on_every_path(own: Server, pool: ConnectionPool
 
     with (
         consuming(settings, pool, client.engine, answer=answer),
-        httpx.Client(base_url=own.url, timeout=60) as http,
+        httpx.Client(base_url=own.url, timeout=LONGEST_WAIT_S) as http,
     ):
         files = [
             http.post(

@@ -28,8 +28,9 @@ from cluster.usage_reports.reports import UsageReport, get_report, list_reports
 from cluster.usage_reports.stored_files import read_file
 from cluster.usage_reports.submitting import submit_report
 from tests.cluster.usage_reports.billed import Billed, new_billed
-from tests.data_jobs.running_consumer import consuming, until
+from tests.data_jobs.running_consumer import consuming
 from tests.own_database import own_database
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")

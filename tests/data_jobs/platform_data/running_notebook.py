@@ -8,6 +8,7 @@ from nbclient import NotebookClient
 
 from cluster.settings import Settings
 from tests.conftest import ROOT
+from tests.waiting import LONGEST_WAIT_S
 
 
 def outputs_of(
@@ -20,6 +21,6 @@ def outputs_of(
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     assert [cell.id for cell in notebook.cells if cell.cell_type == "code" and cell.outputs] == []
 
-    NotebookClient(notebook, timeout=110, kernel_name="python3").execute()
+    NotebookClient(notebook, timeout=LONGEST_WAIT_S, kernel_name="python3").execute()
 
     return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]

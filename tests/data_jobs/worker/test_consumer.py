@@ -21,7 +21,8 @@ from cluster.settings import Settings
 from data_jobs.worker import job_attempt
 from data_jobs.worker.consumer import Consumer
 from data_jobs.worker.job_attempt import JobAttempt
-from tests.data_jobs.running_consumer import consuming, until
+from tests.data_jobs.running_consumer import consuming
+from tests.waiting import until
 
 FEW = {
     "worker_slots_high": 1,
@@ -47,8 +48,8 @@ class JobClient:
         with self.pool.connection() as connection:
             return get_job(connection, self.organisation, id)
 
-    def once(self, id: str, right: Callable[[Job], bool], *, within_s: float = 30) -> Job:
-        found: Job = until(lambda: self.job(id), right, within_s=within_s)
+    def once(self, id: str, right: Callable[[Job], bool]) -> Job:
+        found: Job = until(lambda: self.job(id), right)
         return found
 
     def ended(self, id: str) -> Job:
@@ -219,7 +220,7 @@ def test_a_cancelled_job_ends_within_seconds(
         client.once(id, lambda job: job.state == JobState.RUNNING)
         with pool.connection() as connection:
             queue.cancel(connection, client.organisation, id)
-        cancelled = client.once(id, lambda job: job.state.ended, within_s=5)
+        cancelled = client.once(id, lambda job: job.state.ended)
         assert (cancelled.state, cancelled.error_code, cancelled.error) == (
             JobState.CANCELLED,
             "cancelled",
@@ -289,7 +290,7 @@ def test_many_jobs_of_unknown_kinds_leave_the_shared_slots_to_lower_classes(
         client.submit("of_tomorrow", priority_class=PriorityClass.MEDIUM)
     with consuming(settings.model_copy(update=FEW), pool, kinds={"long": until_cancelled}) as consumer:
         low = [client.submit("long", priority_class=PriorityClass.LOW) for _ in range(2)]
-        until(lambda: len(consumer.running), lambda running: running == 2, within_s=20)
+        until(lambda: len(consumer.running), lambda running: running == 2)
         with pool.connection() as connection:
             for id in low:
                 queue.cancel(connection, client.organisation, id)

@@ -15,8 +15,9 @@ from cluster.settings import Settings
 from data_jobs.worker import recycling
 from data_jobs.worker.job_attempt import JobAttempt, JobFunction
 from data_jobs.worker.recycling import resident_bytes
-from tests.data_jobs.running_consumer import consuming, until
+from tests.data_jobs.running_consumer import consuming
 from tests.data_jobs.worker.test_consumer import empty_queue, finish  # noqa: F401  a fixture
+from tests.waiting import until
 
 MIB = 1024 * 1024
 

@@ -33,10 +33,11 @@ from cluster.settings import Settings
 from data_jobs.worker.job_attempt import JobAttempt, JobFunction
 from serve_app import database_access
 from tests.conftest import NewHome, kill_postmaster, new_organisation, open_to_other_users
-from tests.data_jobs.running_consumer import consuming, until
+from tests.data_jobs.running_consumer import consuming
 from tests.full_disks import SmallDisk, small_disk
 from tests.serve_app.conftest import serving
 from tests.serve_app.raw_requests import new_bytes, upload
+from tests.waiting import LONGEST_WAIT_S, until
 
 ORGANISATION = "default"
 LEASE_S = 2.0
@@ -156,13 +157,13 @@ def test_a_database_without_room_costs_no_job_a_try_and_is_told_everywhere(
         )
         scarcity.begin()
         try:
-            until(lambda: consumer.shortages.waiting[scarcity.resource], lambda calls: calls > 0, within_s=30)
+            until(lambda: consumer.shortages.waiting[scarcity.resource], lambda calls: calls > 0)
             waiting = until(
                 lambda: scarcity.view(ids[0]).waiting, lambda waiting: waiting and waiting.reason == "storage"
             )
             assert waiting.message == scarcity.resource.sentence
             time.sleep(2.5 * LEASE_S)  # heartbeats that cannot be written grow old
-            with httpx.Client(base_url=server.url, timeout=30) as http:
+            with httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as http:
                 told = http.get("/readyz")
                 assert (told.status_code, told.json()["status"]) == (200, "short")
                 assert told.json()["short"][scarcity.resource] == scarcity.resource.sentence
@@ -180,14 +181,11 @@ def test_a_database_without_room_costs_no_job_a_try_and_is_told_everywhere(
         finally:
             scarcity.end()
         done["yes"] = True
-        views = [
-            until(lambda id=id: scarcity.view(id), lambda view: view.job.state.ended, within_s=30)
-            for id in ids
-        ]
+        views = [until(lambda id=id: scarcity.view(id), lambda view: view.job.state.ended) for id in ids]
         assert [(view.job.state, view.job.attempt) for view in views] == [(JobState.SUCCEEDED, 1)] * 2
         assert [[one.outcome for one in view.attempts] for view in views] == [["succeeded"]] * 2
         assert [[stage.tries for stage in view.stages] for view in views] == [[1]] * 2
-        until(server.service.known_shortages, lambda short: not short, within_s=30)
+        until(server.service.known_shortages, lambda short: not short)
 
 
 def test_a_database_that_was_away_costs_no_job_a_try(home: Settings, own_pool: ConnectionPool) -> None:
@@ -205,9 +203,9 @@ def test_a_database_that_was_away_costs_no_job_a_try(home: Settings, own_pool: C
         bundled.start(home)
         revive(home, own_pool)
         # Back at once, the database may never be missed; otherwise the job is given back, and begins anew.
-        until(view, lambda view: view.job.attempt > 1 or view.job.done > before + 100, within_s=30)
+        until(view, lambda view: view.job.attempt > 1 or view.job.done > before + 100)
         done["yes"] = True
-        ended = until(view, lambda view: view.job.state.ended, within_s=30)
+        ended = until(view, lambda view: view.job.state.ended)
     *given_back, last = ended.attempts
     assert (ended.job.state, last.outcome, ended.job.last_attempt) == (
         JobState.SUCCEEDED,

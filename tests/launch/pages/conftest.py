@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 from tests.launch.pages.kubectl_calls import check_call
 from tests.launch.pages.page_commands import Section
 from tests.running_cluster import RunningCluster
+from tests.waiting import LONGEST_WAIT_S
 
 #: The organisation whose limits the commands change.
 TENANT = "tenant-of-the-handbook"
@@ -97,10 +98,10 @@ def page_shell(
     environment = {**ours, **own}
     created = subprocess.run(
         shlex.split(f"python -m cluster.organisations create {TENANT}"),
-        env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60,
+        env=environment, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_WAIT_S,
     )  # fmt: skip
     assert created.returncode == 0, created.stderr
-    with httpx.Client(base_url=f"{api}/v1", timeout=60) as client:
+    with httpx.Client(base_url=f"{api}/v1", timeout=LONGEST_WAIT_S) as client:
         yield PageShell(environment | things(client), folder, client)
 
 

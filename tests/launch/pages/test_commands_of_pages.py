@@ -9,7 +9,7 @@ import pytest
 from tests.launch.pages.conftest import PageShell
 from tests.launch.pages.page_commands import Section, sections
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.launch
 
 PAGES = ["docs/runbook.md", "docs/from-celery.md", "docs/sizing.md"]
 

@@ -1,6 +1,5 @@
 """The nodes that run stages and replicas: CPU work, shared GPUs, models by memory, several models."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,21 +19,12 @@ from data_jobs.bulk.report import IngestReport
 from serve_app import main
 from tests.nodes import sleeping_engine
 from tests.nodes.placement.conftest import Fleet
+from tests.waiting import until
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.launch
 
 #: Number of documents of a bulk ingest. They are six blocks, so at most six stages run at the same time.
 DOCUMENTS = 24
-#: Time for a step that takes 10 s on a machine at rest.
-PLACED_S = 100.0
-
-
-def until(condition: Callable[[], bool], *, what: str) -> None:
-    """Wait until the condition holds."""
-    deadline = time.monotonic() + PLACED_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 def with_models(settings: Settings, **models: dict[str, Any]) -> Settings:

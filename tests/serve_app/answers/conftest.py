@@ -20,6 +20,7 @@ from cluster.settings.values import Table
 from tests.conftest import new_organisation
 from tests.serve_app.conftest import Server, serving
 from tests.simulators.chat_server import ChatServerSimulator, chat_server
+from tests.waiting import LONGEST_WAIT_S
 
 ANSWER = "Swifts sleep on the wing [1]."
 
@@ -51,7 +52,7 @@ def _chatting(settings: Settings, pool: ConnectionPool) -> Iterator[ChattingServ
         changes = {"chat_models": Table({"small": model}), "organisation": new_organisation(pool)}
         with (
             serving(settings.model_copy(update=changes)) as server,
-            httpx.Client(base_url=server.url, timeout=60) as http,
+            httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as http,
             OpenAI(base_url=f"{server.url}/v1", api_key="none needed", max_retries=0) as openai,
         ):
             yield ChattingServer(server=server, chat=chat, http=http, openai=openai)

@@ -19,6 +19,7 @@ from cluster.organisations.caller import Scope
 from tests.conftest import new_organisation
 from tests.serve_app.answers.conftest import ChattingServer, NewAgent
 from tests.serve_app.conftest import Server, bearer
+from tests.waiting import LONGEST_WAIT_S
 
 
 def test_agents_and_chat_models_are_listed_with_the_models(
@@ -79,7 +80,7 @@ class Owner:
             f"{self.server.url}/v1/chat/completions",
             json=question,
             headers=bearer(issued.text),
-            timeout=60,
+            timeout=LONGEST_WAIT_S,
         )
 
 

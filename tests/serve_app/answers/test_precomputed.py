@@ -18,8 +18,9 @@ from cluster.jobs import queue
 from cluster.jobs.jobs import JobState, get_job
 from cluster.jobs.kinds import PRECOMPUTE_CONTEXTS
 from cluster.settings import Settings
-from tests.data_jobs.running_consumer import consuming, until
+from tests.data_jobs.running_consumer import consuming
 from tests.serve_app.answers.conftest import ChattingServer, NewAgent
+from tests.waiting import until
 
 SWIFT, HERON = "Swifts sleep on the wing and land only to nest.", "Herons stand still before they strike."
 OWL = "Owls hear mice under the snow."

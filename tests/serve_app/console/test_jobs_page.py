@@ -15,6 +15,7 @@ from cluster.database.row_access import OWNER
 from tests.conftest import new_organisation
 from tests.serve_app.conftest import OPERATOR_KEY, Server, bearer
 from tests.serve_app.console.console_page import NARROW, ConsolePage
+from tests.waiting import LONGEST_WAIT_S
 
 REASON = "the PDF is encrypted; remove its password and attach the file again"
 MANY = 10_000
@@ -43,7 +44,9 @@ class Tenant:
         """Make a key with these scopes."""
         headers = {**bearer(OPERATOR_KEY), "openai-organization": self.organisation}
         body = {"name": uuid4().hex, "scopes": scopes}
-        made = httpx.post(f"{self.url}/v1/organisation/keys", json=body, headers=headers, timeout=60)
+        made = httpx.post(
+            f"{self.url}/v1/organisation/keys", json=body, headers=headers, timeout=LONGEST_WAIT_S
+        )
         return str(made.json()["key"])
 
     def add(self, count: int, *, kind: str = "index_file", state: str = "succeeded") -> None:
@@ -166,7 +169,7 @@ def test_dead_letters_are_retried_in_bulk(console: ConsolePage, keyed_server: Se
     page.get_by_role("dialog").get_by_role("button", name="Retry all").click()
     page.get_by_text("No job matches.").wait_for()
     headers = bearer(tenant.key)
-    found = httpx.get(f"{keyed_server.url}/v1/overview", headers=headers, timeout=60).json()
+    found = httpx.get(f"{keyed_server.url}/v1/overview", headers=headers, timeout=LONGEST_WAIT_S).json()
     assert sum(queue["queued"] for queue in found["queues"]) == 40
 
 

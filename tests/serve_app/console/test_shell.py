@@ -4,6 +4,7 @@ import httpx
 
 from tests.serve_app.conftest import OPERATOR_KEY, Server
 from tests.serve_app.console.console_page import NARROW, ConsolePage
+from tests.waiting import LONGEST_WAIT_S
 
 #: Pages that every caller has.
 PAGES = ("Now", "Jobs", "Schedules", "Health")
@@ -74,7 +75,9 @@ def test_the_browser_refuses_markup_made_of_text(console: ConsolePage, keyed_ser
     attack = "() => { try { document.body.innerHTML = '<b>x</b>' } catch (error) { return error.name } }"
     assert page.evaluate(attack) == "TypeError"
     console.errors.clear()
-    policy = httpx.get(f"{keyed_server.url}/console/", timeout=60).headers["content-security-policy"]
+    policy = httpx.get(f"{keyed_server.url}/console/", timeout=LONGEST_WAIT_S).headers[
+        "content-security-policy"
+    ]
     assert "require-trusted-types-for 'script'" in policy
 
 

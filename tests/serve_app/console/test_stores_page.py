@@ -14,6 +14,7 @@ from cluster.settings import Settings
 from tests.indexed_files import fail, make_files, process
 from tests.serve_app.conftest import Server
 from tests.serve_app.console.console_page import NARROW, ConsolePage
+from tests.waiting import LONGEST_WAIT_S
 
 TEXTS = [
     "Herons stand still for hours before they strike. <script>alert(1)</script>",
@@ -26,7 +27,7 @@ REASON = "the file is damaged: no page of it can be read; export it again"
 @pytest.fixture(scope="module")
 def store(settings: Settings, pool: ConnectionPool, server: Server) -> Iterator[VectorStore]:
     """A store with a searchable file, a file that failed, and a file that waits."""
-    with httpx.Client(base_url=server.url, timeout=60) as http, pool.connection() as connection:
+    with httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as http, pool.connection() as connection:
         connection.autocommit = True
         id = http.post("/v1/vector_stores", json={"name": "manuals"}).json()["id"]
         store = get_store(connection, settings.organisation, id)

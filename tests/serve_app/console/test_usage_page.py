@@ -16,6 +16,7 @@ from cluster.usage_reports.reports import get_report
 from tests.cluster.usage_reports.billed import Billed
 from tests.serve_app.conftest import Server, bearer
 from tests.serve_app.console.console_page import ConsolePage
+from tests.waiting import LONGEST_WAIT_S
 
 #: Tokens that each of two models reads on each day of the month.
 TOKENS = {"model-a": 1_200, "model-b": 300}
@@ -30,7 +31,7 @@ def key(keyed_server: Server, operator: httpx.Client) -> str:
         json={"name": "all", "scopes": ["read", "write", "admin"]},
         headers={"openai-organization": organisation},
     ).json()
-    with httpx.Client(base_url=keyed_server.url, timeout=60, headers=bearer(made["key"])) as http:
+    with httpx.Client(base_url=keyed_server.url, timeout=LONGEST_WAIT_S, headers=bearer(made["key"])) as http:
         agent = http.post("/v1/agents", json={"external_id": "helper", "name": "The helper"}).json()["id"]
     keyed_server.service._record_usage(list(events(organisation, agent)))
     return str(made["key"])
@@ -105,7 +106,7 @@ def make_reports(server: Server, key: str) -> None:
     service = server.service
     with (
         open_pool(service.settings, access=OWNER) as pool,
-        httpx.Client(base_url=server.url, timeout=60, headers=bearer(key)) as http,
+        httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S, headers=bearer(key)) as http,
     ):
         owner = Billed(http.get("/v1/caller").json()["organisation"], pool, service.blobs)
         for listed in http.get("/v1/usage_reports").json()["data"]:

@@ -22,6 +22,7 @@ from tests.openai_contract import complaints
 from tests.own_database import own_database
 from tests.serve_app.conftest import MODEL, Server, serving
 from tests.serve_app.raw_requests import connect
+from tests.waiting import LONGEST_WAIT_S
 
 KEY = "sk-größe-0123456789"
 
@@ -80,7 +81,7 @@ def test_only_the_key_itself_is_accepted(locked: Server, header: str | None) -> 
 
 def test_no_route_answers_without_the_key(locked: Server) -> None:
     """Every route of the API description, aliases included, and paths without a route."""
-    with httpx.Client(base_url=locked.url, timeout=60) as http:
+    with httpx.Client(base_url=locked.url, timeout=LONGEST_WAIT_S) as http:
         for path, operations in http.get("/openapi.json").json()["paths"].items():
             for method in operations:
                 expected = 200 if path in OPEN_PATHS else 401

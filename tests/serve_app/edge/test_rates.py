@@ -21,6 +21,7 @@ from serve_app.embedding.admission import CostlyWork
 from serve_app.embedding.rate_gate import RateGate, duration
 from tests.conftest import new_organisation
 from tests.serve_app.conftest import MODEL, Server, bearer
+from tests.waiting import LONGEST_WAIT_S
 
 LIMITS = ("requests", "tokens")
 
@@ -38,7 +39,7 @@ def client_of(server: Server, pool: ConnectionPool, organisation: str, new: NewK
     """A client with a new key of the organisation."""
     with pool.connection() as connection:
         text = create_key(connection, organisation, new).text
-    with httpx.Client(base_url=server.url, timeout=60, headers=bearer(text)) as client:
+    with httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S, headers=bearer(text)) as client:
         yield client
 
 

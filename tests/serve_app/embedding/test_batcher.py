@@ -16,6 +16,7 @@ from cluster.errors import InvalidInput, Throttled, Unavailable
 from serve_app.embedding.batching import Batcher, Lane
 from serve_app.embedding.batching.dispatcher import URGENT_TOKENS
 from tests.serve_app.conftest import Server
+from tests.waiting import LONGEST_WAIT_S
 
 Ids = Sequence[NDArray[np.int32]]
 
@@ -47,7 +48,7 @@ class RecordingEngine:
     def _run(self, batch: Ids) -> NDArray[np.float32]:
         self.calls.append(len(batch))
         self.lengths.append([len(one) for one in batch])
-        assert self.gate.wait(30)
+        assert self.gate.wait(LONGEST_WAIT_S)
         if self.fault is not None:
             raise self.fault
         return self.engine.submit(batch).result()

@@ -17,6 +17,7 @@ from cluster.keys.api_keys import NewKey, create_key
 from cluster.organisations.caller import Scope
 from tests.conftest import new_organisation
 from tests.serve_app.conftest import MODEL, Server, bearer
+from tests.waiting import LONGEST_WAIT_S
 
 HERON = {"model": MODEL, "input": "a heron"}
 #: Number of tokens of this request, special tokens included.
@@ -40,7 +41,7 @@ class Tenant:
         with pool.connection() as connection:
             issued = create_key(connection, self.organisation, NewKey(name="all", scopes=frozenset(Scope)))
         self.key, self.text = issued.key.id, issued.text
-        self.client = httpx.Client(base_url=server.url, timeout=60, headers=bearer(issued.text))
+        self.client = httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S, headers=bearer(issued.text))
 
     def budget(self, stop_at: object, **options: Any) -> str:
         """Create a budget, and wait until the replica knows it."""

@@ -27,7 +27,6 @@ from cluster.profiles.selection import Selection
 from cluster.webhooks.deliveries import record_event
 from tests.cluster.oidc.issuer import Issuer
 from tests.conftest import new_organisation
-from tests.data_jobs.running_consumer import until
 from tests.indexed_files import process
 from tests.serve_app.conftest import MODEL, Server, bearer
 from tests.serve_app.organisations.operations import (
@@ -39,6 +38,7 @@ from tests.serve_app.organisations.operations import (
     refused,
     tool_call,
 )
+from tests.waiting import LONGEST_WAIT_S, until
 
 #: A word that only the victim's document has.
 SECRET = "zyzzogeton"
@@ -64,7 +64,7 @@ class Everything:
             json={"name": "all", "scopes": ALL_SCOPES},
             headers={"openai-organization": self.organisation},
         ).json()
-        self.client = httpx.Client(base_url=server.url, timeout=60, headers=bearer(made["key"]))
+        self.client = httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S, headers=bearer(made["key"]))
         self.ids: dict[str, str] = {
             "organisation_id": self.organisation,
             "key_id": made["id"],
@@ -193,7 +193,7 @@ def other(keyed_server: Server, keyed_pool: ConnectionPool, operator: httpx.Clie
 def by_token(other: Everything, issuer: Issuer) -> Iterator[httpx.Client]:
     """Requests of the attacker with a token in place of a key."""
     token = bearer(issuer.token(organisation=other.organisation))
-    with httpx.Client(base_url=other.client.base_url, timeout=60, headers=token) as client:
+    with httpx.Client(base_url=other.client.base_url, timeout=LONGEST_WAIT_S, headers=token) as client:
         yield client
 
 

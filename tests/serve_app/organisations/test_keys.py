@@ -23,6 +23,7 @@ from tests.serve_app.organisations.operations import (
     names_a_store,
     tool_call,
 )
+from tests.waiting import LONGEST_WAIT_S
 
 NewClient = Callable[..., httpx.Client]
 
@@ -54,7 +55,7 @@ def client_with(keyed_server: Server, operator: httpx.Client, organisation: str)
         )
         assert answer.status_code == 200, answer.text
         headers = bearer(answer.json()["key"])
-        clients.append(httpx.Client(base_url=keyed_server.url, timeout=60, headers=headers))
+        clients.append(httpx.Client(base_url=keyed_server.url, timeout=LONGEST_WAIT_S, headers=headers))
         return clients[-1]
 
     yield make

@@ -9,6 +9,7 @@ import pytest
 
 from cluster.organisations.__main__ import main
 from tests.serve_app.conftest import MODEL, Server, bearer
+from tests.waiting import LONGEST_WAIT_S
 
 
 def test_the_row_of_an_organisation_holds_its_options(operator: httpx.Client) -> None:
@@ -52,7 +53,7 @@ def test_a_deleted_organisation_is_refused_at_once_and_its_id_stays_taken(
     of_gone = {"openai-organization": "gone"}
     key = operator.post("/v1/organisation/keys", json={"name": "ci"}, headers=of_gone).json()["key"]
     request = {"model": MODEL, "input": "a heron"}
-    with httpx.Client(base_url=keyed_server.url, headers=bearer(key), timeout=60) as client:
+    with httpx.Client(base_url=keyed_server.url, headers=bearer(key), timeout=LONGEST_WAIT_S) as client:
         assert client.post("/v1/embeddings", json=request).status_code == 200
         job = operator.delete("/v1/organisations/gone").json()["job_id"]
         deleted = time.monotonic()

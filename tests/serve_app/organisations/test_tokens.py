@@ -16,10 +16,10 @@ from cluster.keys.open_address import require_key
 from cluster.settings import Settings
 from tests.cluster.oidc.issuer import AUDIENCE, Issuer
 from tests.conftest import new_organisation
-from tests.data_jobs.running_consumer import until
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import MODEL, Server, bearer
 from tests.serve_app.organisations.operations import NOTHING, OPERATIONS, ask
+from tests.waiting import LONGEST_WAIT_S, until
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_every_route_needs_the_scope_that_the_document_names(
     keyed_server: Server, issuer: Issuer, organisation: str, scope: str
 ) -> None:
     headers = bearer(issuer.token("ec-1", organisation=organisation, scope=f"openid {scope} operator"))
-    with httpx.Client(base_url=keyed_server.url, timeout=60, headers=headers) as client:
+    with httpx.Client(base_url=keyed_server.url, timeout=LONGEST_WAIT_S, headers=headers) as client:
         for operation in OPERATIONS:
             answer = ask(client, operation, NOTHING)
             assert (answer.status_code == 403) == (operation.scope != scope), f"{operation}: {answer.text}"

@@ -17,9 +17,10 @@ from data_jobs.kinds.embed_batch import EmbedBatch
 from data_jobs.kinds.resources import Resources
 from tests.conftest import new_organisation
 from tests.data_jobs.batch_client import Answerer, make_parts_small
-from tests.data_jobs.running_consumer import LocalAnswerer, consuming, until
+from tests.data_jobs.running_consumer import LocalAnswerer, consuming
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import MODEL, Server, serving
+from tests.waiting import until
 
 WITHIN_S = 30.0
 

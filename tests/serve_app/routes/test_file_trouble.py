@@ -33,8 +33,8 @@ from tests.serve_app.raw_requests import (
     raw_form,
     unfinished_blobs,
     upload,
-    wait_until,
 )
+from tests.waiting import LONGEST_WAIT_S, until
 
 
 def test_a_file_that_is_too_long_is_refused_while_it_arrives(small: Server) -> None:
@@ -49,7 +49,7 @@ def test_a_file_that_is_too_long_is_refused_while_it_arrives(small: Server) -> N
             yield b"a" * 64 * 1024
         left.append(unfinished_blobs(small))
 
-    with httpx.Client(base_url=small.url, timeout=60) as http:
+    with httpx.Client(base_url=small.url, timeout=LONGEST_WAIT_S) as http:
         answer = http.post(
             "/v1/files", content=endless(), headers={"content-type": "multipart/form-data; boundary=B"}
         )
@@ -63,7 +63,7 @@ def test_a_file_that_is_too_long_is_refused_while_it_arrives(small: Server) -> N
 
 
 def test_an_organisation_over_its_limits_gets_429_with_a_remedy(small: Server) -> None:
-    with httpx.Client(base_url=small.url, timeout=60) as http:
+    with httpx.Client(base_url=small.url, timeout=LONGEST_WAIT_S) as http:
         for file in http.get("/v1/files").json()["data"]:
             http.delete(f"/v1/files/{file['id']}")
         with ThreadPoolExecutor(8) as threads:
@@ -107,9 +107,9 @@ def test_an_upload_that_is_cut_off_leaves_no_row_and_no_bytes(http: httpx.Client
     body, _ = raw_form(content, PURPOSE, FILE)
     with connect(server) as connection:
         connection.sendall(form_head(len(body)) + body[: 2 * MIB])
-        wait_until(lambda: unfinished_blobs(server) != [])
+        until(lambda: unfinished_blobs(server))
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    wait_until(lambda: unfinished_blobs(server) == [])
+    until(lambda: unfinished_blobs(server) == [])
     assert not blob_exists(server, content)
     assert http.get("/v1/files").json() == before
 
@@ -135,7 +135,7 @@ def test_without_a_database_uploads_get_503_and_keep_nothing(new_home: NewHome) 
     settings = home.model_copy(
         update={"database_url": type(home).model_validate({"database_url": url}).database_url}
     )
-    with serving(settings) as server, httpx.Client(base_url=server.url, timeout=60) as http:
+    with serving(settings) as server, httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as http:
         first = upload(http, new_bytes()).json()
         bundled.stop(home)
         content = new_bytes()
@@ -161,7 +161,7 @@ def test_texts_are_embedded_while_other_requests_wait_for_the_database(
             ) as server,
             httpx.Client(
                 base_url=server.url,
-                timeout=60,
+                timeout=LONGEST_WAIT_S,
                 limits=httpx.Limits(max_connections=100),
                 headers=bearer(OPERATOR_KEY),
             ) as http,
@@ -194,7 +194,7 @@ import httpx
 def upload(http, content):
     return http.post("/v1/files", files={"file": ("a.txt", content)}, data={"purpose": "assistants"})
 
-with serving(Settings()) as server, httpx.Client(base_url=server.url, timeout=60) as http:
+with serving(Settings()) as server, httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as http:
     small = upload(http, b"fits").status_code
     # The kernel refuses to write longer files.
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))
@@ -214,7 +214,7 @@ def test_a_full_disk_gets_503_until_there_is_space(new_home: NewHome, tmp_path: 
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK_SCRIPT, str(tmp_path / "answers.json")],
         env={**os.environ, "CLUSTER_HOME": str(home.home), "CLUSTER_DATABASE_URL": bundled.url(home)},
-        capture_output=True, text=True, timeout=100,
+        capture_output=True, text=True, timeout=LONGEST_WAIT_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     small, full, retry_after, message, listed, after = json.loads((tmp_path / "answers.json").read_text())
@@ -229,7 +229,7 @@ def test_uploads_are_fast_while_the_engine_is_busy(http: httpx.Client, server: S
     texts = [f"The {n}th sentence about herons. " * 12 for n in range(64)]
 
     def embed() -> None:
-        with httpx.Client(base_url=server.url, timeout=120) as client:
+        with httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as client:
             n = 0
             while not stop.is_set():
                 n += 1

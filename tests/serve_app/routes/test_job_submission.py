@@ -14,6 +14,7 @@ from cluster.settings import Settings
 from tests.conftest import new_organisation
 from tests.serve_app.conftest import Server, serving
 from tests.serve_app.raw_requests import new_bytes, upload
+from tests.waiting import LONGEST_WAIT_S
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def own_server(settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
 
 @pytest.fixture
 def client(own_server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=own_server.url, timeout=30) as client:
+    with httpx.Client(base_url=own_server.url, timeout=LONGEST_WAIT_S) as client:
         yield client
 
 

@@ -22,6 +22,7 @@ from tests.cluster.jobs import turns
 from tests.cluster.jobs.turns import TEST
 from tests.conftest import kill_postmaster, new_organisation
 from tests.serve_app.conftest import Server, serving
+from tests.waiting import LONGEST_WAIT_S
 
 HEADERS = {"accept": "text/event-stream"}
 
@@ -40,7 +41,7 @@ def jobs_server(settings: Settings, own: str) -> Iterator[Server]:
 
 @pytest.fixture
 def client(jobs_server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=jobs_server.url, timeout=30) as client:
+    with httpx.Client(base_url=jobs_server.url, timeout=LONGEST_WAIT_S) as client:
         yield client
 
 
@@ -312,7 +313,7 @@ def test_listeners_hold_no_connection_and_leave_with_their_client(
     job = running(connection, own)
     feed = feed_of(jobs_server)
     limits = httpx.Limits(max_connections=None)
-    with httpx.Client(base_url=jobs_server.url, timeout=30, limits=limits) as many:
+    with httpx.Client(base_url=jobs_server.url, timeout=LONGEST_WAIT_S, limits=limits) as many:
         open = [
             many.send(many.build_request("GET", f"/v1/jobs/{job.id}/events"), stream=True) for _ in range(64)
         ]
@@ -335,7 +336,7 @@ def test_a_silent_stream_says_that_it_lives_and_ends_with_the_replica(
     monkeypatch.setattr(sse, "HEARTBEAT_S", 0.5)
     job = running(connection, own)
     quick = settings.model_copy(update={"organisation": own, "request_timeout_s": 2.0})
-    with serving(quick) as server, httpx.Client(base_url=server.url, timeout=30) as client:
+    with serving(quick) as server, httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as client:
         began = time.monotonic()
         with client.stream("GET", f"/v1/jobs/{job.id}/events") as response:
             lines = list(response.iter_lines())

@@ -21,6 +21,7 @@ from cluster.retrieval.retrieve import MAX_STORES
 from cluster.settings import Settings
 from tests.conftest import new_organisation
 from tests.serve_app.conftest import BIRDS, Server, bearer, serving
+from tests.waiting import LONGEST_WAIT_S
 
 VOCABULARY = packaged_file()
 assert VOCABULARY is not None
@@ -36,7 +37,7 @@ async def connected(server: Server, mode: str = "auto", key: str | None = None) 
     """The official client, of the newest version of the protocol or, with ``legacy``, of those before it."""
     headers = {} if key is None else bearer(key)
     async with (
-        httpx2.AsyncClient(headers=headers, timeout=30) as http,
+        httpx2.AsyncClient(headers=headers, timeout=LONGEST_WAIT_S) as http,
         Client(streamable_http_client(f"{server.url}/mcp", http_client=http), mode=mode) as client,
     ):
         yield client

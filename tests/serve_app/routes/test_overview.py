@@ -15,6 +15,7 @@ from serve_app.routes.overview import overview_feed
 from serve_app.routes.overview.overview_feed import OverviewEvents, OverviewFeed
 from tests.conftest import new_organisation
 from tests.serve_app.conftest import OPERATOR_KEY, Server, bearer
+from tests.waiting import LONGEST_WAIT_S
 
 #: Queue class, state and age in seconds of each job of the organisation.
 JOBS = [("high", "queued", 90), ("high", "queued", 30), ("low", "running", 60), ("low", "failed", 60)]
@@ -31,9 +32,11 @@ def owner(keyed_server: Server) -> Any:
             f"{keyed_server.url}/v1/organisation/keys",
             json={"name": "a", "scopes": ["read"]},
             headers=asking,
-            timeout=60,
+            timeout=LONGEST_WAIT_S,
         ).json()
-        with httpx.Client(base_url=keyed_server.url, timeout=60, headers=bearer(made["key"])) as client:
+        with httpx.Client(
+            base_url=keyed_server.url, timeout=LONGEST_WAIT_S, headers=bearer(made["key"])
+        ) as client:
             yield organisation, made["id"], client
 
 
@@ -64,7 +67,9 @@ def test_the_caller_is_the_key_of_the_request(owner: Any, keyed_server: Server) 
         "scopes": ["read"],
         "operator": False,
     }
-    operator = httpx.get(f"{keyed_server.url}/v1/caller", headers=bearer(OPERATOR_KEY), timeout=60).json()
+    operator = httpx.get(
+        f"{keyed_server.url}/v1/caller", headers=bearer(OPERATOR_KEY), timeout=LONGEST_WAIT_S
+    ).json()
     assert (operator["kind"], operator["operator"]) == ("operator", True)
 
 
@@ -110,7 +115,7 @@ async def test_a_database_that_is_away_and_a_fleet_that_hangs_end_no_stream(
 
     def read_fleet() -> None:
         calls.append(1)
-        hanging.wait(30)
+        hanging.wait(LONGEST_WAIT_S)
 
     feed = OverviewFeed(server.service, read_fleet)
     source = OverviewEvents(feed, "cluster", "default")

@@ -23,6 +23,7 @@ from serve_app.routes.schedules.schedules import router
 from tests.conftest import new_organisation
 from tests.serve_app.conftest import MODEL, Server, serving
 from tests.serve_app.raw_requests import new_bytes, upload
+from tests.waiting import LONGEST_WAIT_S
 
 LIMIT = 4
 OLDEST = PageRequest(newest_first=False)
@@ -38,7 +39,7 @@ def own_server(settings: Settings, pool: ConnectionPool) -> Iterator[Server]:
 
 @pytest.fixture
 def client(own_server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=own_server.url, timeout=30) as client:
+    with httpx.Client(base_url=own_server.url, timeout=LONGEST_WAIT_S) as client:
         yield client
         for schedule in client.get("/v1/schedules").json()["data"]:
             client.delete(f"/v1/schedules/{schedule['id']}").raise_for_status()
@@ -243,7 +244,7 @@ def test_an_organisation_sees_neither_schedules_of_others_nor_those_of_the_clust
     made = ok(client.post("/v1/schedules", json=body))
     with pool.connection() as connection:
         create_system_schedules(connection)
-    with httpx.Client(base_url=server.url, timeout=30) as stranger:
+    with httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as stranger:
         assert made["id"] not in stranger.get("/v1/schedules").text
         for id in (made["id"], "sched_expire"):
             for method, path in (

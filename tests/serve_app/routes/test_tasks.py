@@ -18,6 +18,7 @@ from tests.cluster.jobs import turns
 from tests.cluster.jobs.turns import TEST
 from tests.conftest import new_organisation
 from tests.serve_app.conftest import Server, serving
+from tests.waiting import LONGEST_WAIT_S
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def tasks_server(settings: Settings, own: str) -> Iterator[Server]:
 
 @pytest.fixture
 def client(tasks_server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=tasks_server.url, timeout=30) as client:
+    with httpx.Client(base_url=tasks_server.url, timeout=LONGEST_WAIT_S) as client:
         yield client
 
 

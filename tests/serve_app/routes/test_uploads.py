@@ -20,6 +20,7 @@ from serve_app.routes import uploads
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import Server, serving
 from tests.serve_app.raw_requests import TEXT, blob_exists, new_bytes, unfinished_blobs, upload
+from tests.waiting import LONGEST_WAIT_S
 
 
 def begin(http: httpx.Client, size: int, name: str = "a.txt", purpose: str = "assistants") -> str:
@@ -170,7 +171,7 @@ def small(settings: Settings, pool: ConnectionPool) -> Iterator[httpx.Client]:
         "organisation_bytes": 4 * MIB,
     }
     changed = settings.model_copy(update={**limits, "upload_lifetime_s": 3})
-    with serving(changed) as server, httpx.Client(base_url=server.url, timeout=60) as http:
+    with serving(changed) as server, httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as http:
         yield http
 
 
@@ -208,7 +209,7 @@ def test_a_file_longer_than_one_request_may_be_is_joined_byte_for_byte(settings:
     narrow = settings.model_copy(update={"max_file_bytes": 32 * MIB})
     with (
         serving(narrow) as server,
-        httpx.Client(base_url=server.url, timeout=60) as http,
+        httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as http,
         OpenAI(base_url=f"{server.url}/v1", api_key="none needed", max_retries=0) as client,
     ):
         assert upload(http, b"".join(pieces)).status_code == 413

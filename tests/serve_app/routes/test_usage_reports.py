@@ -12,6 +12,7 @@ from cluster.database.row_access import OWNER
 from cluster.usage_reports.reports import fail, get_report
 from tests.cluster.usage_reports.billed import IN_PERIOD, Billed, new_billed
 from tests.serve_app.conftest import Server, bearer
+from tests.waiting import LONGEST_WAIT_S
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def owner(keyed_server: Server, keyed_pool: ConnectionPool) -> Billed:
 def client(operator: httpx.Client, owner: Billed) -> Iterator[httpx.Client]:
     """Requests of the operator for the organisation."""
     headers = {**operator.headers, "openai-organization": owner.id}
-    with httpx.Client(base_url=operator.base_url, headers=headers, timeout=60) as client:
+    with httpx.Client(base_url=operator.base_url, headers=headers, timeout=LONGEST_WAIT_S) as client:
         yield client
 
 

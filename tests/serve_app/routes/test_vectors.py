@@ -11,6 +11,7 @@ from openai import OpenAI
 from cluster.documents.vector_stores.stores import VectorStore
 from tests.serve_app.conftest import MODEL
 from tests.serve_app.raw_requests import new_bytes, upload
+from tests.waiting import LONGEST_WAIT_S
 
 PDF = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\n"
 BIRDS = [
@@ -163,7 +164,7 @@ def test_a_store_with_a_model_can_be_searched_by_vector_and_takes_no_given_rows(
 
 
 def test_rows_and_jobs_of_others_are_not_there(http: httpx.Client, store: str, small: Any) -> None:
-    with httpx.Client(base_url=small.url, timeout=30) as other:
+    with httpx.Client(base_url=small.url, timeout=LONGEST_WAIT_S) as other:
         rows = {"vectors": [{"id": "a", "vector": [1, 2, 3]}]}
         assert other.post(f"/v1/vector_stores/{store}/vectors", json=rows).status_code == 404
         assert search(other, store, vector=[1, 0, 0]).status_code == 404

@@ -11,6 +11,7 @@ from psycopg_pool import ConnectionPool
 from cluster.settings import MIB
 from serve_app.usage.usage_recorder import UsageRecorder
 from tests.serve_app.usage.killed_replicas import MOST_TOKENS, ask, recorded, replica, sent_to
+from tests.waiting import LONGEST_WAIT_S
 
 CLIENTS = 8
 #: Answers after which the replica is killed.
@@ -19,7 +20,7 @@ ANSWERS = 300
 
 def ask_until_killed(url: str, answers: Queue[int]) -> None:
     """Send requests until the server is dead. Queue the tokens of each answer that has arrived as a whole."""
-    with httpx.Client(base_url=url, timeout=30) as client:
+    with httpx.Client(base_url=url, timeout=LONGEST_WAIT_S) as client:
         for number in count():
             try:
                 answers.put(ask(client, number))
@@ -36,7 +37,7 @@ def test_the_usage_of_every_answered_request_outlives_kill_9(
         ThreadPoolExecutor(CLIENTS) as clients,
     ):
         asking = [clients.submit(ask_until_killed, url, answers) for _ in range(CLIENTS)]
-        until_killed = [answers.get(timeout=60) for _ in range(ANSWERS)]
+        until_killed = [answers.get(timeout=LONGEST_WAIT_S) for _ in range(ANSWERS)]
         process.kill()
         for one in asking:
             one.result()

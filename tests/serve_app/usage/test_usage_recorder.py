@@ -27,6 +27,7 @@ from serve_app.usage import usage_recorder, usage_sender
 from serve_app.usage.usage_recorder import UsageRecorder
 from tests.full_disks import small_disk
 from tests.serve_app.conftest import MODEL, Server, serving
+from tests.waiting import LONGEST_WAIT_S
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def assert_soon(found: Callable[[], object], expected: object) -> None:
 
 
 def test_every_path_that_embeds_records_what_its_answer_says(own: Server, pool: ConnectionPool) -> None:
-    with httpx.Client(base_url=own.url, timeout=60) as http:
+    with httpx.Client(base_url=own.url, timeout=LONGEST_WAIT_S) as http:
         told = 0
         for _ in range(2):  # the second time from the cache
             answer = http.post(

@@ -11,6 +11,7 @@ import pytest
 
 from cluster.deploy.serve_config import ray_environment
 from tests.conftest import ROOT
+from tests.waiting import LONGEST_COMMAND_S, LONGEST_WAIT_S
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 #: The compiled forward pass, as a name of a module.
@@ -28,7 +29,9 @@ def copied() -> list[str]:
 
 
 def test_the_linter_has_no_complaint() -> None:
-    subprocess.run([Path(sys.executable).with_name("hadolint"), ROOT / "Dockerfile"], check=True, timeout=60)
+    subprocess.run(
+        [Path(sys.executable).with_name("hadolint"), ROOT / "Dockerfile"], check=True, timeout=LONGEST_WAIT_S
+    )
 
 
 def test_the_context_has_what_the_image_copies() -> None:
@@ -52,7 +55,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
     pip += ["--no-compile"]
     subprocess.run(
-        [*pip, "--no-build-isolation", "--target", target, source], check=True, timeout=300, cwd=source
+        [*pip, "--no-build-isolation", "--target", target, source],
+        check=True,
+        timeout=LONGEST_COMMAND_S,
+        cwd=source,
     )
     return target
 
@@ -67,7 +73,7 @@ import cluster
 assert cluster.__file__.startswith({str(installed)!r}), cluster.__file__
 {FIND_LIBRARY}
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=120, cwd=installed)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=LONGEST_WAIT_S, cwd=installed)
     there = {path.relative_to(installed) for path in installed.rglob("*") if path.is_file()}
     for pattern in ("*.py", "*.sql", "*.yaml", "*.json", "*.env", "*.txt", "py.typed"):
         for package in ("cluster", "data_jobs", "serve_app"):
@@ -87,7 +93,7 @@ def test_a_login_shell_has_rays_variables() -> None:
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LONGEST_WAIT_S,
     ).stdout
 
     variables = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)

@@ -18,6 +18,7 @@ from cluster.errors import Conflict, InvalidInput, NotFound, Permanent, Retryabl
 from cluster.vector_index import Written
 from tests.cluster.vector_index.contract import DIM, ORG, STORE
 from tests.cluster.vector_index.contract.conftest import MakeRow, ids, persistently
+from tests.waiting import LONGEST_WAIT_S
 
 
 def test_ensure_is_idempotent_safe_to_race_and_refuses_another_shape(
@@ -147,7 +148,7 @@ def test_a_second_writer_of_a_document_waits_for_the_first_and_leaves_exactly_it
             waiting = threads.submit(index.replace_document, ORG, STORE, "doc", second, collection=collection)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.3)
-        assert waiting.result(timeout=30) == Written(written=5, deleted=5)
+        assert waiting.result(timeout=LONGEST_WAIT_S) == Written(written=5, deleted=5)
     assert ids(index, collection) == [row.id for row in second]
 
 

@@ -21,8 +21,9 @@ from cluster.outbound import AsyncOutboundClient
 from cluster.settings import Settings
 from data_jobs.kinds.crawls import origins, visit
 from data_jobs.kinds.crawls.crawl_site import CrawlSite
-from tests.data_jobs.running_consumer import LocalClient, consuming, until
+from tests.data_jobs.running_consumer import LocalClient, consuming
 from tests.simulators.site import TrapSite
+from tests.waiting import until
 
 #: Settings with which a crawl of the site ends in seconds.
 FAST: dict[str, Any] = {
@@ -72,8 +73,8 @@ class CrawlClient:
         with self.local.pool.connection() as connection:
             return get_crawl(connection, self.local.organisation, crawl.id)
 
-    def ended(self, crawl: Crawl, *, within_s: float = 60.0) -> Crawl:
-        found: Crawl = until(lambda: self.get(crawl), lambda crawl: crawl.job_state.ended, within_s=within_s)
+    def ended(self, crawl: Crawl) -> Crawl:
+        found: Crawl = until(lambda: self.get(crawl), lambda crawl: crawl.job_state.ended)
         assert found.job_state == JobState.SUCCEEDED, found.error
         return found
 

@@ -15,9 +15,10 @@ from cluster.engines import Engine
 from cluster.jobs.kinds.crawl_inputs import CrawlInput, DiscoverInput
 from cluster.settings import Settings
 from tests.data_jobs.kinds.crawls.crawling import FAST, CrawlClient, crawling, crawling_settings
-from tests.data_jobs.running_consumer import LocalClient, until
+from tests.data_jobs.running_consumer import LocalClient
 from tests.simulators.site import MAIN_NAME, TrapSite, site_of_traps
 from tests.simulators.site.traps import ADDRESS_FORMS, FORBIDDEN, page
+from tests.waiting import until
 
 #: What becomes of the traps.
 TRAPPED = {

@@ -21,6 +21,7 @@ from data_jobs.stages.parsing.memory_file import MemoryFile
 from data_jobs.stages.parsing.parser import Parser
 from tests.conftest import ROOT
 from tests.data_jobs.stages.bad_documents import SENTENCE, pdf_of, write_bad_documents
+from tests.waiting import LONGEST_WAIT_S
 
 GIB = 1024**3
 
@@ -112,7 +113,7 @@ def test_a_child_that_is_killed_has_its_document_parsed_once_more(kills: int, ou
                 time.sleep(0.005)
             children[0].kill()
             children[0].wait()
-        assert parsing.result(30).outcome == outcome
+        assert parsing.result(LONGEST_WAIT_S).outcome == outcome
         assert parser.parse(b"next", name="b.txt").outcome == Outcome.OK
 
 
