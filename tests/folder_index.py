@@ -28,6 +28,7 @@ from cluster.errors import Unavailable
 from cluster.settings import Settings
 from cluster.vector_index import Capabilities, Collection, Mode, ScoredId, VectorRecord, Written
 from cluster.vector_index.filters import Filter, matches
+from tests.waiting import LONGEST_WAIT_S
 
 NAME = "tests.folder_index:open_folder_index"
 
@@ -154,7 +155,7 @@ class FolderIndex:
         ids: Sequence[str],
         *,
         collection: Collection,
-        timeout_s: float = 60.0,
+        timeout_s: float = LONGEST_WAIT_S,
     ) -> None:
         deadline = time.monotonic() + timeout_s
         while not set(ids) <= self._visible(organisation, store, collection).keys():

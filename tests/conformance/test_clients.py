@@ -87,7 +87,12 @@ def ask(server: Server, agents: dict[str, Any], request: pytest.FixtureRequest) 
         else:
             command = [request.getfixturevalue("client_python"), PYTHON / f"{client}.py"]
         done = subprocess.run(
-            command, input=task, capture_output=True, text=True, env={**os.environ, **OFFLINE}, timeout=100
+            command,
+            input=task,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **OFFLINE},
+            timeout=LONGEST_WAIT_S,
         )
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

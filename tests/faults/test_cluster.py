@@ -62,7 +62,7 @@ class Cluster:
     def replica(self, application: str, deployment: str) -> psutil.Process:
         """Process of the deployment's only replica."""
         described = httpx.get(
-            f"http://127.0.0.1:{self.settings.dashboard_port}/api/serve/applications/", timeout=30
+            f"http://127.0.0.1:{self.settings.dashboard_port}/api/serve/applications/", timeout=LONGEST_WAIT_S
         ).json()
         replicas = described["applications"][application]["deployments"][deployment]["replicas"]
         (replica,) = [one for one in replicas if one["state"] == "RUNNING"]

@@ -64,13 +64,18 @@ class Production:
             str(file),
         ]
         subprocess.run(
-            command, env=environment_of(self.settings), check=True, capture_output=True, timeout=120
+            command,
+            env=environment_of(self.settings),
+            check=True,
+            capture_output=True,
+            timeout=LONGEST_WAIT_S,
         )
 
     def deployment(self) -> dict[str, Any]:
         """Serve's description of the embedding deployment; empty while Serve imports a new one."""
         described = httpx.get(
-            f"http://{LOOPBACK}:{self.settings.dashboard_port}/api/serve/applications/", timeout=30
+            f"http://{LOOPBACK}:{self.settings.dashboard_port}/api/serve/applications/",
+            timeout=LONGEST_WAIT_S,
         ).json()
         applications = described["applications"]
         found: dict[str, Any] = applications["embedding-cluster"]["deployments"].get("embedder", {})
@@ -146,7 +151,7 @@ def production(settings: Settings) -> Iterator[Production]:
         remaining = wait_gone(family(MARK, str(folder), session=head.pid), 15)
         kill(remaining)
         assert wait_gone(remaining, 10) == []
-        head.wait(10)
+        head.wait(LONGEST_WAIT_S)
         log.close()
         shutil.rmtree(folder)
 

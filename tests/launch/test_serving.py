@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,7 +18,7 @@ from tests.conftest import NewHome
 from tests.launch.embedding_load import MODEL, Load
 from tests.launch.production_cluster import Production, production
 from tests.simulators.chat_server import ChatFault, ChatServerSimulator, chat_server
-from tests.waiting import LONGEST_WAIT_S, until
+from tests.waiting import LONGEST_WAIT_S, Stopwatch, until
 
 pytestmark = pytest.mark.launch
 
@@ -85,10 +84,8 @@ def test_an_answer_is_streamed_through_the_ingress_and_a_client_that_leaves_canc
         for line in answer.iter_lines():
             if '"content":"You ' in line:
                 break
-    left = time.monotonic()
-    until(lambda: chat.calls[-1].left_at is not None, what="the end of the request")
-    assert chat.calls[-1].left_at is not None
-    assert chat.calls[-1].left_at - left < 1.0
+    left = Stopwatch()
+    assert left.seconds(until(lambda: chat.calls[-1].left_at, what="the end of the request")) < 1.0
 
 
 def ask(cluster: Production, *texts: str) -> int:

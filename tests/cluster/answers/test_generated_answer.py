@@ -1,7 +1,6 @@
 """An answer of a chat model behind TCP: its prompt, its text in parts, its citations, its end."""
 
 import asyncio
-import time
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from cluster.chat import ChatInterrupted, ChatMessage, ChatModel
 from tests.cluster.answers.test_answer import Finder, chunk, text_of
 from tests.cluster.chat.conftest import OpenModels, backup, chat, models
 from tests.simulators.chat_server import ChatFault, ChatServerSimulator
+from tests.waiting import Stopwatch, until
 
 __all__ = ["backup", "chat", "models"]
 
@@ -119,9 +119,7 @@ async def test_the_request_to_the_chat_server_ends_when_the_answer_is_closed(
         async for event in events:
             if isinstance(event, Text):
                 break
-    closed = time.monotonic()
-    while chat.calls[0].left_at is None and time.monotonic() < closed + 2:
-        await asyncio.sleep(0.01)
+    closed = Stopwatch()
+    left_at = await asyncio.to_thread(until, lambda: chat.calls[0].left_at)
 
-    assert chat.calls[0].left_at is not None
-    assert chat.calls[0].left_at - closed < 0.5
+    assert closed.seconds(left_at) < 0.5

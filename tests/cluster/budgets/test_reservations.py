@@ -20,7 +20,7 @@ from cluster.settings import Settings
 from cluster.usage.events import PROVIDER_EMBEDDING, RERANKING
 from tests.cluster.budgets.spender import MODEL, Spender
 from tests.conftest import ROOT
-from tests.waiting import LONGEST_WAIT_S
+from tests.waiting import LONGEST_WAIT_S, until
 
 
 def used_by_events(connection: Connection[Any], organisation: str) -> Decimal:
@@ -171,9 +171,7 @@ def test_killed_processes_leak_nothing_and_others_never_exceed_the_budget(
             process.kill()
             process.communicate()
     assert spender.only.used == used_by_events(connection, organisation) <= 350
-    deadline = time.monotonic() + 5
-    while spender.only.reserved and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: not spender.only.reserved)
     rest = int(350 - spender.only.used)
     assert rest in {0, 7}  # all was used, or all but what the killed process held
     assert spender.fits(rest or 1) is bool(rest)

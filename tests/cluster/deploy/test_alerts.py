@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tests.waiting import LONGEST_WAIT_S
 
 ALERTS = ROOT / "cluster/deploy/alerts.yaml"
 (GROUP,) = yaml.safe_load(ALERTS.read_text())["groups"]
@@ -77,7 +78,10 @@ def test_an_alert_fires_while_its_cause_lasts(alert: str, tmp_path: Path) -> Non
     )
 
     done = subprocess.run(
-        ["promtool", "test", "rules", tmp_path / "test.yaml"], capture_output=True, text=True, timeout=60
+        ["promtool", "test", "rules", tmp_path / "test.yaml"],
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_WAIT_S,
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -19,6 +19,7 @@ from ray.serve.config import HTTPOptions
 from cluster.deploy import haproxy
 from cluster.deploy.serve_config import ray_environment
 from tests.conftest import free_ports
+from tests.waiting import LONGEST_WAIT_S
 
 REPLICA = "http-embedding-cluster"
 
@@ -92,7 +93,7 @@ def running(file: Path, port: int) -> Iterator[httpx.Client]:
     command = [haproxy.PROGRAM, "-db", "-f", file, "-dR"]
     process = subprocess.Popen(command, env={**os.environ, **variables}, stderr=subprocess.PIPE, text=True)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=LONGEST_WAIT_S) as client:
             while True:
                 assert process.poll() is None, process.communicate()[1]
                 try:

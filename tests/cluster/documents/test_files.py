@@ -29,6 +29,7 @@ from cluster.documents.vector_stores.stores import VectorStore
 from cluster.errors import NotFound, Throttled
 from cluster.organisations.organisations import StorageLimits
 from cluster.settings import Settings
+from tests.waiting import LONGEST_WAIT_S
 
 NO_LIMITS = StorageLimits()
 
@@ -240,5 +241,5 @@ def test_a_blob_is_not_deleted_while_a_row_that_names_it_is_written(
             make(connection, organisation, blob)
             with pytest.raises(TimeoutError):
                 released.result(0.3)
-        assert released.result(5) is False
+        assert released.result(LONGEST_WAIT_S) is False
     assert blobs.exists(organisation, blob.sha256)

@@ -1,7 +1,6 @@
 """A file is attached once, its status follows its job, and a job that is no longer wanted writes nothing."""
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,6 +30,7 @@ from cluster.jobs import jobs, queue
 from cluster.jobs.jobs import JobState, PriorityClass
 from tests.cluster.jobs.turns import jobs_of
 from tests.indexed_files import begin, end_job, fail, make_files, process
+from tests.waiting import LONGEST_WAIT_S, Stopwatch
 
 STATIC = {"type": "static", "static": {"max_chunk_size_tokens": 100, "chunk_overlap_tokens": 0}}
 
@@ -286,7 +286,7 @@ def test_attributes_changed_while_a_worker_writes_are_not_lost(
 
     def slow(texts: Sequence[str]) -> NDArray[np.float32]:
         held.set()
-        go.wait(5)
+        go.wait(LONGEST_WAIT_S)
         return embed(texts)
 
     def work() -> None:
@@ -297,7 +297,7 @@ def test_attributes_changed_while_a_worker_writes_are_not_lost(
 
     worker = threading.Thread(target=work)
     worker.start()
-    held.wait(5)
+    held.wait(LONGEST_WAIT_S)
     threading.Timer(0.2, go.set).start()
     store_files.update_attributes(connection, store, file, {"a": "new"})
     worker.join()
@@ -340,16 +340,16 @@ def test_two_thousand_files_are_a_batch_in_about_a_second(
     connection: Connection[Any], store: VectorStore
 ) -> None:
     files = make_files(connection, store.organisation, 2_100)
-    began = time.monotonic()
+    began = Stopwatch()
     for file in files[2_000:]:
         attaching.attach(connection, store, file)
-    alone = (time.monotonic() - began) / 100
+    alone = began.seconds() / 100
     files = files[:2_000]
-    began = time.monotonic()
+    began = Stopwatch()
     batch = file_batches.create_batch(
         connection, store, [Attachment(file=file, attributes={"n": 1}) for file in files]
     )
-    took = time.monotonic() - began
+    took = began.seconds()
     assert (batch.status, batch.files) == (FileStatus.IN_PROGRESS, FileCounts(in_progress=2_000))
     assert took < 10, f"{took:.2f} s"  # 1.3 s on two idle cores
     assert took / 2_000 < alone / 2, f"{took / 2_000:.5f} s each, {alone:.5f} s alone"

@@ -183,9 +183,9 @@ def test_recording_activity_does_not_wait_for_a_locked_store(
     store = aged(connection, store, "2 hours")
     with pool.connection() as other:
         other.execute("SELECT FROM vector_stores WHERE organisation = %s FOR UPDATE", [store.organisation])
-        connection.execute("SET statement_timeout = 2000")
+        connection.execute("SET lock_timeout = 2000")
         touch_store(connection, store)
-        connection.execute("RESET statement_timeout")
+        connection.execute("RESET lock_timeout")
     assert get_store(connection, store.organisation, store.id) == store
 
 

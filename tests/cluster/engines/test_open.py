@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from cluster.engines.weights import open_model_folder
 from cluster.errors import Unavailable
 from cluster.settings import Settings
 from tests.cluster.engines.conftest import PATHS, engine_of, engine_on
+from tests.waiting import until
 
 
 def modules_after(code: str) -> set[str]:
@@ -76,10 +76,7 @@ def test_a_deleted_engine_gives_its_threads_and_memory_back() -> None:
         engine.embed(["a text"] * 8)
         engine.submit([np.array([2000], np.int32)], urgent=True).result()
         del engine
-    deadline = time.monotonic() + 10
-    while used()[0] > threads and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert used()[0] <= threads
+    until(lambda: used()[0] <= threads, what="the end of threads")
     assert used()[1] - memory < 100 * 2**20  # one engine has 150 MiB
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from cluster.engines.bert.compiled import library
 from cluster.engines.bert.linear import rounded_rows
 from cluster.engines.choice.paths import NumericPath
+from tests.waiting import LONGEST_WAIT_S
 
 #: Runs one batch of every size in a new process, and prints by how many MiB the second half of them grew it.
 SCRIPT = """
@@ -44,6 +45,10 @@ def test_new_sizes_of_batches_cost_no_memory(path: NumericPath) -> None:
     if path is NumericPath.COMPILED and library() is None:
         pytest.skip("no compiled forward: no C compiler, or another processor")
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(path)], check=True, capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", SCRIPT.format(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_WAIT_S,
     )
     assert float(done.stdout.splitlines()[-1]) < 10

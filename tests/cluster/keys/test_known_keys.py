@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +20,7 @@ from cluster.keys.known_keys import KnownKeys
 from cluster.organisations.caller import CallerKind, Scope
 from cluster.settings import Settings
 from tests.conftest import new_organisation
+from tests.waiting import LONGEST_WAIT_S, Stopwatch
 
 OPERATOR = "sk-of-the-operator"
 NEW = NewKey(name="ci", scopes=frozenset({Scope.READ}))
@@ -52,12 +52,20 @@ async def test_a_new_key_works_at_once_and_a_revoked_key_stops_within_a_second(
     assert caller.scopes == {Scope.READ}
     with keyed_pool.connection() as connection:
         api_keys.revoke_key(connection, owner, issued.key.id)
-    revoked = time.monotonic()
-    with suppress(NotAuthenticated):
-        while time.monotonic() < revoked + 5:
-            await keys.identify(issued.text.encode(), None)
-            await asyncio.sleep(0.01)
-    assert time.monotonic() - revoked < 1.0
+    revoked = Stopwatch()
+    while await accepts(keys, issued.text):
+        assert time.monotonic() < revoked.began + LONGEST_WAIT_S
+        await asyncio.sleep(0.01)
+    assert revoked.seconds() < 1.0
+
+
+async def accepts(keys: KnownKeys, text: str) -> bool:
+    """True if the key identifies a caller."""
+    try:
+        await keys.identify(text.encode(), None)
+    except NotAuthenticated:
+        return False
+    return True
 
 
 async def test_unknown_keys_cost_no_database_and_stay_nowhere(
@@ -65,12 +73,12 @@ async def test_unknown_keys_cost_no_database_and_stay_nowhere(
 ) -> None:
     """A text without our checksum is refused in memory. A guess with a checksum waits for a shared read."""
     await keys.identify(made(keyed_pool, new_organisation(keyed_pool)).text.encode(), None)
-    began, reads = time.monotonic(), keys._reads.begun
+    began, on_processor, reads = time.monotonic(), time.thread_time(), keys._reads.begun
     size = len(keys._known.keys)  # type: ignore[union-attr]
     for number in range(2_000):
         with pytest.raises(NotAuthenticated):
             await keys.identify(b"ec-guess-%d" % number, None)
-    assert time.monotonic() - began < 1.0
+    assert time.thread_time() - on_processor < 1.0
     guesses = [keys.identify(new_key_text().encode(), None) for _ in range(500)]
     outcomes = await asyncio.gather(*guesses, return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {NotAuthenticated}

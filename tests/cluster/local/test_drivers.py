@@ -14,6 +14,7 @@ from cluster.local import drivers
 from cluster.local.ray_head import Head
 from cluster.settings import Settings
 from tests.conftest import ROOT
+from tests.waiting import LONGEST_WAIT_S
 
 COMMAND = """
 import json, signal, sys, time
@@ -57,7 +58,7 @@ def test_a_running_command_gets_sigterm_and_is_waited_for(
 ) -> None:
     lines: list[str] = []
     drivers.end(Settings(home=tmp_path), lines.append)
-    assert command.communicate(timeout=1) == ("ending\n", None)
+    assert command.communicate(timeout=LONGEST_WAIT_S) == ("ending\n", None)
     assert command.returncode == 1
     assert lines == ["Ending 1 running command; documents already written stay"]
     assert list(tmp_path.glob("drivers/*")) == []

@@ -12,6 +12,8 @@ import pytest
 from jsonschema import Draft7Validator
 from referencing import Registry, Resource
 
+from tests.waiting import LONGEST_WAIT_S
+
 SCHEMAS = Path(cyclonedx.schema.__file__).parent / "_res"
 
 
@@ -19,7 +21,11 @@ SCHEMAS = Path(cyclonedx.schema.__file__).parent / "_res"
 def bill() -> Any:
     """What the command prints."""
     shown = subprocess.run(
-        [sys.executable, "-m", "cluster.local.sbom"], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "cluster.local.sbom"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_WAIT_S,
     )
     return json.loads(shown.stdout)
 

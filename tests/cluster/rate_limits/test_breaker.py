@@ -15,6 +15,7 @@ from cluster.database.row_access import OWNER
 from cluster.errors import InvalidInput, Throttled, Unavailable
 from cluster.rate_limits import BreakerState, SharedBreaker, breaker_states
 from cluster.settings import Settings
+from tests.waiting import LONGEST_WAIT_S, Stopwatch, until
 
 PAUSE_S = 0.3
 
@@ -27,9 +28,9 @@ def name(pool: ConnectionPool) -> Iterator[str]:
         connection.execute("DELETE FROM rate_breakers WHERE name = %s", [name])
 
 
-def open_breaker(pool: ConnectionPool, name: str) -> SharedBreaker:
+def open_breaker(pool: ConnectionPool, name: str, *, pause_s: float = PAUSE_S) -> SharedBreaker:
     """Return the breaker as one process opens it."""
-    return SharedBreaker(pool, name, threshold=3, first_pause_s=PAUSE_S, longest_pause_s=2 * PAUSE_S)
+    return SharedBreaker(pool, name, threshold=3, first_pause_s=pause_s, longest_pause_s=2 * pause_s)
 
 
 def fail(breaker: SharedBreaker, error: Exception | None = None, times: int = 1) -> None:
@@ -43,6 +44,15 @@ def call(breaker: SharedBreaker) -> None:
         pass
 
 
+def answers(breaker: SharedBreaker) -> bool:
+    """True if the breaker lets a call through."""
+    try:
+        call(breaker)
+    except Unavailable:
+        return False
+    return True
+
+
 def state(pool: ConnectionPool, name: str) -> BreakerState:
     with pool.connection() as connection:
         (found,) = [one for one in breaker_states(connection) if one.name == name]
@@ -50,11 +60,11 @@ def state(pool: ConnectionPool, name: str) -> BreakerState:
 
 
 def test_repeated_failures_stop_the_calls_of_every_process(pool: ConnectionPool, name: str) -> None:
-    here, elsewhere = open_breaker(pool, name), open_breaker(pool, name)
+    here, elsewhere, other = (open_breaker(pool, name, pause_s=60) for _ in range(3))
     fail(here, times=2)
     fail(elsewhere)
 
-    for breaker in (here, elsewhere, open_breaker(pool, name)):
+    for breaker in (here, elsewhere, other):
         with pytest.raises(Unavailable, match=f"{name} did not answer several times") as raised:
             call(breaker)
         assert (raised.value.retry_after_s or 0) >= 1
@@ -109,16 +119,14 @@ def test_one_call_of_the_cluster_probes_and_closes(pool: ConnectionPool, name: s
         try:
             with breaker.attempt():
                 sent.append(breaker)
-                done.wait(10)
+                done.wait(LONGEST_WAIT_S)
         except Unavailable as exc:
             refused.append(exc)
 
     threads = [threading.Thread(target=probe, args=[breaker]) for breaker in breakers]
     for thread in threads:
         thread.start()
-    ends = time.monotonic() + 10
-    while len(refused) < 5 and time.monotonic() < ends:
-        time.sleep(0.01)
+    until(lambda: len(refused) == 5)
     shown = state(pool, name)
     done.set()
     for thread in threads:
@@ -135,14 +143,13 @@ def test_the_pause_grows_while_probes_fail(pool: ConnectionPool, name: str) -> N
     breaker = open_breaker(pool, name)
     fail(breaker, times=3)
     time.sleep(PAUSE_S)
+    failing = Stopwatch()
     fail(breaker)
-    failed = time.monotonic()
 
-    time.sleep(PAUSE_S)
-    with pytest.raises(Unavailable):
-        call(breaker)
-    time.sleep(max(0, 2 * PAUSE_S + 0.05 - (time.monotonic() - failed)))
-    call(breaker)
+    until(lambda: answers(breaker))
+
+    assert time.monotonic() - failing.began >= 2 * PAUSE_S
+    assert failing.seconds() < 3 * PAUSE_S
 
 
 def test_the_provider_can_ask_for_a_longer_pause(pool: ConnectionPool, name: str) -> None:

@@ -1,6 +1,7 @@
 """A search of an unchanged store is answered from the cache, and never with a result from before a write."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from cluster.retrieval.result_cache import key_of
 from cluster.settings import Settings
 from tests import folder_index
 from tests.cluster.retrieval.test_retrieve import Asker
+from tests.waiting import LONGEST_WAIT_S
 
 WRITERS = 3
 #: The module; the package's attribute of this name is the function.
@@ -156,35 +158,36 @@ def test_a_search_that_begins_after_a_write_was_answered_never_finds_what_was_be
     asker: Asker, settings: Settings
 ) -> None:
     """Each writer replaces its chunk again and again, and records when each write was answered."""
-    store, until = asker.store, time.monotonic() + 2
-    answered = [0] * WRITERS
+    store, answered, done = asker.store, [0] * WRITERS, threading.Event()
     with open_pool(settings.model_copy(update={"database_pool_size": WRITERS + 1}), access=OWNER) as pool:
         own = ChunkIndexes(asker.indexes._settings, pool).of(store)
 
-        def writer(number: int) -> int:
-            while time.monotonic() < until:
+        def writer(number: int) -> None:
+            while not done.is_set():
                 version = answered[number] + 1
                 row = replace(chunk(f"{number} {version}", id=f"{number}"), document=f"doc {number}")
                 own.replace_document(
                     store.organisation, store.id, row.document, [row], collection=store.collection
                 )
                 answered[number] = version
-            return answered[number]
 
-        def searcher() -> int:
-            searches = 0
-            while time.monotonic() < until:
+        def search_beside_writers() -> None:
+            began, searches = time.monotonic(), 0
+            while time.monotonic() < began + 2 or searches <= 20 or min(answered) <= 5:
+                assert time.monotonic() < began + LONGEST_WAIT_S, (searches, answered)
                 least = list(answered)
                 found = dict(map(int, text.split()) for text in texts(asker))  # type: ignore[arg-type]
                 assert all(found.get(n, 0) >= version for n, version in enumerate(least)), (found, least)
                 searches += 1
-            return searches
 
         with ThreadPoolExecutor() as threads:
             writers = [threads.submit(writer, number) for number in range(WRITERS)]
-            searches = searcher()
-            assert all(writer.result() > 5 for writer in writers)
-    assert searches > 20
+            try:
+                search_beside_writers()
+            finally:
+                done.set()
+            for one in writers:
+                one.result()
     assert texts(asker) == texts(asker)
     assert hits(asker)[0] > 0
 

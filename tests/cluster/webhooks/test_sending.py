@@ -11,6 +11,7 @@ from cluster.webhooks.outbox import AttemptResult
 from cluster.webhooks.sending import LONGEST_RETRY_AFTER_S, event_body, send
 from cluster.webhooks.signature import new_secret
 from tests.cluster.outbound.outside import OutsideServer, answering, outside, reaching
+from tests.waiting import LONGEST_WAIT_S
 
 BODY = event_body("evt_1", "job.failed", {"id": "job_1"}, created_at=datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -27,7 +28,7 @@ def outbound(receiver: OutsideServer) -> AsyncOutboundClient:
 
 
 async def attempt(outbound: AsyncOutboundClient, url: str) -> AttemptResult:
-    return await send(outbound, url, "evt_1", BODY, [new_secret()], timeout_s=0.5)
+    return await send(outbound, url, "evt_1", BODY, [new_secret()], timeout_s=LONGEST_WAIT_S)
 
 
 def test_the_body_has_the_fields_of_openais_events() -> None:

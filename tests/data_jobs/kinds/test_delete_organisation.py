@@ -2,7 +2,6 @@
 are left.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -25,7 +24,7 @@ from cluster.documents.vector_stores.attaching import attach
 from cluster.documents.vector_stores.stores import NewStore, create_store, list_stores
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, Unavailable
-from cluster.jobs.jobs import SYSTEM, JobState, get_job
+from cluster.jobs.jobs import SYSTEM, Job, JobState, get_job
 from cluster.keys.api_keys import NewKey, create_key
 from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import Settings
@@ -38,6 +37,7 @@ from tests.conftest import new_organisation
 from tests.data_jobs.running_consumer import consuming
 from tests.indexed_files import make_files, process
 from tests.own_database import own_database
+from tests.waiting import until
 
 FINGERPRINT = Fingerprint(
     model="small",
@@ -122,15 +122,14 @@ def owner_with_everything(pool: ConnectionPool, settings: Settings) -> str:
 
 def wait_for_end(pool: ConnectionPool, job: str) -> dict[str, Any]:
     """Return the result of the deletion, after its end."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+
+    def read() -> Job:
         with pool.connection() as connection:
-            found = get_job(connection, SYSTEM, job)
-        if found.state.ended:
-            assert found.state == JobState.SUCCEEDED, found.error
-            return dict(found.result or {})
-        time.sleep(0.05)
-    raise AssertionError(f"the deletion {job} did not end")
+            return get_job(connection, SYSTEM, job)
+
+    found: Job = until(read, lambda job: job.state.ended)
+    assert found.state == JobState.SUCCEEDED, found.error
+    return dict(found.result or {})
 
 
 def test_the_job_deletes_everything_but_usage_and_proves_it(

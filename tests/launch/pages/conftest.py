@@ -2,7 +2,6 @@
 
 import shlex
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,11 @@ from tests.conftest import ROOT
 from tests.launch.pages.kubectl_calls import check_call
 from tests.launch.pages.page_commands import Section
 from tests.running_cluster import RunningCluster
-from tests.waiting import LONGEST_WAIT_S
+from tests.waiting import LONGEST_COMMAND_S, LONGEST_WAIT_S, until
 
 #: The organisation whose limits the commands change.
 TENANT = "tenant-of-the-handbook"
 PRELUDE = Path(__file__).with_name("prelude.bash").read_text()
-TIMEOUT_S = 120
 #: States of a job that has ended.
 ENDED = {"succeeded", "failed", "cancelled"}
 
@@ -53,7 +51,7 @@ class PageShell:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=TIMEOUT_S,
+            timeout=LONGEST_COMMAND_S,
         )
         printed = ran.stdout + ran.stderr
         assert ran.returncode == 0, printed[-4_000:]
@@ -125,10 +123,9 @@ def things(client: httpx.Client) -> dict[str, str]:
 
 def ends(client: httpx.Client, jobs: Sequence[str]) -> list[str]:
     """Wait until the jobs have ended, and return their states."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not ENDED.issuperset(states := [client.get(f"/jobs/{job}").json()["state"] for job in jobs]):
-        assert time.monotonic() < deadline, states
-        time.sleep(0.1)
+    states: list[str] = until(
+        lambda: [client.get(f"/jobs/{job}").json()["state"] for job in jobs], ENDED.issuperset
+    )
     return states
 
 

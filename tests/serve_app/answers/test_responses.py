@@ -1,7 +1,6 @@
 """POST /v1/responses: OpenAI's unmodified client asks, continues and deletes, whole and streamed."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -22,8 +21,8 @@ from serve_app.routes.responses.response_requests import CreateResponseRequest
 from serve_app.routes.responses.response_target import response_target
 from tests.serve_app.answers.conftest import ANSWER, ChattingServer, NewAgent, NewStore
 from tests.serve_app.answers.openai_events import rebuilt, strict_events, strict_response
-from tests.serve_app.usage.test_usage_recorder import assert_soon
 from tests.simulators.chat_server import ChatFault
+from tests.waiting import Stopwatch, until
 
 SWIFT, HERON = "Swifts sleep on the wing and land only to nest.", "Herons stand still before they strike."
 QUESTION = "Where do swifts sleep?"
@@ -313,9 +312,8 @@ def test_a_client_that_leaves_cancels_the_request_to_the_chat_server(
         for line in _lines(stream):
             if "output_text.delta" in line:
                 break
-        left = time.monotonic()
-    assert_soon(lambda: chatting.chat.calls[0].left_at is not None, True)
-    assert (chatting.chat.calls[0].left_at or 0.0) - left < 1.0
+        left = Stopwatch()
+    assert left.seconds(until(lambda: chatting.chat.calls[0].left_at)) < 1.0
 
 
 def _lines(stream: httpx.Response) -> Iterator[str]:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from tests.waiting import LONGEST_WAIT_S
+
 #: Sizes of the window for screenshots: a desk and a phone.
 WIDE, NARROW = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 #: Roles of the accessibility tree that need a name.
@@ -11,7 +13,7 @@ CONTROLS = frozenset(
     | {"textbox"}
 )
 #: Milliseconds that a test waits for something on the page.
-PATIENCE_MS = 30_000
+PATIENCE_MS = LONGEST_WAIT_S * 1_000
 
 
 class ConsolePage:

@@ -133,7 +133,7 @@ def test_two_clicks_show_why_a_document_failed_and_retry_it(
     page.get_by_text("No job matches.").wait_for()  # it is queued now, and leaves the list of failures
     assert console.clicks <= 3
     listed = httpx.get(
-        f"{keyed_server.url}/v1/jobs?state=queued", headers=bearer(tenant.key), timeout=60
+        f"{keyed_server.url}/v1/jobs?state=queued", headers=bearer(tenant.key), timeout=LONGEST_WAIT_S
     ).json()
     assert [job["error"] for job in listed["data"]] == [None]
 

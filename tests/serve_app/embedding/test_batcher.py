@@ -142,7 +142,10 @@ async def test_padded_batches_hold_inputs_of_similar_length(server: Server) -> N
 async def test_a_query_does_not_wait_for_a_bulk_batch_that_has_begun(preempting: RecordingEngine) -> None:
     batcher = batcher_on(preempting)
     bulk = await closed_behind(preempting, batcher)
-    assert (await asyncio.wait_for(batcher.embed(preempting.ids("a query")), 5)).shape == (1, 384)
+    assert (await asyncio.wait_for(batcher.embed(preempting.ids("a query")), LONGEST_WAIT_S)).shape == (
+        1,
+        384,
+    )
     assert not bulk.done()
     assert preempting.urgent == [1]
     preempting.gate.set()
@@ -157,7 +160,7 @@ async def test_an_organisation_has_one_urgent_batch_at_a_time_and_a_small_one(
     flood = [asyncio.create_task(batcher.embed(several(preempting, "flood", 400), organisation="loud"))]
     await asyncio.sleep(0)
     quiet = asyncio.create_task(batcher.embed(preempting.ids("a query"), organisation="quiet"))
-    await asyncio.wait_for(quiet, 5)
+    await asyncio.wait_for(quiet, LONGEST_WAIT_S)
     assert max(preempting.urgent) <= URGENT_TOKENS // 5
     preempting.gate.set()
     await asyncio.gather(bulk, *flood)

@@ -1,7 +1,6 @@
 """The operator manages organisations, over HTTP and by command; a deleted organisation is refused at once."""
 
 import json
-import time
 from typing import Any
 
 import httpx
@@ -9,7 +8,7 @@ import pytest
 
 from cluster.organisations.__main__ import main
 from tests.serve_app.conftest import MODEL, Server, bearer
-from tests.waiting import LONGEST_WAIT_S
+from tests.waiting import LONGEST_WAIT_S, Stopwatch, until
 
 
 def test_the_row_of_an_organisation_holds_its_options(operator: httpx.Client) -> None:
@@ -56,9 +55,9 @@ def test_a_deleted_organisation_is_refused_at_once_and_its_id_stays_taken(
     with httpx.Client(base_url=keyed_server.url, headers=bearer(key), timeout=LONGEST_WAIT_S) as client:
         assert client.post("/v1/embeddings", json=request).status_code == 200
         job = operator.delete("/v1/organisations/gone").json()["job_id"]
-        deleted = time.monotonic()
-        while client.get("/v1/models").status_code == 200:
-            assert time.monotonic() - deleted < 1.0
+        deleted = Stopwatch()
+        until(lambda: client.get("/v1/models").status_code != 200)
+        assert deleted.seconds() < 1.0
         assert client.post("/v1/embeddings", json=request).status_code == 401
     assert operator.post("/v1/embeddings", json=request, headers=of_gone).status_code == 404
     assert operator.delete("/v1/organisations/gone").status_code == 409

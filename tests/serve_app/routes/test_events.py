@@ -1,6 +1,5 @@
 """POST /v1/events accepts CloudEvents once each, keeps the correct ones, and reports the others by row."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
@@ -10,6 +9,7 @@ import pytest
 from psycopg import Connection
 
 from cluster.settings import Settings
+from tests.waiting import Stopwatch
 
 TIME = "2026-03-01T10:00:00+05:45"
 
@@ -126,9 +126,9 @@ def test_a_thousand_events_take_less_than_a_second_and_more_are_refused(http: ht
 
     def seconds() -> float:
         events = [message(number) for number in range(1_000)]
-        began = time.monotonic()
+        began = Stopwatch()
         assert send(http, events)["accepted"] == 1_000
-        return time.monotonic() - began
+        return began.seconds()
 
     assert any(seconds() < 1 for _ in range(5))  # other processes may take the cores for a while
     refused = http.post("/v1/events", json=[event()] * 1_001)

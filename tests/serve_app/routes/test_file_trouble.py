@@ -34,7 +34,7 @@ from tests.serve_app.raw_requests import (
     unfinished_blobs,
     upload,
 )
-from tests.waiting import LONGEST_WAIT_S, until
+from tests.waiting import LONGEST_WAIT_S, Stopwatch, until
 
 
 def test_a_file_that_is_too_long_is_refused_while_it_arrives(small: Server) -> None:
@@ -169,12 +169,12 @@ def test_texts_are_embedded_while_other_requests_wait_for_the_database(
         ):
             waiting = [threads.submit(http.get, "/v1/files") for _ in range(40)]
             time.sleep(1)
-            began = time.monotonic()
+            began = Stopwatch()
             assert (
                 http.post("/v1/embeddings", json={"model": MODEL, "input": "a text " * 100}).status_code
                 == 200
             )
-            assert time.monotonic() - began < 3
+            assert began.seconds() < 3
             assert not any(one.done() for one in waiting)
             silent.close()
             assert {one.result().status_code for one in waiting} == {503}
@@ -224,7 +224,7 @@ def test_a_full_disk_gets_503_until_there_is_space(new_home: NewHome, tmp_path: 
 
 
 def test_uploads_are_fast_while_the_engine_is_busy(http: httpx.Client, server: Server) -> None:
-    """The 99th percentile is below a second on a shared machine; on an idle one it is below 200 ms."""
+    """On an idle machine, the 99th percentile is below 200 ms. On a busy one, uploads alone are slow too."""
     stop = threading.Event()
     texts = [f"The {n}th sentence about herons. " * 12 for n in range(64)]
 
@@ -239,24 +239,28 @@ def test_uploads_are_fast_while_the_engine_is_busy(http: httpx.Client, server: S
                     headers={"x-priority": "bulk"},
                 )
 
-    threads = [threading.Thread(target=embed) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    time.sleep(1)
-    took = []
-    try:
+    def p99_ms() -> float:
+        took = []
         for _ in range(100):
             content = new_bytes(TEXT * 2_000)  # 100 KB
             began = time.perf_counter()
             assert upload(http, content).status_code == 200
             took.append((time.perf_counter() - began) * 1000)
+        return float(np.percentile(took, 99))
+
+    alone_ms = p99_ms()
+    threads = [threading.Thread(target=embed) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    time.sleep(1)
+    try:
+        beside_ms = p99_ms()
     finally:
         stop.set()
         for thread in threads:
             thread.join()
-    p50, p99 = np.percentile(took, [50, 99])
-    print(f"\nupload of 100 KB while embedding: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
-    assert p99 < 1_000
+    print(f"\nupload of 100 KB: p99 {alone_ms:.0f} ms, while embedding {beside_ms:.0f} ms")
+    assert beside_ms < max(1_000, 10 * alone_ms)
 
 
 UPLOAD_SCRIPT = """
@@ -284,9 +288,9 @@ def test_a_long_upload_does_not_delay_other_requests(
     )
     waits = []
     while client.poll() is None:
-        began = time.perf_counter()
+        began = Stopwatch()
         http.get("/healthz")
-        waits.append(time.perf_counter() - began)
+        waits.append(began.seconds())
         time.sleep(0.01)
     assert client.stdout is not None
     id, size = client.stdout.read().split()

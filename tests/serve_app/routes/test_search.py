@@ -20,6 +20,7 @@ from tests.conftest import kill_postmaster
 from tests.indexed_files import Embed, make_files, process
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import BIRDS, PROMPTED, PROMPTS, Server
+from tests.waiting import LONGEST_WAIT_S
 
 #: Our own fields in search results; OpenAI's schema allows no others.
 OURS = {"chunk_id", "page", "start", "end", "snippet", "keywords", "vector_store_id"}
@@ -299,14 +300,14 @@ def test_several_queries_all_find_the_old_or_all_the_new_version_of_a_document(
 
     thread = threading.Thread(target=replace_again_and_again)
     thread.start()
-    begun.wait(10)
+    begun.wait(LONGEST_WAIT_S)
     body = {
         "query": ["herons", "old", "new"],
         "max_num_results": 50,
         "filters": {"type": "ne", "key": "file_id", "value": other},
     }
     found: list[list[dict[str, Any]]] = []
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + LONGEST_WAIT_S
     while len(found) < 60 or (len(_versions(found)) == 1 and time.monotonic() < ends):
         found.append(search(http, store.id, **body).json()["data"])
     done.set()

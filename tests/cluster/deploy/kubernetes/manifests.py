@@ -13,6 +13,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from tests.conftest import ROOT
+from tests.waiting import LONGEST_WAIT_S
 
 KUBERAY = ROOT / "cluster/deploy/kuberay"
 CRDS = ROOT.parent / "shared" / "contracts" / "kuberay"
@@ -48,7 +49,11 @@ def rendered(folder: str) -> tuple[Resource, ...]:
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl, which renders the overlays, is not installed")
     text = subprocess.run(
-        ["kubectl", "kustomize", KUBERAY / folder], capture_output=True, text=True, check=True, timeout=60
+        ["kubectl", "kustomize", KUBERAY / folder],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=LONGEST_WAIT_S,
     ).stdout
     return tuple(load(text))
 

@@ -162,12 +162,12 @@ def test_a_long_pause_is_the_callers(
     engine = engine_for(settings, server, requests_per_minute=1_000)
     monkeypatch.setattr(requests, "LONGEST_PAUSE_S", 0.5)
     server.faults = Faults([Fault.BUSY_WITH_RETRY_AFTER])
+    begun = time.monotonic()
     with pytest.raises(Throttled) as raised:
         engine.embed(["a"])
     assert raised.value.retry_after_s == 1.0
-    begun = time.monotonic()
     engine.embed(["a"])  # the whole cluster observes the pause
-    assert time.monotonic() - begun > 0.5
+    assert time.monotonic() - begun > 0.95
     assert len(server.provider.accepted) == 1
 
 

@@ -17,6 +17,7 @@ from cluster.jobs.schedules.cron import Timing
 from cluster.jobs.schedules.schedules import Schedule, create_schedule
 from tests.cluster.jobs.schedules.scheduler_process import look_for_due_schedules
 from tests.cluster.jobs.turns import TEST
+from tests.waiting import until
 
 #: Minutes of the test's clock, and the minutes without any process.
 TICKS, OUTAGE = 200, range(100, 110)
@@ -118,10 +119,8 @@ def test_three_processes_submit_one_job_for_each_of_200_times(
     with schedulers(database_url, clock) as chosen:
         chosen.start(3)
         live_through(chosen, clock)
-        deadline = time.monotonic() + 30
-        while [len(jobs_of(connection, one)) for one in made] < [len(times) for times in expected]:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        counts = [len(times) for times in expected]
+        until(lambda: [len(jobs_of(connection, one)) for one in made] >= counts)
         time.sleep(10 * TICK_S)  # for second jobs
     assert len(expected[0]) == TICKS
     assert [jobs_of(connection, one) for one in made] == expected

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,9 +20,7 @@ from tests.cluster.vector_index.contract import ORG, STORE
 from tests.cluster.vector_index.contract.conftest import MakeRow, ids, persistently
 from tests.cluster.vector_index.contract.writer import FIRST, SECOND, version
 from tests.conftest import ROOT
-
-#: Seconds until an index outside has carried out its last deletions.
-PATIENCE_S = 20.0
+from tests.waiting import until
 
 
 def assert_holds_exactly(index: ChunkIndex, collection: str, expected: list[str], vector: Any) -> None:
@@ -34,10 +31,12 @@ def assert_holds_exactly(index: ChunkIndex, collection: str, expected: list[str]
         assert sorted(hit.id for hit in hits) == sorted(expected)
     if (external := index.external) is None:
         return
-    place, deadline = index.collection(collection), time.monotonic() + PATIENCE_S
-    while (outside := external.count(ORG, STORE, collection=place)) != len(expected):
-        assert time.monotonic() < deadline, f"the index has {outside} vectors and not {len(expected)}"
-        time.sleep(0.02)
+    place = index.collection(collection)
+    until(
+        lambda: external.count(ORG, STORE, collection=place),
+        lambda count: count == len(expected),
+        what=f"{len(expected)} vectors outside",
+    )
     pages = external.ids(ORG, STORE, collection=place)
     assert sorted(id for page in pages for id in page) == sorted(expected)
 

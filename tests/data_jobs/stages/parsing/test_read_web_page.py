@@ -2,7 +2,6 @@
 
 import json
 import random
-import time
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -15,6 +14,7 @@ from data_jobs.stages.parsing.memory_file import MemoryFile
 from data_jobs.stages.parsing.parser import Parser
 from data_jobs.stages.parsing.read_web_page_result import read_web_page_result
 from tests.simulators.site import documentation
+from tests.waiting import Stopwatch, until
 
 URL = "https://docs.test/"
 #: Pages that need much time or memory of a careless reader.
@@ -44,10 +44,14 @@ def impatient() -> Iterator[Parser]:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_page_has_an_outcome_in_time(impatient: Parser, name: str) -> None:
-    began = time.monotonic()
+    began = Stopwatch()
     assert impatient.read_web_page(HOSTILE[name], url=URL).outcome in ENDS
-    assert time.monotonic() - began < 10
-    assert impatient.read_web_page(b"<h1>After</h1>", url=URL).blocks == ("<h1>After</h1>",)
+    assert began.seconds() < 10
+    after = until(  # a busy machine can take a second for it
+        lambda: impatient.read_web_page(b"<h1>After</h1>", url=URL),
+        lambda page: page.outcome is not Outcome.TIMEOUT,
+    )
+    assert after.blocks == ("<h1>After</h1>",)
 
 
 def test_mutated_pages_have_an_outcome(parser: Parser) -> None:

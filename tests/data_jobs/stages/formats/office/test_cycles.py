@@ -14,14 +14,14 @@ def test_styles_that_are_based_on_each_other_end() -> None:
         return f'<style:style style:family="paragraph" style:name="{name}" style:parent-style-name="{base}"/>'
 
     chain = "".join(style(f"P{at}", f"P{at + 1}") for at in range(2000))
-    start = time.monotonic()
+    start = time.process_time()
     loop = odt.parse(
         odf_of("text", '<text:p text:style-name="A">x</text:p>', automatic=style("A", "A")), OPTIONS
     )
     odt.parse(odf_of("text", '<text:p text:style-name="P0">x</text:p>' * 2000, automatic=chain), OPTIONS)
 
     assert loop.pages == ["x"]
-    assert time.monotonic() - start < 10  # without a limit, 40 s
+    assert time.process_time() - start < 10  # without a limit, 40 s
 
 
 def test_lists_that_take_their_levels_from_each_other_end() -> None:

@@ -102,13 +102,13 @@ def test_cells_far_apart_do_not_make_an_endless_table() -> None:
         f'<row r="{at}"><c r="{letters(at)}{at}"><v>{at}</v></c></row>' for at in range(1, 16_385)
     )
     merged = "<mergeCells>" + '<mergeCell ref="A1:XFD1048576"/>' * 1000 + "</mergeCells>"
-    start = time.monotonic()
+    start = time.process_time()
     output = read(diagonal + merged, rows(1, "a") + '<row r="1048576"><c r="XFD1048576"><v>9</v></c></row>')
 
     assert output.pages[0].endswith("\nXFD16384: 16384")
     assert len(output.pages[0]) < 1_000_000
     assert [block.columns for block in output.structure[1].blocks] == ["A:A", "XFD:XFD"]
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10
 
 
 def letters(column: int) -> str:

@@ -100,9 +100,9 @@ def laughs(reference: str) -> str:
 @pytest.mark.parametrize("reference", [">&l11;", ' b="&l11;">', ">&l0;" + "&big;" * 10_000])
 def test_entities_cannot_grow(reference: str) -> None:
     text = laughs(reference).replace("]>", f'<!ENTITY big "{"x" * 1000}">]>')
-    started = time.monotonic()
+    started = time.process_time()
     assert len(parse(text).pages[0]) < 2 * len(text) + 10_000
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_cyclic_entities_and_deep_elements_end() -> None:
