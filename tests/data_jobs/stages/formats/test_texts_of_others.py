@@ -27,19 +27,22 @@ def folder(package: str) -> Path:
 
 
 DATA, DESCRIPTIONS = folder("sklearn") / "datasets" / "data", folder("sklearn") / "datasets" / "descr"
-LIBRARY, ZONES = Path(sysconfig.get_path("stdlib")), folder("tzdata") / "zoneinfo"
+LIBRARY, LEXICONS = Path(sysconfig.get_path("stdlib")), folder("vaderSentiment")
 SCHEMAS = folder("jsonschema_specifications") / "schemas"
 RAW = [
     *sorted(DATA.glob("*.csv")),
-    *(ZONES / name for name in ("zone.tab", "zone1970.tab", "iso3166.tab")),
     *(LIBRARY / f"{name}.py" for name in ("ast", "csv", "pdb", "typing", "zipfile")),
 ]
+#: Path -> the name with which it is uploaded. The lexicons are tables with tabs, and end with ``.txt``.
+NAMES = {path: path.name for path in RAW} | {
+    LEXICONS / f"{name}.txt": f"{name}.tab" for name in ("vader_lexicon", "emoji_utf8_lexicon")
+}
 
 
-@pytest.mark.parametrize("path", RAW, ids=lambda path: path.name)
-def test_every_word_of_tables_and_of_code_is_read(parser: Parser, path: Path) -> None:
+@pytest.mark.parametrize(("path", "name"), NAMES.items(), ids=NAMES.values())
+def test_every_word_of_tables_and_of_code_is_read(parser: Parser, path: Path, name: str) -> None:
     data = path.read_bytes()
-    parsed = parser.parse(data, name=path.name)
+    parsed = parser.parse(data, name=name)
     assert parsed.outcome == Outcome.OK
     assert missing(data.decode(), parsed.pages[0].text).total() == 0
 
