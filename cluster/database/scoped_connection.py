@@ -20,6 +20,12 @@ from cluster.database.row_access import NOTHING, Reach, RowAccess, current_acces
 ROLES = queries("cluster.database", "row_security.sql")["roles"]
 #: The setting with which policies compare the column "organisation".
 SETTING = "cluster.organisation"
+#: Lets the server notice within half a minute that the machine of a client has lost its power. The server
+#: then rolls the client's transaction back, and releases its locks. The kernel's default is two hours.
+LOST_CLIENTS = """
+SELECT set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
+    set_config('tcp_keepalives_count', '4', false), set_config('tcp_user_timeout', '30s', false)
+"""
 
 
 @contextmanager
@@ -41,6 +47,7 @@ def owner_within(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 async def take_role_of_all(connection: psycopg.AsyncConnection[Any]) -> None:
     """Let a new connection of the job queue act for all organisations. It is the ``configure`` of a pool."""
+    await connection.execute(LOST_CLIENTS)
     found = [name for (name,) in await (await connection.execute(ROLES)).fetchall()]
     if len(found) == 2:
         await connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(found[0])))

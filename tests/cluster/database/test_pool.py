@@ -29,6 +29,8 @@ def test_every_connection_is_ready_for_vectors_and_has_a_name(pool: ConnectionPo
     for statement, expected in {
         "SHOW hnsw.iterative_scan": "strict_order",
         "SHOW application_name": "embedding-cluster",
+        "SHOW tcp_keepalives_idle": "10",
+        "SHOW tcp_user_timeout": "30000",
         "SELECT count(*) FROM organisations WHERE id = 'default'": 1,
     }.items():
         assert value(pool, statement) == expected
