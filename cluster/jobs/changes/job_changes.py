@@ -23,7 +23,8 @@ SQL = with_columns("changes/job_changes.sql")
 #: Maximum seconds by which an event may be committed later than an event with a higher id. An event that is
 #: committed even later is not found.
 OVERLAP_S = 10.0
-#: Maximum number of jobs that one call reads. If there are more, the jobs that changed last are read.
+#: Maximum number of jobs of one organisation that one call reads. If there are more, the jobs that changed
+#: last are read.
 MAX_JOBS = 400
 
 

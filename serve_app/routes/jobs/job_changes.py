@@ -57,21 +57,36 @@ class JobChanges:
 
     def __init__(self, organisation: str) -> None:
         self.organisation = organisation
+        #: Jobs that are not sent yet, at most ``MAX_JOBS``.
         self._changed: dict[str, Job] = {}
+        #: True if further jobs have changed.
+        self._has_more = False
+        self._error: BaseException | None = None
         self._arrived = asyncio.Event()
         self._count = 0
 
     def add(self, jobs: Iterable[Job]) -> None:
-        """Keep the jobs of this organisation until they are sent. A later state of a job replaces an earlier
-        one.
+        """Keep the jobs of this organisation until they are sent, but at most ``MAX_JOBS`` jobs, because a
+        client can read slowly. A later state of a job replaces an earlier one.
         """
-        self._changed |= {job.id: job for job in jobs if job.organisation == self.organisation}
-        if self._changed:
+        for job in jobs:
+            if job.organisation != self.organisation:
+                continue
+            if job.id in self._changed or len(self._changed) < MAX_JOBS:
+                self._changed[job.id] = job
+            else:
+                self._has_more = True
             self._arrived.set()
+
+    def fail(self, error: BaseException) -> None:
+        """End the stream of this listener with the error, because no further change is read for it."""
+        self._error = error
+        self._arrived.set()
 
     async def next(self, timeout_s: float) -> Batch | None:
         """Return the event ``ready`` at the first call, and then the jobs that have changed; None if no job
-        changes within ``timeout_s`` seconds.
+        changes within ``timeout_s`` seconds. If the changes cannot be read because of an unexpected error,
+        this error is raised here.
         """
         if self._count == 0:
             return self._batch("ready", [], has_more=False)
@@ -79,9 +94,12 @@ class JobChanges:
             await asyncio.wait_for(self._arrived.wait(), timeout_s)
         except TimeoutError:
             return None
-        jobs, self._changed = list(self._changed.values()), {}
+        if self._error is not None:
+            raise self._error
+        jobs, has_more = list(self._changed.values()), self._has_more
+        self._changed, self._has_more = {}, False
         self._arrived.clear()
-        return self._batch("jobs", jobs[:MAX_JOBS], has_more=len(jobs) > MAX_JOBS)
+        return self._batch("jobs", jobs, has_more=has_more)
 
     def _batch(self, type: str, jobs: list[Job], *, has_more: bool) -> Batch:
         self._count += 1
@@ -129,6 +147,11 @@ class ChangeFeed:
                     jobs = await self._service.read(ask)
                 except Retryable as exc:
                     log.warning("job_changes_not_read", listeners=len(self._open), reason=str(exc))
+                except Exception as exc:  # nothing awaits this task, so the listeners get the error
+                    log.exception("job_changes_failed", listeners=len(self._open))
+                    for changes in list(self._open):
+                        changes.fail(exc)
+                    self._open.clear()
                 else:
                     self._started.set()
                     for changes in list(self._open):

@@ -55,3 +55,18 @@ def test_each_change_is_read_once_also_if_it_is_committed_late(
     changed()
     _event(connection, organisation, "job_b")
     assert (changed(), changed()) == (["job_b"], [])
+
+
+def test_many_changes_of_one_organisation_hide_no_change_of_another(
+    connection: Connection[Any], pool: ConnectionPool, organisation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_changes, "MAX_JOBS", 3)
+    busy, reader = new_organisation(pool), ChangeReader()
+    assert reader.read(connection, [organisation, busy]) == []
+    _job(connection, organisation, "job_a")
+    _event(connection, organisation, "job_a")
+    for number in range(5):
+        _job(connection, busy, f"job_{number}")
+        _event(connection, busy, f"job_{number}")
+    changed = [job.id for job in reader.read(connection, [organisation, busy])]
+    assert changed == ["job_4", "job_3", "job_2", "job_a"]
