@@ -22,9 +22,6 @@ from cluster.database import in_one_transaction
 from cluster.settings import Settings
 from cluster.webhooks.signature import new_secret
 
-#: Seconds since the last evaluation after which the command says that no process evaluates the rules.
-LATE_S = 180.0
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return the exit code of the process."""
@@ -55,14 +52,13 @@ def _list(settings: Settings, _: argparse.Namespace) -> int:
         console.print("no alert is open")
     if waiting:
         console.print(f"{waiting} messages are not sent yet; the log says why (alert_not_sent)")
-    age_s = None if last is None else (datetime.now(UTC) - last.evaluated_at).total_seconds()
-    if age_s is None or age_s > LATE_S:
+    if last is None or alert_store.is_late(last):
         console.print(
             "no process evaluates the rules: start the cluster. If CLUSTER_ALERTS=false, only Prometheus "
             "evaluates them"
         )
         return EXIT_FAILED
-    console.print(escape(f"{last.process} evaluated the rules {age_s:.0f} s ago"))
+    console.print(escape(f"{last.process} evaluated the rules {last.age_s:.0f} s ago"))
     return 0
 
 

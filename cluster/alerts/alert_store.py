@@ -6,7 +6,7 @@ keep_evaluation(connection, before, evaluation, channels=["log"], process="host-
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from psycopg import Connection
@@ -22,6 +22,8 @@ SQL = queries("cluster.alerts", "alert_store.sql")
 KEPT_DAYS = 30
 #: Maximum number of waiting messages that a process reads when the process begins to evaluate the rules.
 MAX_WAITING = 1_000
+#: Seconds without an evaluation after which no process counts as the evaluator.
+LATE_S = 180.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +32,16 @@ class LastEvaluation:
 
     process: str
     evaluated_at: datetime
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the evaluation."""
+        return (datetime.now(UTC) - self.evaluated_at).total_seconds()
+
+
+def is_late(last: LastEvaluation | None) -> bool:
+    """Return True if no process counts as the evaluator."""
+    return last is None or last.age_s > LATE_S
 
 
 def read_open(connection: Connection[Any]) -> dict[AlertKey, OpenAlert]:

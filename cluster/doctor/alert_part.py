@@ -1,6 +1,5 @@
 """Checks that a process evaluates the rules of the alerts, and that messages about alerts arrive."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from psycopg import Connection
@@ -12,8 +11,6 @@ from cluster.doctor.report import PartCheck
 from cluster.settings import Settings
 
 NAME = "alerts"
-#: Seconds without an evaluation after which no process counts as the evaluator.
-LATE_S = 180.0
 
 
 def alerts(settings: Settings, connection: Connection[Any]) -> PartCheck:
@@ -25,8 +22,7 @@ def alerts(settings: Settings, connection: Connection[Any]) -> PartCheck:
     firing = alert_store.firing_counts(connection)
     says = f"{', '.join(sorted(firing))} fires; see docs/runbook.md" if firing else "no alert fires"
     last = alert_store.read_last_evaluation(connection)
-    late = last is None or (datetime.now(UTC) - last.evaluated_at).total_seconds() > LATE_S
-    if late and any(report.works for report in read_reports(connection)):
+    if alert_store.is_late(last) and any(report.works for report in read_reports(connection)):
         return PartCheck(
             name=NAME,
             fine=False,
