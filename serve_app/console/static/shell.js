@@ -39,6 +39,10 @@ async function signIn() {
   try {
     caller = await get("v1/caller");
   } catch (error) {
+    if (!(error instanceof ApiError) || error.status >= 500 || error.status === 429) {
+      showUnavailable(error);
+      return;
+    }
     const expected = withoutKey && error instanceof ApiError && error.status === 401;
     showSignIn(expected ? "" : error.message);
     return;
@@ -48,6 +52,15 @@ async function signIn() {
   await showTopBar();
   showNavigation();
   await showPage();
+}
+
+/** Show that the endpoint does not answer. The key is kept, because the endpoint has not refused it. */
+function showUnavailable(error) {
+  replace(main, element("div", { class: "centred" }, element("div", { class: "panel" },
+    element("div", { class: "body stack" },
+      element("h1", { tabindex: "-1" }, "Console"),
+      message(error.message, "bad"),
+      element("button", { class: "primary", type: "button", onclick: signIn }, "Try again")))));
 }
 
 function showSignIn(complaint) {
@@ -110,13 +123,23 @@ function showNavigation() {
     element("li", {}, element("a", { href: `#/${page.name}`, "data-page": page.name }, icon(page.icon), page.title)))));
 }
 
+/** Return the parts of the address. An address that is not valid names no page. */
+function addressedPage() {
+  try {
+    const address = new URL(location.hash.slice(1) || "/now", "http://page");
+    const [name, ...path] = address.pathname.slice(1).split("/").map(decodeURIComponent);
+    return { name, path, parameters: address.searchParams };
+  } catch {
+    return { name: null, path: [], parameters: new URLSearchParams() }; // such as "#/%"
+  }
+}
+
 /** Show the page that the address names. */
 async function showPage() {
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;
-  const address = new URL(location.hash.slice(1) || "/now", "http://page");
-  const [name, ...path] = address.pathname.slice(1).split("/").map(decodeURIComponent);
+  const { name, path, parameters } = addressedPage();
   const page = PAGES.find((one) => one.name === name) ?? PAGES[0];
   for (const link of navigation.querySelectorAll("a")) {
     if (link.dataset.page === page.name) link.setAttribute("aria-current", "page");
@@ -130,7 +153,7 @@ async function showPage() {
     if (signal.aborted) return;
     announce(page.title);
     focusHeading(root, signal);
-    await show(root, { path, parameters: address.searchParams, signal, caller });
+    await show(root, { path, parameters, signal, caller });
   } catch (error) {
     if (signal.aborted) return;
     console.error(error);

@@ -6,7 +6,7 @@
 import { address, ApiError, callerHeaders } from "./api.js";
 import { element, replace, setText } from "./elements.js";
 import { bytes, count } from "./format.js";
-import { announce } from "./notices.js";
+import { announce, notifyError } from "./notices.js";
 import { bar } from "./parts.js";
 
 const AT_ONCE = 3;
@@ -38,17 +38,21 @@ export function uploadArea({ store, signal, onUploaded }) {
   area.addEventListener("drop", async (event) => {
     event.preventDefault();
     area.classList.remove("over");
-    queue.add(await filesOf(event.dataTransfer));
+    try {
+      queue.add(await filesOf(event.dataTransfer));
+    } catch (error) {
+      notifyError(error); // the browser cannot read one of the files
+    }
   });
   return area;
 }
 
-/** Return the files of a drop, also the files in dropped folders. */
+/** Return the files of a drop, also the files in dropped folders, but at most one file more than `MOST_FILES`. */
 async function filesOf(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   if (entries.length === 0) return [...transfer.files];
   const files = [];
-  while (entries.length > 0 && files.length < MOST_FILES) {
+  while (entries.length > 0 && files.length <= MOST_FILES) {
     const entry = entries.shift();
     if (entry.isFile) files.push(await new Promise((found, failed) => entry.file(found, failed)));
     else entries.push(...(await contentOf(entry)));
@@ -86,13 +90,17 @@ class Uploads {
     this.element = element("div", {}, this.summary, this.lines);
   }
 
-  /** Add files to the queue. */
+  /** Add files to the queue, and tell the reader if there are too many files. */
   add(files) {
+    if (files.length > MOST_FILES) {
+      notifyError(new Error(`Only the first ${count(MOST_FILES)} files are uploaded. Drop the other files afterwards.`));
+    }
     this.#waiting.push(...files.slice(0, MOST_FILES));
     this.#next();
   }
 
   #next() {
+    if (this.#signal.aborted) return; // because the reader has left the page
     while (this.#running < AT_ONCE && this.#waiting.length > 0) this.#upload(this.#waiting.shift());
     this.#show();
   }
@@ -167,8 +175,10 @@ function sent(file, store, signal, line) {
   for (const [name, value] of Object.entries(callerHeaders())) request.setRequestHeader(name, value);
   request.responseType = "json";
   request.upload.addEventListener("progress", (event) => line.progress(Math.min(file.size, event.loaded)));
-  line.onCancel = () => request.abort();
-  signal.addEventListener("abort", () => request.abort(), { once: true });
+  const abort = () => request.abort();
+  line.onCancel = abort;
+  signal.addEventListener("abort", abort);
+  request.addEventListener("loadend", () => signal.removeEventListener("abort", abort));
   return new Promise((resolve, reject) => {
     request.addEventListener("load", () => {
       if (request.status < 300) resolve(request.response);

@@ -34,6 +34,40 @@ def test_the_key_stays_in_the_tab_and_in_no_address(console: ConsolePage, keyed_
     assert OPERATOR_KEY not in page.evaluate(stores)[0]
 
 
+def test_an_endpoint_that_is_away_does_not_cost_the_key(console: ConsolePage, keyed_server: Server) -> None:
+    page = console.page
+    console.open(keyed_server.url, key=OPERATOR_KEY)
+    page.get_by_role("heading", name="Now", level=1).wait_for()
+    page.route(
+        "**/v1/caller", lambda route: route.fulfill(status=503, json={"error": {"message": "is away"}})
+    )
+    page.reload()
+    page.get_by_text("is away").wait_for()
+    page.unroute("**/v1/caller")
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("heading", name="Now", level=1).wait_for()
+
+
+def test_an_address_that_is_not_valid_shows_the_first_page(
+    console: ConsolePage, keyed_server: Server
+) -> None:
+    console.open(keyed_server.url, "#/jobs/%", key=OPERATOR_KEY)
+    console.page.get_by_role("heading", name="Now", level=1).wait_for()
+
+
+def test_the_page_health_waits_for_an_endpoint_that_is_away(
+    console: ConsolePage, keyed_server: Server
+) -> None:
+    page = console.page
+    page.clock.install()
+    page.route("**/readyz", lambda route: route.abort())
+    console.open(keyed_server.url, "#/health", key=OPERATOR_KEY)
+    page.get_by_text("The endpoint does not answer").wait_for()
+    page.unroute("**/readyz")
+    page.clock.fast_forward(60_000)
+    page.get_by_role("heading", name="Endpoint").wait_for()
+
+
 def test_every_page_has_landmarks_a_title_and_no_sideways_scroll(
     console: ConsolePage, keyed_server: Server
 ) -> None:

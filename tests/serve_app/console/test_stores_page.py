@@ -132,6 +132,22 @@ def test_dropped_files_are_uploaded_with_progress_and_refusals_are_shown(
     page.get_by_role("row").filter(has_text="dropped.txt").wait_for()
 
 
+def test_a_reader_who_leaves_the_page_ends_all_uploads(
+    console: ConsolePage, server: Server, store: VectorStore
+) -> None:
+    page, begun = console.page, []
+    page.route("**/v1/files", lambda route: begun.append(route))  # no upload is answered
+    console.open(server.url, f"#/stores/{store.id}")
+    files = [{"name": f"{n}.txt", "mimeType": "text/plain", "buffer": b"Herons eat fish."} for n in range(9)]
+    page.locator("input[type=file]").set_input_files(files)
+    page.get_by_text("0 uploaded, 9 to go").first.wait_for()
+    page.wait_for_function("document.querySelectorAll('.uploads li').length === 3")
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Agents").click()
+    page.get_by_role("heading", name="Agents", level=1).wait_for()
+    page.wait_for_timeout(500)  # the time in which the next uploads would begin
+    assert len(begun) == 3
+
+
 def test_a_failed_file_is_retried_and_another_is_removed(
     console: ConsolePage, server: Server, store: VectorStore
 ) -> None:

@@ -35,7 +35,12 @@ export async function show(root, { signal, caller }) {
 
 async function keepAsking(target, signal) {
   while (!signal.aborted) {
-    update(target, await endpoint(signal));
+    try {
+      update(target, await endpoint(signal));
+    } catch (error) {
+      if (signal.aborted) return;
+      update(target, message(`The endpoint does not answer: ${error.message}`, "bad"));
+    }
     await api.sleep(REFRESH_MS, signal);
   }
 }

@@ -18,7 +18,7 @@ export async function show(root, page) {
 
 class JobPage {
   constructor(root, { path, signal, caller }) {
-    Object.assign(this, { root, signal, id: path[0], writes: caller.scopes.includes("write") });
+    Object.assign(this, { root, signal, url: `v1/jobs/${encodeURIComponent(path[0])}`, writes: caller.scopes.includes("write") });
     this.live = liveLabel();
     this.head = element("div");
     this.body = element("div", { class: "stack" });
@@ -42,7 +42,7 @@ class JobPage {
   }
 
   async refresh() {
-    this.job = await api.get(`v1/jobs/${this.id}`, {}, { signal: this.signal });
+    this.job = await api.get(this.url, {}, { signal: this.signal });
     if (this.head.isConnected) this.draw();
   }
 
@@ -56,7 +56,7 @@ class JobPage {
   /** Add each event to the log, and read the job again at most every `REFRESH_MS`. */
   async follow() {
     let timer = 0;
-    const stream = api.events(`v1/jobs/${this.id}/events`, { signal: this.signal, onState: this.live.set });
+    const stream = api.events(`${this.url}/events`, { signal: this.signal, onState: this.live.set });
     for await (const event of stream) {
       this.add(event);
       timer ||= setTimeout(() => {
@@ -87,7 +87,7 @@ class JobPage {
       action: "Cancel the job", danger: true,
     }))) return;
     const ended = ENDED.has(this.job.state);
-    await api.post(`v1/jobs/${this.id}/${action}`);
+    await api.post(`${this.url}/${action}`);
     announce(action === "retry" ? "The job is queued again" : "The job is cancelled");
     await this.refresh();
     if (ended && action === "retry") {

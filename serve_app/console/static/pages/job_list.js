@@ -50,10 +50,15 @@ export class JobList {
     this.#late = late; // collects the changes that arrive during the reads, because they are newer than the pages
     const fresh = [];
     let more = true;
-    for (let page = 0; more && page < REFRESHED_PAGES && (page === 0 || fresh.length < this.#jobs.length); page += 1) {
-      const answer = await this.#page(fresh.at(-1)?.id ?? null);
-      fresh.push(...answer.data);
-      more = answer.has_more;
+    try {
+      for (let page = 0; more && page < REFRESHED_PAGES && (page === 0 || fresh.length < this.#jobs.length); page += 1) {
+        const answer = await this.#page(fresh.at(-1)?.id ?? null);
+        fresh.push(...answer.data);
+        more = answer.has_more;
+      }
+    } catch (error) {
+      if (this.#late === late) this.#late = null; // so that it does not collect changes forever
+      throw error;
     }
     if (this.#late !== late) return; // because another refresh began later, and its result is newer
     this.#late = null;

@@ -42,9 +42,10 @@ async function follow(page, filter) {
       filter.set(counted.file_counts);
       await Promise.race([changed, left, ...(counted.file_counts.in_progress > 0 ? [api.sleep(POLL_MS, signal)] : [])]);
     } catch (error) {
-      if (signal.aborted || error.status < 500) throw error; // other errors can pass, so the list is read again
+      // Other errors can pass, so the list is read again.
+      if (signal.aborted || (error.status < 500 && error.status !== 429)) throw error;
       notifyError(error);
-      await api.sleep(RETRY_MS, signal);
+      await api.sleep(Math.max(RETRY_MS, (error.retryAfterS ?? 0) * 1_000), signal);
     }
     await Promise.race([left, visible()]);
     await api.sleep(PAUSE_MS, signal);

@@ -3,7 +3,7 @@
 import * as api from "../../api.js";
 import { element } from "../../elements.js";
 import { growingTable } from "../../growing_table.js";
-import { acting } from "../../notices.js";
+import { acting, notifyError } from "../../notices.js";
 import { moment, panel, stateLabel } from "../../parts.js";
 
 /** Milliseconds between two reads of the list while the cluster makes a report. */
@@ -40,7 +40,7 @@ export function reports({ signal }) {
   const request = (period, title) => {
     const button = element("button", {
       type: "button",
-      onclick: () => acting(button, () => api.post("v1/usage_reports", { period })).then((made) => made && refresh()),
+      onclick: () => acting(button, () => api.post("v1/usage_reports", { period })).then((made) => made && refresh()).catch(notifyError),
     }, title);
     return button;
   };
