@@ -42,7 +42,9 @@ class LogEntry:
         fields = " ".join(f"{name}={_plain(value)}" for name, value in self.fields.items())
         at = self.at.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
         first = f"{at}  {self.process:<16} {self.level:<8} {self.event}"
-        return "\n".join([f"{first}  {fields}".rstrip(), *(f"    {line}" for line in self.more)])
+        return "\n".join(
+            [_printable(f"{first}  {fields}".rstrip()), *(f"    {_printable(line)}" for line in self.more)]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as values that JSON can represent."""
@@ -96,8 +98,9 @@ def _entry(text: str, source: str) -> LogEntry | None:
     if text.startswith("{"):
         try:
             line = json.loads(text)
-            at = datetime.fromisoformat(line["timestamp"])
-        except (ValueError, KeyError, TypeError):  # a line of another program, or a line cut short by a crash
+            at = _time(line["timestamp"])
+        # A line of another program, or a line that a crash cut short, or a line of many nested lists.
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None
         name, pid = line.get("process", source), line.get("pid")
         return LogEntry(
@@ -111,14 +114,33 @@ def _entry(text: str, source: str) -> LogEntry | None:
     if (found := FOR_PEOPLE.match(text)) is None:
         return None
     time, level, rest = found.groups()
+    try:
+        at = _time(time)
+    except ValueError:
+        return None
     event, _, fields = rest.partition("  ")
     process = re.search(r"\bprocess=(\S+)", fields)
     return LogEntry(
-        at=datetime.fromisoformat(time).replace(tzinfo=UTC),
+        at=at,
         process=process[1] if process else source,
         level=level,
         event=event,
         fields={"text": fields.strip()} if fields.strip() else {},
+    )
+
+
+def _time(text: str) -> datetime:
+    """Return the time. A time without a zone is in UTC, as in the form for people."""
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _printable(line: str) -> str:
+    """Return the line with an escape such as ``\\x1b`` in place of each character that controls a terminal,
+    because a line can contain text of documents.
+    """
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in line.expandtabs(4)
     )
 
 

@@ -60,6 +60,19 @@ def test_lines_of_a_job_and_of_its_trace_are_kept_with_their_tracebacks() -> Non
     assert (request.process, request.more) == ("endpoint", ())
 
 
+def test_text_of_a_document_in_a_log_does_not_control_the_terminal_or_forge_lines() -> None:
+    told = {"timestamp": "2026-01-01T00:00:01", "event": "read", "job": JOB, "exception": "at \x1b[2J\u202e"}
+    lines = [
+        json.dumps({**told, "file": "a\x1b]0;x\x07\n2026-01-01 00:00:09.000  worker"}),
+        f"2026-01-01T77:00:00Z [info     ] no time  job={JOB}",
+    ]
+    (entry,) = matching(lines, [JOB], source="w")
+    first, more, last = entry.shown().splitlines()
+    assert first.endswith(r"file=a\x1b]0;x\x07\n2026-01-01 00:00:09.000  worker")
+    assert more == r"    at \x1b[2J\u202e"
+    assert last.strip() == lines[1]
+
+
 @pytest.fixture
 def job(pool: ConnectionPool, organisation: str) -> Job:
     """A job that failed in its first stage, submitted in a trace."""
