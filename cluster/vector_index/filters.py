@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, Literal, cast, get_args
 
 from cluster.errors import InvalidInput
+from cluster.text.storable_text import is_text
 
 Scalar = str | float | bool
 ComparisonOperator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"]
@@ -154,14 +155,6 @@ def _only(given: Mapping[str, Any], allowed: set[str], place: str) -> None:
         raise InvalidInput(
             f"{place} has unknown field {unknown[0]!r}; allowed are {', '.join(sorted(allowed))}", param=place
         )
-
-
-def is_text(value: str) -> bool:
-    """Return True if the text has no NUL character and no half of a surrogate pair.
-
-    JSON can contain half of a surrogate pair, but UTF-8 cannot.
-    """
-    return "\0" not in value and value == value.encode(errors="ignore").decode()
 
 
 def _comparable(value: Any) -> Decimal | str | bool | None:

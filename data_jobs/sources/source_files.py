@@ -18,7 +18,7 @@ import fsspec
 
 from cluster.documents.file_names import shown_name
 from cluster.errors import InvalidInput, NotFound
-from cluster.vector_index.filters import is_text
+from cluster.text.storable_text import is_text
 from data_jobs.sources.local_files import OnLeftOut, files_below, read_file, require_regular
 
 #: Schemes that a location may have. http is not allowed, because fetching pages would need a guard against

@@ -21,7 +21,7 @@ from starlette.responses import Response
 
 from cluster.errors import InvalidInput
 from cluster.text.read_json import UnreadableJson, read_json
-from cluster.vector_index.filters import is_text
+from cluster.text.storable_text import is_text
 from serve_app.edge import permissions
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.request_model import RequestModel

@@ -27,7 +27,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from cluster.vector_index.filters import is_text
+from cluster.text.storable_text import is_text
 from serve_app.messages import must
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?")

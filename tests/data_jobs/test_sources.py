@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cluster.errors import InvalidInput, NotFound
-from cluster.vector_index.filters import is_text
+from cluster.text.storable_text import is_text
 from data_jobs.sources import SourceFile, SourceTooLarge, file_name, list_sources, read_source
 
 

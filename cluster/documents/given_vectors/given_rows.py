@@ -21,7 +21,8 @@ from cluster.documents.given_vectors.faults import FaultKind, RowFault, Unfit
 from cluster.documents.given_vectors.given_numbers import common_matrix, unit_vectors, vector_of
 from cluster.documents.given_vectors.id_set import IdSet
 from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
-from cluster.vector_index.filters import LARGEST_NUMBER, is_text
+from cluster.text.storable_text import is_text
+from cluster.vector_index.filters import LARGEST_NUMBER
 
 FIELDS = frozenset({"id", "vector", "text", "attributes"})
 #: Maximum number of unknown fields whose names are kept.

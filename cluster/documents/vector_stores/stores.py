@@ -30,9 +30,9 @@ from cluster.jobs.kinds import DELETE_STORE
 from cluster.jobs.queue import submit
 from cluster.organisations.caller import current_key, permitted_stores, require_new_store, require_store
 from cluster.records import vector_store_id
+from cluster.text.storable_text import is_text
 from cluster.vector_index import PGVECTOR
 from cluster.vector_index.collections import collection_name
-from cluster.vector_index.filters import is_text
 
 ID = re.compile(r"^vs_[0-9a-f]{24}$")
 #: Maximum length of a store's name in characters. OpenAI has the same limit.

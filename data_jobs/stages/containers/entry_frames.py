@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from cluster.formats import READABLE
 from cluster.records import Outcome
-from cluster.vector_index.filters import is_text
+from cluster.text.storable_text import is_text
 from data_jobs.stages.containers.entry_paths import LONGEST_PATH
 
 #: Number of bytes in which the length of a header is written.

@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 from cluster.page_structure import PROSE, Block, BlockKind, PageStructure
-from cluster.vector_index.filters import is_text
+from cluster.text.storable_text import is_text
 
 #: Maximum number of characters of the name of a page, and of the columns of a table ("A:XFD").
 MAX_LABEL, MAX_COLUMNS = 256, 16

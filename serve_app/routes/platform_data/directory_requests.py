@@ -6,8 +6,8 @@ from pydantic import Field, field_validator
 
 from cluster.platform_data.event_data import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS
 from cluster.platform_data.read_events import MAX_DATA_BYTES
+from cluster.text.storable_text import is_text
 from cluster.text.well_formed import json_bytes
-from cluster.vector_index.filters import is_text
 from serve_app.edge.request_model import RequestModel, Text
 from serve_app.messages import must
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from cluster.documents.file_names import plain_name, shown_name
 from cluster.errors import InvalidInput
-from cluster.vector_index.filters import is_text
+from cluster.text.storable_text import is_text
 
 ANY = st.text(st.characters(codec=None, exclude_categories=()))
 

@@ -8,8 +8,8 @@ from cluster.settings import Settings
 from data_jobs.stages.parsing.parser import Parser
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def parser() -> Iterator[Parser]:
-    """A parser with the default limits."""
+    """A parser with the default limits. Its process starts once, and again after a test that kills it."""
     with Parser(Settings()) as parser:
         yield parser

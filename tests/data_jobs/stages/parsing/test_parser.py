@@ -43,6 +43,14 @@ def test_every_bad_document_has_its_outcome_and_a_sentence(parser: Parser, tmp_p
         assert expected == Outcome.OK or len(parsed.detail.split()) >= 3
 
 
+def test_the_parsing_process_loads_no_library_of_the_database_or_of_the_engines(parser: Parser) -> None:
+    parser.parse(b"start", name="a.txt")
+    libraries = {line.path for line in process_of(parser).memory_maps()}
+    assert any("python" in path for path in libraries)
+    for unneeded in ("numpy", "psycopg", "pydantic", "torch"):
+        assert not [path for path in libraries if f"/{unneeded}" in path], unneeded
+
+
 def test_a_bomb_stays_far_below_the_memory_of_a_worker(tmp_path: Path) -> None:
     write_bad_documents(tmp_path)
     most, stop = 0, threading.Event()
