@@ -21,12 +21,15 @@ UNITS = {
     "clients": r"tests/conformance/",
     # Importing this package takes 4 s, and a cross-encoder as long again.
     "sentence-transformers": (
-        r"tests/(cluster/engines/test_(contract|families|sentence_transformers_kind)"
-        r"|serve_app/(edge/test_compatibility_fields|routes/test_(rerank|search)))\.py"
+        r"tests/(cluster/engines/test_(contract|families|open|sentence_transformers_kind)"
+        r"|serve_app/(edge/test_(admission|compatibility_fields)|retrieval/test_job_retrieval"
+        r"|routes/test_(rerank|search)))\.py"
     ),
     "other clusters": r"tests/(data_jobs/test_|launch/|nodes/|faults/test_kill_ingest)",
     "faults": r"tests/faults/",
 }
+#: Fixtures that import sentence-transformers. Their tests belong to that unit.
+SENTENCE_TRANSFORMERS = {"cross_encoder", "oracle"}
 
 
 def unit_of(test: str) -> str:
@@ -43,10 +46,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     names = list(UNITS) if hasattr(config, "workerinput") else []
 
     def place(item: pytest.Item) -> tuple[int, bool, bool]:
-        unit = unit_of(item.nodeid)
+        unit, fixtures = unit_of(item.nodeid), getattr(item, "fixturenames", ())
+        if unit != "sentence-transformers" and SENTENCE_TRANSFORMERS.intersection(fixtures):
+            raise pytest.UsageError(f"add {item.nodeid} to the unit sentence-transformers of {__file__}")
         return (
             names.index(unit) if unit in names else len(names),
-            "running_cluster" in getattr(item, "fixturenames", ()),
+            "running_cluster" in fixtures,
             item.get_closest_marker("launch") is not None,
         )
 

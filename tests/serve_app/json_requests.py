@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 
@@ -33,10 +33,15 @@ class JsonRequestBody:
     path: str
     model: type[RequestModel]
 
-    @property
+    @cached_property
     def schema(self) -> dict[str, Any]:
         """The JSON schema of the body."""
         return self.model.model_json_schema()
+
+    @cached_property
+    def bodies(self) -> st.SearchStrategy[Any]:
+        """A strategy for the bodies that the schema allows. It is slow to build and fast to draw from."""
+        return values(self.schema, self.schema)
 
 
 class SettingsOnly:
