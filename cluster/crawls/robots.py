@@ -12,6 +12,9 @@ from protego import Protego
 
 #: Maximum number of bytes of a ``robots.txt`` that are read. RFC 9309 requires at least 500 KiB.
 MAX_ROBOTS_BYTES = 512 * 1024
+#: Maximum number of characters of the rules that are made from these bytes. A new name of a user agent makes
+#: a line longer, but not twice as long.
+MAX_RULES_CHARACTERS = 2 * MAX_ROBOTS_BYTES
 #: Maximum ``Crawl-delay`` in seconds. A longer delay is shortened to this number of seconds.
 MAX_CRAWL_DELAY_S = 86_400.0
 USER_AGENT = re.compile(r"\s*user[ -]?agent\s*:?\s*([^#]*)", re.IGNORECASE)
@@ -30,7 +33,7 @@ def kept_rules(body: bytes, *, agent: str) -> str:
     """Return the text of a ``robots.txt``. All user agents other than ours get the same name, ``other``.
 
     A hostile file can name thousands of user agents and thousands of rules for each user agent. With all
-    these names, the parser would store millions of rules.
+    these names, the parser would store millions of rules. Only the parsing process calls this function.
 
     Args:
         body: the bytes of the ``robots.txt``; only the first ``MAX_ROBOTS_BYTES`` are read.

@@ -16,7 +16,7 @@ from cluster.records import digest
 from cluster.settings import Settings
 from data_jobs.stages.chunkers.table import chunker_for
 from data_jobs.stages.keywords import KEYWORDS_VERSION
-from data_jobs.stages.parsing.parser import parser_version
+from data_jobs.stages.parsing.parser_version import parser_version
 from data_jobs.stages.parsing.tesseract_program import installed
 
 

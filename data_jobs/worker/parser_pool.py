@@ -19,6 +19,7 @@ from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
 from data_jobs.stages.containers.contract import EntryLimits
 from data_jobs.stages.formats.contract import OcrRequest
+from data_jobs.stages.formats.web.sitemaps import FoundInSitemap
 from data_jobs.stages.formats.web.web_page import WebPage
 from data_jobs.stages.parsing.parser import Parser
 
@@ -112,6 +113,22 @@ class Parsers:
 
         def read(parser: Parser, cancelled: threading.Event) -> WebPage:
             return parser.read_web_page(data, url=url, charset=charset, cancelled=cancelled)
+
+        return await self._run(read, rank, lambda: None)
+
+    async def read_sitemap(self, data: bytes, *, url: str, rank: int) -> FoundInSitemap:
+        """Read a fetched sitemap as ``Parser.read_sitemap`` does; see ``read_web_page``."""
+
+        def read(parser: Parser, cancelled: threading.Event) -> FoundInSitemap:
+            return parser.read_sitemap(data, url=url, cancelled=cancelled)
+
+        return await self._run(read, rank, lambda: None)
+
+    async def read_robots(self, data: bytes, *, url: str, agent: str, rank: int) -> str:
+        """Read a fetched ``robots.txt`` as ``Parser.read_robots`` does; see ``read_web_page``."""
+
+        def read(parser: Parser, cancelled: threading.Event) -> str:
+            return parser.read_robots(data, url=url, agent=agent, cancelled=cancelled)
 
         return await self._run(read, rank, lambda: None)
 

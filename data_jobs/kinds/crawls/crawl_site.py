@@ -51,10 +51,10 @@ class CrawlSite:
         crawl = await attempt.in_transaction(partial(_look_up, attempt))
         asked = crawl.input
         client = PoliteClient(attempt, self.transport, delay_s=asked.delay or 0.0)
-        origins = Origins(attempt, crawl, client)
+        origins = Origins(self.resources, attempt, crawl, client)
         links = LinkRules(asked, start=crawl.state.get(START, crawl.url))
         max_urls = max(MIN_URLS, URLS_PER_PAGE * asked.limit)
-        seeding = Seeding(attempt, crawl, client, origins, links, max_urls)
+        seeding = Seeding(self.resources, attempt, crawl, client, origins, links, max_urls)
         await attempt.stage("seed", seeding.seed)
         await attempt.stage("sitemaps", partial(_patiently, seeding.read_sitemaps))
 

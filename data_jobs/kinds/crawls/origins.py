@@ -1,6 +1,6 @@
 """Reads the ``robots.txt`` of each origin once in a crawl.
 
-origins = Origins(attempt, crawl, client)
+origins = Origins(resources, attempt, crawl, client)
 rules = await origins.rules_of("https://example.com/docs/")
 rules.permits("https://example.com/docs/")
 """
@@ -18,7 +18,6 @@ from cluster.crawls.host_turns import hold_back
 from cluster.crawls.robots import (
     EVERYTHING_PERMITTED,
     RobotRules,
-    kept_rules,
     nothing_permitted,
 )
 from cluster.crawls.urls import host_of, origin_of
@@ -26,6 +25,7 @@ from cluster.errors import Retryable
 from cluster.jobs import attempts
 from cluster.outbound import RefusalReason, Refused, TooLarge
 from data_jobs.kinds.crawls.polite_client import TOO_MANY_REQUESTS, PoliteClient
+from data_jobs.kinds.resources import Resources
 from data_jobs.worker.job_attempt import JobAttempt
 
 #: Maximum number of bytes of a ``robots.txt`` that is received. Only the first ``MAX_ROBOTS_BYTES`` bytes of
@@ -40,12 +40,14 @@ class Origins:
     """The rules of the origins that a crawl visits.
 
     Args:
+        resources: has the parsing processes, which read ``robots.txt``.
         attempt: the attempt at the crawl's job.
         crawl: the crawl.
         client: sends the requests.
     """
 
-    def __init__(self, attempt: JobAttempt, crawl: Crawl, client: PoliteClient) -> None:
+    def __init__(self, resources: Resources, attempt: JobAttempt, crawl: Crawl, client: PoliteClient) -> None:
+        self._parsers, self._agent = resources.parsers, attempt.settings.crawl_user_agent
         self._attempt, self._crawl, self._client = attempt, crawl, client
         self._rules: dict[str, RobotRules] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -60,7 +62,7 @@ class Origins:
         async with self._locks[origin]:
             if origin not in self._rules:
                 text = await self._stored(origin)
-                rules = RobotRules(text, agent=self._attempt.settings.crawl_user_agent)
+                rules = await self._attempt.in_thread(partial(RobotRules, text, agent=self._agent))
                 self._rules[origin] = rules
                 # The request for ``robots.txt`` was sent with ``crawl_delay_s=0.0``, because the rules were
                 # not known yet. So the host is held back here before its next request.
@@ -107,7 +109,10 @@ class Origins:
                 reason = str(exc)
                 continue
             if answer.status in SUCCESS:
-                return kept_rules(answer.body, agent=self._attempt.settings.crawl_user_agent)
+                rank = self._attempt.job.priority_class.rank
+                return await self._parsers.read_robots(
+                    answer.body, url=f"{origin}/robots.txt", agent=self._agent, rank=rank
+                )
             if answer.status in CLIENT_ERRORS and answer.status != TOO_MANY_REQUESTS:
                 return EVERYTHING_PERMITTED
             reason = f"the server answers with {answer.status}"

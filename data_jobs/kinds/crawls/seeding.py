@@ -1,7 +1,7 @@
 """Fills the frontier of a crawl before the first page is requested. The first URLs are the start, the URLs
 that earlier crawls found, and the URLs of sitemaps.
 
-await Seeding(attempt, crawl, client, origins, links, max_urls).seed()
+await Seeding(resources, attempt, crawl, client, origins, links, max_urls).seed()
 """
 
 from collections import deque
@@ -22,13 +22,14 @@ from cluster.crawls.frontier import (
     save_state,
 )
 from cluster.crawls.site_pages import known_urls
-from cluster.crawls.sitemaps import MAX_SITEMAP_BYTES, FoundInSitemap, read_sitemap
 from cluster.crawls.urls import origin_of, page_url
 from cluster.errors import ClusterError
 from cluster.jobs import attempts
 from data_jobs.kinds.crawls.links import LinkRules
 from data_jobs.kinds.crawls.origins import Origins
 from data_jobs.kinds.crawls.polite_client import PoliteClient
+from data_jobs.kinds.resources import Resources
+from data_jobs.stages.formats.web.sitemaps import MAX_SITEMAP_BYTES, FoundInSitemap
 from data_jobs.worker.job_attempt import JobAttempt
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,8 @@ SEEDED, SITEMAPS_READ, EARLIER = "seeded", "sitemaps_read", "earlier"
 class Seeding:
     """Fills the frontier of one crawl. Steps that an earlier attempt has done are not repeated."""
 
+    #: Has the parsing processes, which read sitemaps.
+    resources: Resources
     attempt: JobAttempt
     crawl: Crawl
     client: PoliteClient
@@ -133,7 +136,11 @@ class Seeding:
         self.attempt.goes_on()
         if answer.status != 200:
             return FoundInSitemap()
-        return await self.attempt.in_thread(partial(read_sitemap, answer.body))
+        rank = self.attempt.job.priority_class.rank
+        found = await self.resources.parsers.read_sitemap(answer.body, url=url, rank=rank)
+        if found.fault:
+            log.info("sitemap_not_read", crawl=self.crawl.id, reason=f"the sitemap {found.fault}")
+        return found
 
     async def _add(self, sitemap: str, found: FoundInSitemap) -> None:
         accept = partial(self.links.accepted, found.pages, base="")  # URLs of sitemaps are absolute

@@ -36,8 +36,8 @@ from data_jobs.stages.formats.contract import (
     ParserOutput,
     Unreadable,
 )
-from data_jobs.stages.formats.web.read_page import read_page
-from data_jobs.stages.parsing.child_contract import EXIT_MEMORY, EXIT_OK
+from data_jobs.stages.parsing.child_contract import EXIT_MEMORY, EXIT_OK, READY
+from data_jobs.stages.parsing.fetched_readers import FETCHED_READERS
 from data_jobs.stages.parsing.out_of_memory import (
     NEAR_LIMIT_SHARE,
     OUT_OF_MEMORY,
@@ -69,6 +69,7 @@ def main(connection: socket.socket, pdf_parser: str) -> None:
     parsers(pdf_parser)
     readers()
     charset.load()
+    connection.sendall(READY)
     while True:
         message, files, _, _ = socket.recv_fds(connection, MAX_REQUEST_BYTES, 2)
         if not message:
@@ -242,8 +243,8 @@ def _child(request: dict[str, Any], document: int, result: int, parent: int) -> 
 
 
 def _parsed(data: bytes, request: dict[str, Any]) -> dict[str, Any]:
-    if request["page"] is not None:
-        return asdict(read_page(data, **request["page"]))
+    if request["fetched"] is not None:
+        return FETCHED_READERS[request["fetched"]](data, **request["arguments"])
     options = ParseOptions(
         max_pages=request["max_pages"],
         name=request["name"],

@@ -11,70 +11,41 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypeVar
 
 import structlog
 
-from cluster.errors import Misconfigured, Unavailable
-from cluster.formats import Format, readable
+from cluster.crawls.robots import nothing_permitted
+from cluster.errors import Unavailable
 from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
 from data_jobs.stages.containers.contract import EntryLimits
 from data_jobs.stages.containers.entry_frames import MAX_HEADER_BYTES
 from data_jobs.stages.formats.contract import OcrRequest
+from data_jobs.stages.formats.web.sitemaps import FoundInSitemap
 from data_jobs.stages.formats.web.web_page import WebPage
-from data_jobs.stages.parsing.child_contract import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES
+from data_jobs.stages.parsing.child_contract import EXIT_MEMORY, EXIT_OK, MAX_RESULT_BYTES, READY
+from data_jobs.stages.parsing.fetched_results import (
+    read_robots_result,
+    read_sitemap_result,
+    read_web_page_result,
+)
 from data_jobs.stages.parsing.memory_file import MemoryFile
+from data_jobs.stages.parsing.parser_version import parser_version
 from data_jobs.stages.parsing.read_result import read_result, without_pages
-from data_jobs.stages.parsing.read_web_page_result import read_web_page_result
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
 #: Seconds to wait for the answer after the document's time limit; after that, the parsing process counts as
 #: lost.
 ANSWER_GRACE_S = 10.0
-
-
-def version_of(formats: Iterable[Format]) -> str:
-    """Return the version of the parsers of these formats.
-
-    The version changes if a format is added, because documents of the new format were refused before. The
-    version also changes if the version of a parser or of a library of a parser changes, because the same
-    bytes may then give other pages.
-    """
-    versions = ["3"]  # change this number only if all documents must be parsed again
-    for row in formats:
-        libraries = [f"{library}-{_version(library)}" for library in row.libraries]
-        new = [library for library in libraries if library not in versions]
-        versions += new
-        if row.parser_version > 1 or not new:
-            versions.append(f"{row.media_type}-{row.parser_version}")
-    return "/".join(versions)
-
-
-@cache
-def parser_version(pdf_parser: str) -> str:
-    """Return the version of the parsers of all readable formats; ``pdf_parser`` is the setting.
-
-    Raises:
-        Misconfigured: the library that reads PDF is not installed.
-    """
-    return version_of(readable(pdf_parser))
-
-
-def _version(library: str) -> str:
-    try:
-        return version(library)
-    except PackageNotFoundError as exc:
-        raise Misconfigured(
-            f"the package {library} is not installed, and a parser needs it: run pip install {library}, or "
-            "choose another library for PDF with CLUSTER_PDF_PARSER"
-        ) from exc
+#: Seconds that the parsing process may take to import the parsers. On an idle machine it takes about one.
+START_TIMEOUT_S = 120.0
 
 
 class Parser:
@@ -145,13 +116,36 @@ class Parser:
         Raises:
             Unavailable: the parsing process cannot be started.
         """
-        request = self._request(url, self._settings.parse_timeout_s)
-        request["page"] = {"url": url, "charset": charset}
-        with self._lock, MemoryFile(data) as document, MemoryFile(b"") as result:
-            fault = self._run(request, (document.fileno(), result.fileno()), cancelled)
-            if fault is not None:
-                return WebPage(outcome=fault[0], detail=fault[1])
-            return read_web_page_result(result)
+        arguments = {"url": url, "charset": charset}
+        found = self._read_fetched("page", data, url, arguments, cancelled, read_web_page_result)
+        return found if isinstance(found, WebPage) else WebPage(outcome=found[0], detail=found[1])
+
+    def read_sitemap(
+        self, data: bytes, *, url: str, cancelled: threading.Event | None = None
+    ) -> FoundInSitemap:
+        """Return the URLs of a fetched sitemap. Bad bytes never raise an exception.
+
+        Raises:
+            Unavailable: the parsing process cannot be started.
+        """
+        found = self._read_fetched("sitemap", data, url, {}, cancelled, read_sitemap_result)
+        return found if isinstance(found, FoundInSitemap) else FoundInSitemap(fault=found[1])
+
+    def read_robots(
+        self, data: bytes, *, url: str, agent: str, cancelled: threading.Event | None = None
+    ) -> str:
+        """Return the rules of a fetched ``robots.txt`` as text for ``RobotRules``. A file that cannot be read
+        in the limits permits nothing. Bad bytes never raise an exception.
+
+        Args:
+            data, url, cancelled: see ``read_web_page``.
+            agent: our name; see ``kept_rules``.
+
+        Raises:
+            Unavailable: the parsing process cannot be started.
+        """
+        found = self._read_fetched("robots", data, url, {"agent": agent}, cancelled, read_robots_result)
+        return found if isinstance(found, str) else nothing_permitted(f"it {found[1]}")
 
     def unpack(
         self,
@@ -211,13 +205,29 @@ class Parser:
     ) -> None:
         self.close()
 
+    def _read_fetched(
+        self,
+        reader: str,
+        data: bytes,
+        url: str,
+        arguments: dict[str, Any],
+        cancelled: threading.Event | None,
+        check: Callable[[MemoryFile], T],
+    ) -> T | tuple[Outcome, str]:
+        """Return what a reader of ``fetched_readers`` found, or why the child wrote no result."""
+        request = self._request(url, self._settings.parse_timeout_s)
+        request.update(fetched=reader, arguments=arguments)
+        with self._lock, MemoryFile(data) as document, MemoryFile(b"") as result:
+            return self._run(request, (document.fileno(), result.fileno()), cancelled) or check(result)
+
     def _request(self, name: str, limit_s: float) -> dict[str, Any]:
         settings = self._settings
         return {
             "name": name[-255:],
             "part": None,
             "ocr": None,
-            "page": None,
+            "fetched": None,
+            "arguments": {},
             "entries": None,
             "timeout_s": limit_s,
             "memory_bytes": settings.parse_memory_bytes,
@@ -232,7 +242,9 @@ class Parser:
     ) -> tuple[Outcome, str] | None:
         """Send the request, at most twice. Return why the child wrote no result; None if it wrote one."""
         cancelled = cancelled or threading.Event()
-        answer = self._ask(request, files, cancelled) or self._ask(request, files, cancelled)
+        answer = self._ask(request, files, cancelled)
+        if answer is None and not cancelled.is_set():
+            answer = self._ask(request, files, cancelled)
         if answer is None:
             return Outcome.FAILED, "ended the process that parses documents, twice"
         if answer["timed_out"] or answer["exit"] == -signal.SIGXCPU:
@@ -296,6 +308,10 @@ class Parser:
             finally:
                 theirs.close()
             self._connection = ours
+            # The start does not count against the time limit of the document.
+            ours.settimeout(START_TIMEOUT_S)
+            if ours.recv(len(READY)) != READY:
+                raise OSError("the process ended before it was ready")
         return self._connection
 
 

@@ -11,7 +11,7 @@ from cluster.formats import PDF_PARSERS, READABLE
 from cluster.records import digest
 from cluster.settings import Settings
 from data_jobs.stages.chunkers.table import CHUNKERS, chunker_for, find_chunker
-from data_jobs.stages.parsing.parser import parser_version, version_of
+from data_jobs.stages.parsing.parser_version import parser_version, version_of
 from data_jobs.stages.pipeline_version import pipeline_version
 
 

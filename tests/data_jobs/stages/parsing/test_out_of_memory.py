@@ -89,7 +89,7 @@ def test_a_crash_near_the_memory_limit_counts_as_lack_of_memory(
     request = {
         "name": "a",
         "part": None,
-        "page": None,
+        "fetched": None,
         "entries": None,
         "timeout_s": 60.0,
         "memory_bytes": limit,

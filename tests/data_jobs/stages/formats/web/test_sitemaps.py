@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from cluster.crawls.sitemaps import MAX_SITEMAP_URLS, read_sitemap
+from data_jobs.stages.formats.web.sitemaps import MAX_SITEMAP_URLS, read_sitemap
 
 ONE = b"<url><loc> https://a.test/1 </loc><image:loc>https://a.test/i.png</image:loc></url>"
 XML = b"\xef\xbb\xbf<?xml version='1.0'?><urlset xmlns='x' xmlns:image='y'>" + ONE + b"</urlset>"

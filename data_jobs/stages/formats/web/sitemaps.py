@@ -4,14 +4,17 @@ Each of these three forms can be compressed with gzip.
     found = read_sitemap(body)
     found.pages, found.sitemaps       # ("https://example.com/a", ...), ()
 
-The bytes may be hostile. The reader expands no entity, opens no file, and has limits on bytes and URLs.
+The bytes may be hostile, so only the parsing process calls this module. The reader expands no entity, opens
+no file, and has limits on bytes and URLs.
 """
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from xml.parsers import expat
 
-from cluster.jobs.kinds.crawl_inputs import MAX_URL_CHARACTERS
+from data_jobs.stages.formats.web.web_page import MAX_LINK
 
 #: Maximum number of bytes of a sitemap after decompression, and of its URLs. The protocol permits 50 MB and
 #: 50,000 URLs.
@@ -38,11 +41,27 @@ class FoundInSitemap:
     pages: list[str] = field(default_factory=list)
     #: URLs of other sitemaps, if the sitemap is an index.
     sitemaps: list[str] = field(default_factory=list)
+    #: A predicate that completes the sentence "The sitemap ..." if the sitemap was not read; "" if it was.
+    fault: str = ""
 
     @property
     def full(self) -> bool:
         """True if the maximum number of URLs is read. The sitemap may have more URLs."""
         return len(self.pages) + len(self.sitemaps) >= MAX_SITEMAP_URLS
+
+
+def sitemap_of(written: Mapping[str, Any]) -> FoundInSitemap:
+    """Return the URLs that the parsing process wrote.
+
+    Raises:
+        ValueError, TypeError, KeyError: a value is invalid.
+    """
+    found = FoundInSitemap(pages=list(written["pages"]), sitemaps=list(written["sitemaps"]))
+    urls = [*found.pages, *found.sitemaps]
+    if len(urls) > MAX_SITEMAP_URLS or any(len(url) > MAX_LINK for url in urls):
+        raise ValueError("more or longer URLs than the limit")
+    "".join(urls).encode()  # fails for a value that is no string, and for half of a surrogate pair
+    return found
 
 
 def read_sitemap(body: bytes) -> FoundInSitemap:
@@ -71,7 +90,7 @@ def _read_text(data: bytes) -> FoundInSitemap:
     found = FoundInSitemap()
     for line in data.decode("utf-8", "replace").splitlines():
         url = line.strip()
-        if url and len(url) <= MAX_URL_CHARACTERS:
+        if url and len(url) <= MAX_LINK:
             found.pages.append(url)
         if found.full:
             break
@@ -127,7 +146,7 @@ class _XmlReader:
         name = self._open.pop()
         parent = self._open[-1] if self._open else ""
         url = "".join(self._text_parts).strip()
-        if name == "loc" and url and len(url) <= MAX_URL_CHARACTERS and not self.found.full:
+        if name == "loc" and url and len(url) <= MAX_LINK and not self.found.full:
             if parent == "sitemap":
                 self.found.sitemaps.append(url)
             elif parent == "url":
