@@ -46,6 +46,9 @@ DESTINATIONS = {
 }
 #: The instruction of a field that shows one character. The groups are the code and the font of the character.
 SYMBOL_FIELD = re.compile(r'\s*SYMBOL\s+(\d{1,5})\b(?:.*?\\f\s*"?([^"\\]+))?', re.IGNORECASE | re.DOTALL)
+#: Maximum number of characters of the instruction of a field, and of the name of a style. The rest is left out.
+#: Both are joined piece by piece, so without a limit the time would grow with the square of their length.
+MAX_INSTRUCTION, MAX_STYLE_NAME = 1_000, 256
 #: A paragraph with this outline level or a higher one is body text.
 BODY_TEXT = 9
 
@@ -229,9 +232,9 @@ class Reader:
         if group.is_hidden and group.to == BODY:
             self.hidden += len(text.strip())
         elif group.to == STYLES:
-            self._style_name += text
+            self._style_name += text[: MAX_STYLE_NAME - len(self._style_name)]
         elif group.to == FIELD:
-            self._instruction += text
+            self._instruction += text[: MAX_INSTRUCTION - len(self._instruction)]
         elif group.to == FONTS and is_symbol_font(text):
             self._symbol_fonts.add(group.font)
         elif group.to in {BODY, LABEL, NOTE, EDGE}:
