@@ -80,6 +80,20 @@ class FetchedDocument(ResponseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class _Passage:
+    """The text of a chunk without its context."""
+
+    text: str
+    #: Number of characters at the beginning of the text that the chunk before also has at its end.
+    repeated: int
+
+    @property
+    def added(self) -> str:
+        """The text as it continues the text of the chunk before."""
+        return self.text[self.repeated :] if self.repeated else BETWEEN + self.text
+
+
+@dataclass(frozen=True, slots=True)
 class _Part:
     """A part of a document: the chunks from ``first`` to before ``end``, and the text of the part."""
 
@@ -103,9 +117,7 @@ async def fetch(call: ToolCall, arguments: FetchArguments) -> FetchedDocument:
     budget = open_budget(call.service.settings, arguments.max_tokens)
     position = next(number for number, chunk in enumerate(chunks) if chunk.id == wanted.chunk)
     # In a thread, because counting many tokens would block the event loop for milliseconds.
-    part = await asyncio.to_thread(
-        _part, [page_text(chunk.text, chunk.attributes) for chunk in chunks], position, budget
-    )
+    part = await asyncio.to_thread(_part, _passages(chunks), position, budget)
     return _document(call, store, chunks, part, arguments.id)
 
 
@@ -135,20 +147,41 @@ def _place(chunk: ChunkRecord) -> tuple[int, int, int]:
     return ordinal, page, start
 
 
-def _part(texts: Sequence[str], position: int, budget: TokenBudget) -> _Part:
+def _passages(chunks: Sequence[ChunkRecord]) -> list[_Passage]:
+    """Return the texts of the chunks. Neighbouring chunks of the chunker ``fixed`` share text."""
+    found: list[_Passage] = []
+    before: tuple[Any, Any] = None, None
+    for chunk in chunks:
+        text, own = page_text(chunk.text, chunk.attributes), system_attributes(chunk.attributes)
+        page, start, end = (own.get(name) for name in ("page", "start", "end"))
+        repeated = 0
+        if isinstance(start, int) and isinstance(before[1], int) and page == before[0]:
+            shared = before[1] - start
+            # A caller who inserts chunks may give ranges that do not belong to the texts. So compare texts.
+            if 0 < shared < len(text) and found[-1].text.endswith(text[:shared]):
+                repeated = shared
+        found.append(_Passage(text, repeated))
+        before = page, end
+    return found
+
+
+def _part(passages: Sequence[_Passage], position: int, budget: TokenBudget) -> _Part:
     """Take the chunks from the position to the end of the document, as far as the budget allows. If they all
     fit, also take chunks before the position, as far as the budget allows. If not even the first chunk fits,
-    take a part of this chunk.
+    take a part of this chunk. Text that neighbouring chunks share is taken once.
     """
-    end = position
-    while end < len(texts) and budget.take(texts[end] + BETWEEN):
+    if not budget.take(passages[position].text + BETWEEN):
+        return _Part(position, position + 1, budget.cut(passages[position].text))
+    first, end = position, position + 1
+    while end < len(passages) and budget.take(passages[end].added):
         end += 1
-    if end == position:
-        return _Part(position, position + 1, budget.cut(texts[position]))
-    first = position
-    while end == len(texts) and first > 0 and budget.take(texts[first - 1] + BETWEEN):
+    while end == len(passages) and first > 0:
+        before, after = passages[first - 1].text, passages[first]
+        if not budget.take(before[: len(before) - after.repeated] + ("" if after.repeated else BETWEEN)):
+            break
         first -= 1
-    return _Part(first, end, BETWEEN.join(texts[first:end]))
+    text = passages[first].text + "".join(passage.added for passage in passages[first + 1 : end])
+    return _Part(first, end, text)
 
 
 def _document(

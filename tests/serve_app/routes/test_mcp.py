@@ -133,6 +133,38 @@ async def test_the_official_client_lists_and_calls_the_tools(
     )
 
 
+async def test_text_that_neighbouring_chunks_share_is_read_once(server: Server, pool: ConnectionPool) -> None:
+    service = server.service
+    engine, index = service.models.default.engine, open_chunk_index(service.settings, pool)
+    with pool.connection() as connection:
+        fingerprint = engine.fingerprint
+        store = ensure_store(connection, service.settings.organisation, "shared", fingerprint=fingerprint)
+    page = "".join(f"Valve {number} is closed. " for number in range(100))
+    ranges = [(start, min(start + 300, len(page))) for start in range(0, len(page) - 100, 200)]
+    # The last chunk names a range that does not belong to its text.
+    texts = [*(page[start:end] for start, end in ranges), "Another text"]
+    vectors = engine.embed(texts).vectors
+    rows = [
+        ChunkRecord(
+            id=f"s{number}",
+            document="doc_shared",
+            text=text,
+            attributes={"page": 1, "ordinal": number, "start": start, "end": end},
+            vector=vector,
+        )
+        for number, ((start, end), text, vector) in enumerate(
+            zip([*ranges, (len(page) - 5, len(page) + 7)], texts, vectors, strict=True)
+        )
+    ]
+    index.upsert(store.organisation, store.id, rows, collection=store.collection)
+    for id, tokens in (("s0", 8_000), ("s4", 8_000), (f"s{len(rows) - 1}", 8_000)):
+        read = await called(server, "fetch", id=f"{store.id}/{id}", max_tokens=tokens)
+        assert read["text"] == page + "\n\nAnother text"
+        assert read["metadata"]["whole"]
+    beginning = await called(server, "fetch", id=f"{store.id}/s0", max_tokens=500)
+    assert page.startswith(beginning["text"])
+
+
 async def test_search_takes_only_a_query_and_searches_all_stores(
     alone: Server, server: Server, pool: ConnectionPool, manual: VectorStore
 ) -> None:

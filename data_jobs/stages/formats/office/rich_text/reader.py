@@ -46,8 +46,8 @@ DESTINATIONS = {
 }
 #: The instruction of a field that shows one character. The groups are the code and the font of the character.
 SYMBOL_FIELD = re.compile(r'\s*SYMBOL\s+(\d{1,5})\b(?:.*?\\f\s*"?([^"\\]+))?', re.IGNORECASE | re.DOTALL)
-#: Maximum number of characters of the instruction of a field, and of the name of a style. The rest is left out.
-#: Both are joined piece by piece, so without a limit the time would grow with the square of their length.
+#: Maximum number of characters of the instruction of a field, and of the name of a style. The rest is left
+#: out. Both are joined piece by piece, so without a limit the time grows with the square of their length.
 MAX_INSTRUCTION, MAX_STYLE_NAME = 1_000, 256
 #: A paragraph with this outline level or a higher one is body text.
 BODY_TEXT = 9
