@@ -14,13 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from cluster.agents.files.agent_rows import AgentRows, Located
 from cluster.agents.files.line_rows import read_json_lines
 from cluster.agents.files.reading import read_rows
 from cluster.agents.files.yaml_rows import WrongFile, read_json, read_yaml
+from cluster.described_model import DescribedModel
 from cluster.records import digest
 
 #: Maximum size of a file of golden questions in bytes, and maximum number of its questions.
@@ -28,12 +29,12 @@ MAX_FILE_BYTES, MAX_QUESTIONS = 16 * 1024 * 1024, 100_000
 MAX_TEXT_CHARACTERS = 10_000
 
 
-class GoldenQuestion(BaseModel):
+class GoldenQuestion(DescribedModel):
     """A question, and what its sources should contain. Exactly one of ``file``, ``sentence`` and ``nothing``
     is given.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     agent: str = Field(min_length=1)
     """Id or external id of the agent."""

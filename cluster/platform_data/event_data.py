@@ -9,7 +9,9 @@ Unknown fields are kept as properties of the event.
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from cluster.described_model import DescribedModel
 
 #: Maximum number of characters of an id that a sender gives.
 MAX_ID_CHARACTERS = 256
@@ -42,10 +44,10 @@ Cost = Annotated[
 ]
 
 
-class EventData(BaseModel):
+class EventData(DescribedModel):
     """The fields that the data of every event may have."""
 
-    model_config = ConfigDict(strict=True, extra="allow", use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True, extra="allow")
 
     agent_id: ExternalId | None = None
     """Id of the agent, as the sender names it."""
@@ -93,7 +95,7 @@ class MessageCreated(Measured):
     retrieval_hit: bool | None = None
     """True if a search found something for this answer, false if it found nothing. Leave it out if there was
     no search."""
-    sources: Annotated[list[Any], Field(max_length=MAX_SOURCES)] = []
+    sources: Annotated[list[Any], Field(max_length=MAX_SOURCES)] = Field(default=[])
     """The sources of the answer, in any form."""
 
 
@@ -129,7 +131,7 @@ class CustomerSeen(EventData):
     """Name of the customer."""
     email: Name | None = None
     """Email address of the customer."""
-    properties: dict[str, Any] = {}
+    properties: dict[str, Any] = Field(default={})
     """Further properties of the customer."""
     profiling: bool | None = None
     """True if the customer agrees to be profiled, false if the customer refuses. A profile that exists is

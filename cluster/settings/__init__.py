@@ -87,7 +87,6 @@ class Settings(
         env_prefix="CLUSTER_",
         frozen=True,
         extra="ignore",
-        use_attribute_docstrings=True,
         hide_input_in_errors=True,  # a wrong value may hold a password or a key
     )
 

@@ -2,17 +2,16 @@
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from cluster.described_model import DescribedModel
 from cluster.settings.values import AbsolutePath, Concern, KeyVariable, ProviderUrl, Table
 
 
-class ChatModelSetting(BaseModel):
+class ChatModelSetting(DescribedModel):
     """A chat model in ``CLUSTER_CHAT_MODELS``: the server, the model's name there, and the limits."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     model: str = Field(min_length=1)
     """Name of the model at the server."""

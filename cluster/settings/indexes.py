@@ -3,8 +3,9 @@
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
+from cluster.described_model import DescribedModel
 from cluster.settings.values import Concern, Table
 
 #: The index in our own Postgres, which every installation has.
@@ -21,10 +22,10 @@ KINDS_SENTENCE = (
 )
 
 
-class IndexSource(BaseModel):
+class IndexSource(DescribedModel):
     """The index that a name in ``CLUSTER_INDEXES`` means, and the options of this index."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
     """``pgvector``, ``pinecone``, or ``module:function``."""

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
+from cluster.described_model import DescribedModel
 from cluster.settings.values import AbsolutePath, Concern, KeyVariable, ModelSource, ProviderUrl, Table
 
 #: The options that give a model a Serve deployment of its own.
@@ -16,15 +17,13 @@ def _gpus(share: float) -> float:
     return share
 
 
-class ModelOptions(BaseModel):
+class ModelOptions(DescribedModel):
     """The options of one model in ``CLUSTER_MODELS``. Each kind of engine takes only some of them.
 
     The key of a provider is never an option: ``key_env`` names the environment variable that holds the key.
     """
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     base_url: ProviderUrl | None = None
     """URL of a server with OpenAI's API, up to and including ``/v1``. Unset: the URL of OpenAI."""

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BeforeValidator, ConfigDict
 from pydantic_settings import NoDecode
+
+from cluster.described_model import DescribedModel
 
 Value = TypeVar("Value")
 
@@ -98,7 +100,7 @@ class Table(dict[str, Value]):
         return hash(frozenset(self.items()))
 
 
-class Concern(BaseModel):
+class Concern(DescribedModel):
     """Base class of the settings of one concern. ``Settings`` inherits from all of these classes."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True)

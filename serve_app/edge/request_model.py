@@ -15,7 +15,6 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -27,6 +26,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
+from cluster.described_model import DescribedModel
 from cluster.text.storable_text import is_text
 from serve_app.messages import must
 
@@ -43,10 +43,10 @@ def _stop_at_first_error(schema: Any) -> None:
             _stop_at_first_error(part)
 
 
-class RequestModel(BaseModel):
+class RequestModel(DescribedModel):
     """A JSON body, or an object in it."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
 
     #: Fields of other servers' APIs that are accepted but have no effect.
     CHANGES_NOTHING: ClassVar[frozenset[str]] = frozenset()

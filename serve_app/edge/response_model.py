@@ -15,11 +15,12 @@ A route turns a record into its model with the model's classmethod ``of``, and r
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 from starlette.responses import Response
 
 from cluster.database.paging import ListPage
+from cluster.described_model import DescribedModel
 from cluster.text.well_formed import json_bytes
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ def _is_none(value: object) -> bool:
 Omissible = Annotated[T | None, Field(exclude_if=_is_none)]
 
 
-class ResponseModel(BaseModel):
+class ResponseModel(DescribedModel):
     """A JSON answer, or an object in it.
 
     Fields are sent in the order in which the class declares them.
@@ -44,7 +45,6 @@ class ResponseModel(BaseModel):
         strict=True,
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
         json_schema_serialization_defaults_required=True,
     )
 
@@ -65,10 +65,6 @@ class ResponseModel(BaseModel):
 
 class ListObject(ResponseModel, Generic[T]):
     """One page of a list, in OpenAI's form."""
-
-    # Docstrings are not used, because pydantic would search all imported modules for the docstrings of each
-    # class ListObject[...], which takes 0.04 s.
-    model_config = ConfigDict(use_attribute_docstrings=False)
 
     object: Literal["list"] = Field(default="list", description="Always `list`.")
     data: list[T] = Field(description="The items of this page.")

@@ -8,9 +8,10 @@ field ``method`` of the answer names the method that gave the scores.
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
+from cluster.described_model import DescribedModel
 from cluster.errors import InvalidInput
 from cluster.text.well_formed import MAX_DEPTH
 from serve_app.edge.compatibility_fields import OF_IMAGES, QUEUEING, CutFields, ScoresInRange, Sigmoid, one_of
@@ -25,10 +26,10 @@ from serve_app.routes.compatible.cohere import CohereApiVersion
 router = json_router(404, 429)
 
 
-class Document(BaseModel):
+class Document(DescribedModel):
     """A document as an object. Answers that contain the document also contain its further fields."""
 
-    model_config = ConfigDict(extra="allow", strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", strict=True)
 
     text: str | None = None
     """Text of the document, unless `rank_fields` names other fields."""

@@ -8,9 +8,10 @@ model, and ``GET /v1/jobs/kinds`` publishes the model's JSON schema.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from cluster.described_model import DescribedModel
 from cluster.formats.recognition import OcrMode
 from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
 from cluster.settings.documents import MAX_OCR_LANGUAGES, OCR_LANGUAGES
@@ -49,12 +50,12 @@ OcrLanguages = Annotated[StorableText, Field(pattern=OCR_LANGUAGES, max_length=M
 MAX_CONTEXTS = 1_000
 
 
-class StrictInput(BaseModel):
+class StrictInput(DescribedModel):
     """Base class of inputs that people write. Types are strict, and ``null`` means the same as a missing
     field.
     """
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
