@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from serve_app.console import console_files
 from serve_app.edge.boundary import Boundary
-from serve_app.edge.error_responses import hide_status_422
+from serve_app.edge.error_responses import describe_errors
 from serve_app.edge.errors import install_error_handlers
 from serve_app.fleet.fleet_state import ReadFleet
 from serve_app.routes import (
@@ -147,7 +147,7 @@ def build_api(
     for part in PARTS:
         app.include_router(part.router)
     install_error_handlers(app)
-    hide_status_422(app)
+    describe_errors(app)
     app.add_middleware(
         Boundary,
         settings=service.settings,

@@ -23,6 +23,8 @@ MEANINGS = {
     " to send it again",
     503: "The database or the model does not answer at the moment; `retry-after` says when to send it again",
 }
+#: Where the OpenAPI document has the schema of a model.
+REFERENCE = "#/components/schemas/{model}"
 #: Error statuses that any route may return.
 COMMON_STATUSES = (400, 401, 403, 408, 413, 415, 429, 503)
 
@@ -47,17 +49,27 @@ class ErrorResponse(ResponseModel):
     """The error."""
 
 
+ERROR_REFERENCE = REFERENCE.format(model=ErrorResponse.__name__)
+
+
 def documented_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return FastAPI's argument ``responses`` for these statuses and the ``COMMON_STATUSES``."""
+    """Return FastAPI's argument ``responses`` for these statuses and the ``COMMON_STATUSES``.
+
+    The answers refer to the model of the error object (``describe_errors``). If they had the model, FastAPI
+    would build 1,300 validators at each start.
+    """
     return {
-        status: {"model": ErrorResponse, "description": MEANINGS[status]}
+        status: {
+            "description": MEANINGS[status],
+            "content": {"application/json": {"schema": {"$ref": ERROR_REFERENCE}}},
+        }
         for status in sorted({*COMMON_STATUSES, *statuses})
     }
 
 
-def hide_status_422(app: FastAPI) -> None:
-    """Remove status 422 and its models from the OpenAPI document, because this API answers invalid requests
-    with 400.
+def describe_errors(app: FastAPI) -> None:
+    """Correct the errors in the OpenAPI document: add the models of the error object, and remove status 422
+    with its models, because this API answers invalid requests with 400.
     """
     generated = app.openapi
 
@@ -66,8 +78,13 @@ def hide_status_422(app: FastAPI) -> None:
         for path in document["paths"].values():
             for operation in path.values():
                 operation["responses"].pop(str(HTTPStatus.UNPROCESSABLE_ENTITY.value), None)
+        schemas = document["components"]["schemas"]
         for name in ("HTTPValidationError", "ValidationError"):
-            document["components"]["schemas"].pop(name, None)
+            schemas.pop(name, None)
+        model = ErrorResponse.model_json_schema(ref_template=REFERENCE, mode="serialization")
+        document["components"]["schemas"] = dict(
+            sorted({**schemas, **model.pop("$defs"), ErrorResponse.__name__: model}.items())
+        )
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
