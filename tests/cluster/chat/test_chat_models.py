@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing
 from decimal import Decimal
+from types import SimpleNamespace
 
 import anyio
 import pytest
@@ -18,6 +19,7 @@ from cluster.chat import (
     ChatModels,
     ChatRequest,
     ChatUsage,
+    attempts,
     rewrite,
 )
 from cluster.errors import (
@@ -143,17 +145,20 @@ async def test_a_fault_that_no_retry_can_cure_goes_to_the_fallback_at_once(
 async def test_a_server_that_fails_again_and_again_is_asked_once_in_a_while(
     models: OpenModels, chat: ChatServerSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cluster.chat.attempts.REST_S", 0.3)
+    passed_s = 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed_s)
+    monkeypatch.setattr(attempts, "time", clock)
+    monkeypatch.setattr(attempts, "REST_S", 60.0)
     chat.always = ChatFault.WRONG_KEY
     model = models(fallback="backup").named("main")
     for _ in range(6):
         assert (await answer(model))[0] == "The backup answers."
     assert len(chat.calls) == 3  # then it rests
-    await asyncio.sleep(0.3)
+    passed_s += 60.0
     await asyncio.gather(*(answer(model) for _ in range(4)))
     assert len(chat.calls) == 4  # one request tries it
     chat.always = None
-    await asyncio.sleep(0.3)
+    passed_s += 60.0
     assert [(await answer(model))[0] for _ in range(3)] == [ANSWER] * 3
 
 

@@ -2,7 +2,8 @@
 
     python -m tests.cluster.rate_limits.admitting URL RATE LIMIT WINDOW_S SECONDS PER_SECOND
 
-It prints one JSON list: for each admitted request, its time (``time.time``) and its amount.
+It prints one JSON list: for each admitted request, the times (``time.time``) before and after its admission,
+and its amount.
 """
 
 import asyncio
@@ -26,11 +27,12 @@ async def main(url: str, name: str, limit: int, window_s: float, seconds: float,
     requests: set[asyncio.Task[None]] = set()
 
     async def send(amount: int) -> None:
+        asked = time.time()
         try:
             await rates.take([(rate, amount)])
         except RateExceeded:
             return
-        admitted.append((time.time(), amount))
+        admitted.append((asked, time.time(), amount))
 
     due = time.time()
     while time.time() < ends:

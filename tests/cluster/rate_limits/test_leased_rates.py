@@ -20,6 +20,7 @@ from cluster.rate_limits.leased_rates import LeasedRates, RateExceeded
 from cluster.rate_limits.shared_rate import delete_expired_slices
 from cluster.settings import Settings
 from tests.conftest import ROOT
+from tests.waiting import LONGEST_WAIT_S, until
 
 #: Seconds of a window, and the number of windows that are observed.
 WINDOW_S, WINDOWS = 2.0, 2
@@ -60,14 +61,16 @@ def test_three_processes_admit_the_limit_in_each_window(pool: Any, database_url:
     processes = [
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(REPLICAS)
     ]
-    rows = sorted((at, amount) for one in processes for at, amount in json.loads(one.communicate()[0]))
-    began = rows[0][0]
+    rows = sorted(tuple(row) for one in processes for row in json.loads(one.communicate()[0]))
+    began = min(after for _, after, _ in rows)
     for window in range(WINDOWS):
-        start = began + window * WINDOW_S
-        total = sum(amount for at, amount in rows if start <= at < start + WINDOW_S)
-        assert 0.95 * LIMIT <= total <= 1.05 * LIMIT
+        start, end = began + window * WINDOW_S, began + (window + 1) * WINDOW_S
+        # A busy machine can stop a process between an admission and the reading of its clock.
+        assert sum(amount for asked, after, amount in rows if start <= after and asked < end) >= 0.95 * LIMIT
+        assert sum(amount for asked, after, amount in rows if start <= asked and after < end) <= 1.05 * LIMIT
     most = max(
-        sum(amount for at, amount in rows if start <= at < start + WINDOW_S - 0.1) for start, _ in rows
+        sum(amount for asked, after, amount in rows if start <= asked and after < start + WINDOW_S - 0.1)
+        for start, _, _ in rows
     )
     assert most <= LIMIT, "no window of any beginning has more than the limit"
 
@@ -84,8 +87,10 @@ async def test_one_request_may_take_the_whole_limit_and_none_may_pass_it(
     first, second, _ = replicas
     assert await admitted(first, name, 1_000, 1)
     assert not await admitted(second, name, 1_000, 1_000)
-    await asyncio.sleep(2 * LEASE_S)
-    assert await admitted(second, name, 1_000, 999), "the first replica has returned what it did not use"
+    ends = time.monotonic() + LONGEST_WAIT_S
+    while not await admitted(second, name, 1_000, 999):
+        assert time.monotonic() < ends, "the first replica has returned what it did not use"
+        await asyncio.sleep(LEASE_S)
     assert first.remaining(first.rate(name, 1_000))[0] < 1_000
 
 
@@ -143,7 +148,9 @@ async def test_expired_slices_of_a_rate_that_nobody_uses_are_deleted(
         await asyncio.sleep(2 * LEASE_S)
     finally:
         replica.close()
-    await asyncio.sleep(0.3)
-    delete_expired_slices(connection)
-    kept = connection.execute("SELECT FROM rate_slices WHERE rate = %s", [name]).fetchall()
-    assert kept == []
+
+    def kept() -> bool:
+        delete_expired_slices(connection)
+        return bool(connection.execute("SELECT FROM rate_slices WHERE rate = %s", [name]).fetchall())
+
+    until(lambda: not kept())

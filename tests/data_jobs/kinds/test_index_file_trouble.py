@@ -30,6 +30,9 @@ from data_jobs.worker.parser_pool import Parsers
 from tests import folder_index
 from tests.data_jobs.running_consumer import LocalAnswerer, LocalClient, LocalEmbedder, consuming
 
+#: Factors of the time limits of a stage. On a busy machine, other stages exceed the first limits.
+SLOWNESS = 1, 10
+
 
 class EndlessPage(Parsers):
     """Parsing that never comes to an end where the 42nd page of a PDF is among those asked for."""
@@ -127,11 +130,14 @@ def test_a_page_that_never_ends_is_found_within_the_time_of_the_stage(
         for number in range(1, 61):
             document.new_page().insert_text((72, 72), f"This sentence stands on page {number}.")
         data = document.tobytes()
-    hurried = settings.model_copy(update={"parse_timeout_s": 1.0, "stage_timeout_s": 1.5})
-    with at_work(hurried, pool, engine, organisation, LocalEmbedder(engine)) as client:
-        job = client.ended(
-            client.attach(client.store(partial=True), client.upload("endless.pdf", data, "application/pdf"))
-        )
+    for times in SLOWNESS:
+        limits = {"parse_timeout_s": 1.0 * times, "stage_timeout_s": 1.5 * times}
+        hurried = settings.model_copy(update=limits)
+        with at_work(hurried, pool, engine, organisation, LocalEmbedder(engine)) as client:
+            store, file = client.store(partial=True), client.upload("endless.pdf", data, "application/pdf")
+            job = client.ended(client.attach(store, file))
+        if job.state == JobState.SUCCEEDED:
+            break
     assert job.result is not None, job.error
     assert (job.state, job.result["failed_pages"], job.result["chunks"]) == (JobState.SUCCEEDED, [42], 59)
 
@@ -198,11 +204,14 @@ def test_a_model_that_throttles_every_call_ends_in_a_dead_letter(
     settings: Settings, pool: ConnectionPool, engine: Engine, organisation: str
 ) -> None:
     embed = FickleEmbedder(engine, Throttled("full"), calls=range(10_000))
-    hurried = settings.model_copy(update={"stage_timeout_s": 1.0})
-    with at_work(hurried, pool, engine, organisation, embed) as client:
-        job = client.ended(
-            client.attach(client.store(), client.upload("pumps.md", pumps(50), "text/markdown"))
-        )
+    for times in SLOWNESS:
+        hurried = settings.model_copy(update={"stage_timeout_s": 1.0 * times})
+        with at_work(hurried, pool, engine, organisation, embed) as client:
+            job = client.ended(
+                client.attach(client.store(), client.upload("pumps.md", pumps(50), "text/markdown"))
+            )
+        if embed.calls:  # the stages before it kept the limit
+            break
     assert (job.state, job.error_code, job.attempt) == (JobState.FAILED, "throttled", 1)
     assert (job.error or "").endswith("(CLUSTER_STAGE_TIMEOUT_S): full")
 

@@ -54,7 +54,7 @@ async def _nothing() -> Any:
 
 
 async def test_comments_come_while_the_model_writes_nothing() -> None:
-    parts = await sent(Writer(0.1, b"a", 0.1, b"b"), heartbeat_s=0.04)
+    parts = await sent(Writer(0.5, b"a", 0.5, b"b"), heartbeat_s=0.04)
 
     assert parts[:2] == [HEARTBEAT, HEARTBEAT]
     assert [part for part in parts if part != HEARTBEAT] == [b"a", b"b", b""]
