@@ -13,7 +13,8 @@ from cluster.errors import BudgetExceeded
 from cluster.settings import Settings
 from tests.cluster.budgets.spender import Spender
 
-LEASE_S = 1.5
+#: Leases of reservations. The process that holds one is killed, and another one may be slow to use its own.
+HELD_S, LEASE_S = 1.5, 60.0
 
 
 def main() -> None:
@@ -23,7 +24,7 @@ def main() -> None:
         spender = Spender(pool, organisation)
         if hold:
             spender.use(7, spender.reserve(7, lease_s=LEASE_S))
-            spender.reserve(7, lease_s=LEASE_S)
+            spender.reserve(7, lease_s=HELD_S)
             print("holding", flush=True)
             time.sleep(60)
         while True:

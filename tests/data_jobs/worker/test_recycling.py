@@ -94,7 +94,7 @@ def test_after_its_number_of_jobs_a_worker_ends_and_the_next_worker_runs_the_oth
 def test_a_job_that_takes_longer_than_a_lease_ends_before_its_worker_does(
     settings: Settings, pool: ConnectionPool, submit: Callable[..., str], job: Callable[[str], Job]
 ) -> None:
-    short = settings.model_copy(update={"lease_s": 1.0})
+    short = settings.model_copy(update={"lease_s": 2.0})
     release = threading.Event()
 
     with consuming(
@@ -106,7 +106,7 @@ def test_a_job_that_takes_longer_than_a_lease_ends_before_its_worker_does(
         with consuming(short, pool, kinds={"work": finish}):
             others = [submit() for _ in range(3)]
             assert {until(lambda id=id: job(id), lambda job: job.state.ended).attempt for id in others} == {1}
-            threading.Event().wait(2.5 * short.lease_s)
+            threading.Event().wait(1.5 * short.lease_s)
             assert (job(slow).state, job(slow).attempt) == (JobState.RUNNING, 1)
             release.set()
             assert until(lambda: job(slow), lambda job: job.state.ended).attempt == 1
