@@ -38,8 +38,10 @@ def chunks(chatting: ChattingServer, agent: str, **fields: Any) -> Sequence[Chat
 
 
 def messages_of(chatting: ChattingServer, conversation: str) -> list[dict[str, Any]]:
-    """The stored messages of a conversation, oldest first."""
-    (found,) = chatting.http.get("/v1/conversations", params={"external_id": conversation}).json()["data"]
+    """The stored messages of a conversation, oldest first, as soon as one is stored."""
+    (found,) = until(
+        lambda: chatting.http.get("/v1/conversations", params={"external_id": conversation}).json()["data"]
+    )
     listed = chatting.http.get(f"/v1/conversations/{found['id']}/messages", params={"order": "asc"})
     return [{**message, "customer": found["customer"]} for message in listed.json()["data"]]
 
