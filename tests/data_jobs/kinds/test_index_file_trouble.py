@@ -31,7 +31,7 @@ from tests import folder_index
 from tests.data_jobs.running_consumer import LocalAnswerer, LocalClient, LocalEmbedder, consuming
 
 #: Factors of the time limits of a stage. On a busy machine, other stages exceed the first limits.
-SLOWNESS = 1, 10
+SLOWNESS = 1, 10, 40
 
 
 class EndlessPage(Parsers):
