@@ -43,6 +43,12 @@ from cluster.settings import RAY_PORTS, Settings
 #: run at the same time even on the smallest machine.
 MIN_CPUS = 4
 START_TIMEOUT_S = 180.0
+#: A part of Ray's message when its node took longer than 30 seconds to start (``ray/_private/node.py``). A
+#: busy machine, or a machine that reads Ray's files for the first time, can need longer, and Ray has no
+#: setting for this limit. So a head that ended with this message is started a second time.
+SLOW_START = "timed out during startup"
+#: Maximum number of lines of the head's log in an error.
+LOG_LINES = 15
 #: Maximum time to wait until Ray ends. Ray drains its node for some seconds. Processes that still run after
 #: this time are killed. No data is lost, because Postgres has all data.
 STOP_TIMEOUT_S = 20.0
@@ -89,10 +95,13 @@ def start(settings: Settings) -> Head:
             )
         return head
     _refuse_taken_ports(settings, timeout_s=RELEASE_TIMEOUT_S if stop(settings) else 0)
-    head = _launch(settings)
-    _record(settings).write_text(json.dumps(asdict(head)))
-    _await(settings, head)
-    return head
+    try:
+        return _started(settings)
+    except Unavailable as exc:
+        if SLOW_START not in str(exc):
+            raise
+    _refuse_taken_ports(settings, timeout_s=RELEASE_TIMEOUT_S)
+    return _started(settings)
 
 
 def stop(settings: Settings) -> bool:
@@ -140,6 +149,13 @@ def recorded(settings: Settings) -> Head | None:
 
 def _identity(head: Head) -> Identity:
     return Identity(pid=head.pid, started=head.started)
+
+
+def _started(settings: Settings) -> Head:
+    head = _launch(settings)
+    _record(settings).write_text(json.dumps(asdict(head)))
+    _await(settings, head)
+    return head
 
 
 def _launch(settings: Settings) -> Head:
@@ -196,9 +212,11 @@ def _await(settings: Settings, head: Head) -> None:
     while get_json(LOOPBACK, head.ports["dashboard"], "/api/version") is None or not _takes_jobs(head):
         if not alive(process) or time.monotonic() > deadline:
             log = settings.home / "logs" / "ray-head.log"
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+            lines = log.read_text(errors="replace").splitlines()
+            # Indented lines are left out, because they are the inner lines of a traceback.
+            told = [line for line in lines if line.strip() and not line[0].isspace()][-LOG_LINES:]
             stop(settings)
-            raise Unavailable(f"Ray did not start; {log} ends with:\n{tail}")
+            raise Unavailable("\n".join([f"Ray did not start; {log} ends with:", *told]))
         time.sleep(0.2)
 
 
