@@ -7,11 +7,11 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from importlib.abc import MetaPathFinder
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
@@ -23,6 +23,7 @@ from cluster.database import bundled, open_pool
 from cluster.database.row_access import OWNER
 from cluster.organisations.organisations import ensure_organisation
 from cluster.settings import RAY_PORTS, RAY_WORKER_PORTS, Settings
+from tests.copied_postgres import copy_postgres
 from tests.keys_in_output import assert_no_key, pytest_runtest_makereport  # noqa: F401  a hook
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,7 +56,13 @@ if find_spec("pymupdf") is None:
 DATA = tempfile.TemporaryDirectory(prefix="ec-tests-")
 os.environ["XDG_DATA_HOME"] = DATA.name
 
-NewHome = Callable[[str], Settings]
+
+class NewHome(Protocol):
+    """Makes the settings of another cluster."""
+
+    def __call__(self, name: str, *, with_database: bool = False) -> Settings:
+        """Return settings with a new folder, and with the files of a Postgres with the schema on request."""
+
 
 pytest_plugins = ["tests.running_cluster", "tests.side_by_side"]
 
@@ -106,9 +113,11 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewHome]:
     """``new_home("b")`` makes the settings of another cluster. The end of the session stops its Postgres."""
     made: list[Settings] = []
 
-    def make(name: str) -> Settings:
+    def make(name: str, *, with_database: bool = False) -> Settings:
         (api_port, dashboard_port), (ray_port,) = free_ports(2), free_ports(1, width=RAY_PORTS)
         home = tmp_path_factory.mktemp(name)
+        if with_database:
+            copy_postgres(home, tmp_path_factory.getbasetemp())
         made.append(
             Settings(
                 home=home,
@@ -132,7 +141,7 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewHome]:
 @pytest.fixture(scope="session")
 def settings(new_home: NewHome) -> Settings:
     """The cluster that the tests of a process share. Each test works in an ``organisation`` of its own."""
-    return new_home("home")
+    return new_home("home", with_database=True)
 
 
 @pytest.fixture(scope="session")

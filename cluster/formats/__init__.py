@@ -36,6 +36,7 @@ __all__ = [
     "INGESTIBLE",
     "JSON_LINES_PURPOSES",
     "PARQUET",
+    "PDF",
     "PDF_PARSERS",
     "PURPOSES",
     "READABLE",

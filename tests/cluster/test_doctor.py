@@ -62,7 +62,7 @@ FINGERPRINT = describe(Registry(Settings()).default)
 @pytest.fixture(scope="module")
 def home(new_home: NewHome) -> Settings:
     """A cluster for this file alone, because the doctor examines all of it."""
-    return new_home("sick").model_copy(update={"lease_s": 600.0})
+    return new_home("sick", with_database=True).model_copy(update={"lease_s": 600.0})
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from functools import cache, partial
 from importlib import import_module
 from typing import Any, BinaryIO
 
-from cluster.formats import FORMATS, READABLE, Format, readable, recognise
+from cluster.formats import FORMATS, PDF, READABLE, Format, readable, recognise
 from cluster.records import Outcome
 from data_jobs.stages.containers.contract import EntryLimits
 from data_jobs.stages.containers.entry_frames import write_end, write_entry
@@ -66,7 +66,8 @@ def main(connection: socket.socket, pdf_parser: str) -> None:
         pdf_parser: the library that reads PDF; see the setting ``pdf_parser``.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ignore Ctrl-C, because the parent handles Ctrl-C
-    parsers(pdf_parser)
+    for media_type in parser_modules(pdf_parser).keys() - {PDF.media_type}:
+        parser_of(media_type, pdf_parser)
     readers()
     charset.load()
     connection.sendall(READY)
@@ -75,7 +76,10 @@ def main(connection: socket.socket, pdf_parser: str) -> None:
         if not message:
             return
         document, result = files
-        answer = _in_child(json.loads(message), document, result, connection)
+        request = json.loads(message)
+        if request["pdf"]:
+            parser_of(PDF.media_type, pdf_parser)
+        answer = _in_child(request, document, result, connection)
         os.close(document)
         os.close(result)
         try:
@@ -85,13 +89,21 @@ def main(connection: socket.socket, pdf_parser: str) -> None:
 
 
 @cache
-def parsers(pdf_parser: str) -> dict[str, ParseFunction]:
-    """Return the parser of each readable media type, and the refuser of other media types. The first call
-    imports all parsers and refusers, so no child has to import a parser.
-    """
+def parser_modules(pdf_parser: str) -> dict[str, str]:
+    """Return the module of each parser by media type, and the module of each refuser."""
     found = {row.media_type: row.parser for row in readable(pdf_parser)}
     found |= {row.media_type: row.refuser for row in FORMATS if row.refuser}
-    return {media_type: import_module(name).parse for media_type, name in found.items() if name}
+    return {media_type: module for media_type, module in found.items() if module}
+
+
+def parser_of(media_type: str, pdf_parser: str) -> ParseFunction:
+    """Return the parser or the refuser of a media type. The first call imports it.
+
+    ``main`` makes the first call, so no child has to import a parser. The library for PDF takes half of the
+    time and the memory of all imports, so ``main`` imports it only for the first PDF.
+    """
+    parse: ParseFunction = import_module(parser_modules(pdf_parser)[media_type]).parse
+    return parse
 
 
 def parse(data: bytes, *, name: str, max_characters: int, options: ParseOptions) -> dict[str, Any]:
@@ -156,7 +168,7 @@ def _read(data: bytes, format: Format, options: ParseOptions) -> ParserOutput:
         *names, last = [row.name for row in READABLE]
         readable = f"{', '.join(names)} and {last}"
         raise Unreadable(Outcome.UNSUPPORTED, f"is {format.media_type}; what can be read is {readable}")
-    output = parsers(options.pdf_parser)[format.media_type](data, options)
+    output = parser_of(format.media_type, options.pdf_parser)(data, options)
     # The parser of a format that is parsed in parts reports itself why a document has no text.
     if not format.parsed_in_parts and not any(page.strip() for page in output.pages):
         if output.unread:

@@ -20,6 +20,7 @@ import structlog
 
 from cluster.crawls.robots import nothing_permitted
 from cluster.errors import Unavailable
+from cluster.file_beginning import SNIFFED_BYTES, FileBeginning
 from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
 from data_jobs.stages.containers.contract import EntryLimits
@@ -89,7 +90,8 @@ class Parser:
             Unavailable: the parsing process cannot be started.
         """
         request = self._request(name, timeout_s or self._settings.parse_timeout_s)
-        request.update(part=part, ocr=asdict(ocr) if ocr else None)
+        pdf = FileBeginning.of(data[:SNIFFED_BYTES], name=name).is_pdf
+        request.update(part=part, ocr=asdict(ocr) if ocr else None, pdf=pdf)
         with self._lock, MemoryFile(data) as document, MemoryFile(b"") as result:
             fault = self._run(request, (document.fileno(), result.fileno()), cancelled)
             if fault is not None:
@@ -224,6 +226,7 @@ class Parser:
         settings = self._settings
         return {
             "name": name[-255:],
+            "pdf": False,
             "part": None,
             "ocr": None,
             "fetched": None,

@@ -46,6 +46,15 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 
 @pytest.fixture
 def home(new_home: NewHome) -> Iterator[Settings]:
+    """A cluster whose Postgres has run before."""
+    settings = new_home("bundled", with_database=True)
+    yield settings
+    bundled.stop(settings)
+
+
+@pytest.fixture
+def new(new_home: NewHome) -> Iterator[Settings]:
+    """A cluster that has no files yet."""
     settings = new_home("bundled")
     yield settings
     bundled.stop(settings)
@@ -65,11 +74,11 @@ def execute(url: str, statement: str) -> list[tuple[object, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
-def test_starting_twice_starts_one_server(home: Settings) -> None:
-    first = bundled.start(home)
-    pid = bundled.status(home).pid
-    assert bundled.start(home) == first
-    assert bundled.status(home).pid == pid
+def test_starting_twice_starts_one_server(new: Settings) -> None:
+    first = bundled.start(new)
+    pid = bundled.status(new).pid
+    assert bundled.start(new) == first
+    assert bundled.status(new).pid == pid
 
 
 def test_data_and_url_survive_a_stop(home: Settings) -> None:
@@ -82,16 +91,16 @@ def test_data_and_url_survive_a_stop(home: Settings) -> None:
     assert execute(url, "SELECT answer FROM kept") == [(42,)]
 
 
-def test_it_outlives_the_process_that_started_it(home: Settings) -> None:
-    code = f"{IMPORTS}; bundled.start(Settings(home={str(home.home)!r}))"
+def test_it_outlives_the_process_that_started_it(new: Settings) -> None:
+    code = f"{IMPORTS}; bundled.start(Settings(home={str(new.home)!r}))"
     subprocess.run([sys.executable, "-c", code], check=True, start_new_session=True)
-    assert bundled.status(home).running
-    assert execute(bundled.url(home), "SELECT 1") == [(1,)]
+    assert bundled.status(new).running
+    assert execute(bundled.url(new), "SELECT 1") == [(1,)]
 
 
-def test_it_needs_the_password_and_hides_it_from_other_users(home: Settings) -> None:
-    url = bundled.start(home)
-    password = data_directory.Files(home.home / "postgres").password
+def test_it_needs_the_password_and_hides_it_from_other_users(new: Settings) -> None:
+    url = bundled.start(new)
+    password = data_directory.Files(new.home / "postgres").password
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(url.replace(password.read_text(), "guessed"))
     assert stat.S_IMODE(password.stat().st_mode) == 0o600
@@ -195,15 +204,15 @@ def test_a_port_that_another_process_took_is_left_to_it(home: Settings) -> None:
         assert bundled.status(home).port != port
 
 
-def test_processes_that_start_it_at_the_same_time_share_one_server(home: Settings) -> None:
-    code = f"{IMPORTS}; print(bundled.start(Settings(home={str(home.home)!r})))"
+def test_processes_that_start_it_at_the_same_time_share_one_server(new: Settings) -> None:
+    code = f"{IMPORTS}; print(bundled.start(Settings(home={str(new.home)!r})))"
     starters = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(4)
     ]
     urls = {starter.communicate()[0].splitlines()[-1] for starter in starters}
     assert [starter.returncode for starter in starters] == [0] * 4
-    assert urls == {bundled.url(home)}
-    postmasters = [p for p in psutil.process_iter() if postmaster.find(home.home / "postgres" / "data") == p]
+    assert urls == {bundled.url(new)}
+    postmasters = [p for p in psutil.process_iter() if postmaster.find(new.home / "postgres" / "data") == p]
     assert len(postmasters) == 1
 
 
@@ -218,11 +227,11 @@ def test_two_homes_are_two_servers(home: Settings, new_home: NewHome) -> None:
     assert execute(bundled.url(home), "SELECT to_regclass('mine')") == [("mine",)]
 
 
-def test_an_interrupted_first_start_is_repeated(home: Settings) -> None:
-    draft = home.home / "postgres" / "data.draft"
+def test_an_interrupted_first_start_is_repeated(new: Settings) -> None:
+    draft = new.home / "postgres" / "data.draft"
     draft.mkdir(parents=True)
     (draft / "PG_VERSION").write_text("18\n")
-    assert execute(bundled.start(home), "SELECT 1") == [(1,)]
+    assert execute(bundled.start(new), "SELECT 1") == [(1,)]
 
 
 def test_a_server_that_cannot_start_shows_its_log(home: Settings) -> None:
@@ -251,8 +260,8 @@ def test_a_database_of_another_major_version_is_named(home: Settings) -> None:
         bundled.start(home)
 
 
-def test_letters_of_all_scripts_count_as_letters(home: Settings) -> None:
-    url = bundled.start(home)
+def test_letters_of_all_scripts_count_as_letters(new: Settings) -> None:
+    url = bundled.start(new)
     assert execute(url, "SHOW server_encoding") == [("UTF8",)]
     assert execute(
         url, "SELECT lower('ÉTÉ'), to_tsvector('simple', 'Größe') @@ to_tsquery('simple', 'größe')"
@@ -260,10 +269,10 @@ def test_letters_of_all_scripts_count_as_letters(home: Settings) -> None:
 
 
 @needs_root
-def test_root_runs_it_as_another_user_even_under_a_closed_home(home: Settings) -> None:
-    home.home.chmod(0o700)
-    bundled.start(home)
-    status = bundled.status(home)
+def test_root_runs_it_as_another_user_even_under_a_closed_home(new: Settings) -> None:
+    new.home.chmod(0o700)
+    bundled.start(new)
+    status = bundled.status(new)
     assert status.pid is not None
     process = psutil.Process(status.pid)
     assert process.uids().effective == status.data.stat().st_uid != 0
@@ -284,10 +293,10 @@ def test_a_plain_user_runs_it_under_its_own_id(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_root_in_a_container_runs_it_under_a_closed_home(home: Settings) -> None:
-    home.home.chmod(0o700)
+def test_root_in_a_container_runs_it_under_a_closed_home(new: Settings) -> None:
+    new.home.chmod(0o700)
     bounds = ["setpriv", "--bounding-set", "-all," + ",".join(f"+{name}" for name in DOCKER.split(","))]
-    code = f"{IMPORTS}\n{LIFE.format(home=str(home.home))}"
+    code = f"{IMPORTS}\n{LIFE.format(home=str(new.home))}"
     done = subprocess.run([*bounds, sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.endswith(" True\n"), done.stderr
 

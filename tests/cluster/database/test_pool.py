@@ -61,7 +61,7 @@ def use_until_it_raises(pool: ConnectionPool) -> None:
 
 
 def test_the_pool_works_again_after_the_server_was_killed_and_revived(new_home: NewHome) -> None:
-    settings = new_home("revived")
+    settings = new_home("revived", with_database=True)
     with open_pool(settings, access=OWNER) as pool:
         for _ in range(3):
             lose(settings, pool)
@@ -73,7 +73,7 @@ def test_the_pool_works_again_after_the_server_was_killed_and_revived(new_home: 
 
 
 def test_the_pool_follows_the_server_to_another_port(new_home: NewHome) -> None:
-    settings = new_home("moved")
+    settings = new_home("moved", with_database=True)
     with open_pool(settings, access=OWNER) as pool, socket.socket() as other:
         lose(settings, pool)
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -87,7 +87,7 @@ def test_the_pool_follows_the_server_to_another_port(new_home: NewHome) -> None:
 
 
 def test_an_open_pool_does_not_restart_a_stopped_server(new_home: NewHome) -> None:
-    settings = new_home("stopped")
+    settings = new_home("stopped", with_database=True)
     with open_pool(settings, access=OWNER) as pool:
         bundled.stop(settings)
         with pytest.raises(Unavailable), translated(), pool.connection(timeout=1.5):
@@ -120,7 +120,7 @@ def test_an_unavailable_database_and_a_refused_log_in_are_named(
 def test_a_caller_of_a_reviving_pool_restarts_the_server_at_once(
     new_home: NewHome,
 ) -> None:
-    settings = new_home("asked")
+    settings = new_home("asked", with_database=True)
     with open_pool(settings, reviving=True, access=OWNER) as pool:
         lose_all(settings, pool)
         began = Stopwatch()
@@ -142,7 +142,7 @@ def lose_all(settings: Settings, pool: ConnectionPool) -> None:
 def test_a_pool_of_dead_connections_serves_the_next_caller_of_a_restarted_server_at_once(
     new_home: NewHome,
 ) -> None:
-    settings = new_home("restarted")
+    settings = new_home("restarted", with_database=True)
     with open_pool(settings, access=OWNER) as pool:
         lose_all(settings, pool)
         bundled.start(settings)

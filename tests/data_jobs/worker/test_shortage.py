@@ -60,7 +60,7 @@ class Scarcity:
 
 @pytest.fixture(scope="module")
 def home(new_home: NewHome) -> Settings:
-    return new_home("scarce").model_copy(update={"lease_s": LEASE_S})
+    return new_home("scarce", with_database=True).model_copy(update={"lease_s": LEASE_S})
 
 
 @pytest.fixture(scope="module")

@@ -130,7 +130,7 @@ def test_a_damaged_file_is_never_sent_whole(http: httpx.Client, server: Server) 
 
 
 def test_without_a_database_uploads_get_503_and_keep_nothing(new_home: NewHome) -> None:
-    home = new_home("down")
+    home = new_home("down", with_database=True)
     url = bundled.start(home)
     settings = home.model_copy(
         update={"database_url": type(home).model_validate({"database_url": url}).database_url}
@@ -209,7 +209,7 @@ with serving(Settings()) as server, httpx.Client(base_url=server.url, timeout=LO
 
 
 def test_a_full_disk_gets_503_until_there_is_space(new_home: NewHome, tmp_path: Path) -> None:
-    home = new_home("full")
+    home = new_home("full", with_database=True)
     bundled.start(home)
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK_SCRIPT, str(tmp_path / "answers.json")],

@@ -108,7 +108,7 @@ def second_settings(new_home: NewHome) -> Settings:
         server_user(files.data),
         [
             *(str(newest() / "pg_ctl"), "start", "-w", "-D", str(files.data), "-l", str(files.log)),
-            *("-o", f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="),
+            *("-o", f"-p {port} -c fsync=off -c listen_addresses=127.0.0.1 -c unix_socket_directories="),
         ],
         reach=[newest(), files.data],
     )
