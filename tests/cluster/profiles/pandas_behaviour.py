@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from cluster.profiles.behaviour import DAY_S
 from cluster.profiles.profiles import ProfileValue
@@ -59,6 +58,8 @@ def direction(recent: int, earlier: int) -> str | None:
     """The trend by scipy's interval of a binomial share."""
     if not recent + earlier:
         return None
+    from scipy.stats import binomtest
+
     interval = binomtest(recent, recent + earlier).proportion_ci(method="wilson")
     return "rising" if interval.low > 0.5 else "falling" if interval.high < 0.5 else "steady"
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from psycopg import Connection
-from scipy.stats import binomtest
 
 from cluster.profiles.behaviour import compute_behaviour, rate_ratio
 from cluster.profiles.profiles import ProfileValue
@@ -79,6 +78,8 @@ def test_the_trend_has_the_interval_of_two_poisson_counts(
     send(connection, organisation, [event("a", day, "customer.seen") for day in days])
     send(connection, organisation, [event("new", day, "customer.seen") for day in days[1:]])
     found = behaviour(connection, organisation, "a")
+    from scipy.stats import binomtest
+
     interval = binomtest(16, 18).proportion_ci(method="wilson")
     odds = [share / (1 - share) for share in (16 / 18, interval.low, interval.high)]
     assert found["trend"].value == "rising"

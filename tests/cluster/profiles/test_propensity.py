@@ -7,8 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from psycopg_pool import ConnectionPool
-from sklearn.ensemble import GradientBoostingClassifier
-from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from cluster.profiles.behaviour import DAY_S, compute_behaviour
 from cluster.profiles.propensity import fitting
@@ -59,6 +57,8 @@ def report(periods: tuple[FeatureTable, FeatureTable]) -> PropensityReport:
 def test_cdnow_is_predicted_better_than_by_recency_alone(
     periods: tuple[FeatureTable, FeatureTable], report: PropensityReport
 ) -> None:
+    from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
     train, later = periods
     assert (report.train_n, report.later_n) == (23_570, 23_570)
     chosen, recency = report.models[report.chosen], report.models[RECENCY_ONLY]
@@ -109,6 +109,8 @@ def band_of_buyers() -> FeatureTable:
 
 
 def test_a_stored_model_gives_the_scores_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.ensemble import GradientBoostingClassifier
+
     monkeypatch.setattr(fitting, "TREES", 20)
     table = band_of_buyers()
     model = fit(table, "gradient_boosting", window_days=90)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
-from sklearn.metrics import adjusted_rand_score
 
 from cluster.engines import Engine, Registry, open_engine
 from cluster.jobs.jobs import Job
@@ -66,6 +65,8 @@ def topics_of(job: Job) -> dict[str, Any]:
 def test_topics_are_the_subjects_and_stay_the_same_with_a_tenth_more_messages(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from sklearn.metrics import adjusted_rand_score
+
     monkeypatch.setattr(topics, "MIN_MESSAGES", 12)
     subjects = list(SUBJECTS)
     true = np.repeat(np.arange(4), 24)

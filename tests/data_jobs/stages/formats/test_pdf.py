@@ -2,9 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
-import matplotlib
 import pymupdf
 import pytest
 
@@ -14,6 +12,7 @@ from cluster.settings import Settings
 from data_jobs.stages.parsing.parser import Parser
 from tests.data_jobs.stages import pdf_samples
 from tests.data_jobs.stages.bad_documents import SENTENCE, pdf_of
+from tests.data_jobs.stages.formats.ocr.pictures import FONT
 from tests.data_jobs.stages.pdf_samples import (
     lines_of,
     pages,
@@ -25,7 +24,6 @@ from tests.data_jobs.stages.pdf_samples import (
 )
 
 #: A font with Hebrew and Arabic letters.
-FONT = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
 LEFT = [
     f"The {word} heron stands still for hours"
     for word in ("first", "second", "third", "fourth", "fifth", "sixth")

@@ -1,13 +1,16 @@
 """Pictures of text, drawn by Pillow and Matplotlib's copy of DejaVu."""
 
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-FONT = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
+MATPLOTLIB = find_spec("matplotlib")  # not imported, which would take a second
+assert MATPLOTLIB is not None
+assert MATPLOTLIB.origin is not None
+FONT = str(Path(MATPLOTLIB.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
 SIZE = (1300, 300)
 LINES = ("Only the shift supervisor may stop the pump.", "Valve seventeen is closed first.")
 TEXT = " ".join(LINES)
