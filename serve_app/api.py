@@ -52,7 +52,7 @@ from serve_app.routes.platform_data import events as platform_events
 from serve_app.routes.profiles import customer_profiles, segments
 from serve_app.routes.responses import responses
 from serve_app.routes.schedules import schedules
-from serve_app.routes.stores import embedding_map, page_text
+from serve_app.routes.stores import embedding_map, page_picture, page_text
 from serve_app.routes.usage import organization, usage
 from serve_app.routes.webhooks import deliveries as webhook_deliveries
 from serve_app.routes.webhooks import endpoints as webhook_endpoints
@@ -78,6 +78,7 @@ PARTS: tuple[Any, ...] = (
     vectors,
     file_content,
     page_text,
+    page_picture,
     embedding_map,
     file_entries,
     file_batches,

@@ -26,6 +26,7 @@ from cluster.errors import Resource, Shortage
 from cluster.keys.known_keys import KnownKeys
 from cluster.oidc.tokens import IssuerTokens
 from cluster.outbound import AsyncOutboundClient
+from cluster.page_pictures.page_pictures import PagePictures
 from cluster.precomputed import ContextLookup
 from cluster.rate_limits import ProviderLoad, breaker_states, provider_load
 from cluster.rate_limits.leased_rates import LeasedRates
@@ -98,6 +99,7 @@ class Service(DatabaseAccess):
         #: A request holds this semaphore while it computes an embedding map. Only one map is computed at a
         #: time, because the models need the cores.
         self.map_turn = asyncio.Semaphore(1)
+        self.pictures = PagePictures(settings)
         self.chat_stats = ChatStats()
         self.answer_stats = AnswerStats()
         #: The chat models; false if there is none. Used on the event loop only.

@@ -11,9 +11,12 @@ from psycopg import Connection
 
 from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.chunks.chunk_store import document_chunks
+from cluster.documents.files import File, get_file
 from cluster.documents.vector_stores.store_files import get_store_file
-from cluster.documents.vector_stores.stores import get_store
+from cluster.documents.vector_stores.stores import VectorStore, get_store
 from cluster.errors import NotFound
+from cluster.formats.binary_rows import PDF
+from cluster.page_pictures.page_pictures import MAX_DOCUMENT_BYTES
 from cluster.vector_index.attributes import page_text, system_attributes
 from cluster.vector_index.collections import look_up
 from serve_app.edge.authentication import Organisation
@@ -67,6 +70,8 @@ class PageText(ResponseModel):
     """Number of the nearest page with text before this page; null if there is none."""
     next_page: int | None
     """Number of the nearest page with text after this page; null if there is none."""
+    has_picture: bool
+    """True if `.../pages/{page_number}/picture` draws the pages of this file."""
 
 
 @router.get(
@@ -88,27 +93,37 @@ async def get_page(
     """
 
     def read(connection: Connection[Any]) -> PageText:
-        filename, chunks = _chunks(connection, organisation, vector_store_id, file_id)
-        return _page(file_id, filename, chunks, page_number, start)
+        filename, chunks, pictures = _chunks(connection, organisation, vector_store_id, file_id)
+        return _page(file_id, filename, chunks, page_number, start, has_picture=pictures)
 
     return await service.read(read)
 
 
-def _page(file: str, filename: str, chunks: Sequence[ChunkRecord], number: int, start: int) -> PageText:
+def has_picture(file: File) -> bool:
+    """True if pages of the file can be drawn."""
+    return file.media_type == PDF.media_type and file.bytes <= MAX_DOCUMENT_BYTES
+
+
+def text_between(
+    connection: Connection[Any], store: VectorStore, document: str, page: int, start: int, end: int
+) -> str:
+    """Return the indexed text of a page between two positions, without the rest of a long passage."""
+    if end <= start:
+        return ""
+    rows = document_chunks(connection, store.organisation, store.id, document, collection=store.collection)
+    passages, _ = _passages(_on_page(rows, page)[0], start)
+    return "\n".join(part.text[: end - part.start] for part in passages if part.start < end)
+
+
+def _page(
+    file: str, filename: str, chunks: Sequence[ChunkRecord], number: int, start: int, *, has_picture: bool
+) -> PageText:
     """Return the text of a page from a position on.
 
     Raises:
         NotFound: no chunk is on this page.
     """
-    on_page: list[_Placed] = []
-    pages: set[int] = set()
-    for chunk in chunks:
-        own = system_attributes(chunk.attributes)
-        page, first = _whole(own.get("page")), _whole(own.get("start"))
-        if page is not None:
-            pages.add(page)
-        if page == number and first is not None:  # chunks that callers inserted can have no position
-            on_page.append((first, chunk))
+    on_page, pages = _on_page(chunks, number)
     if number not in pages:
         raise NotFound(
             f"page {number} of {file!r} has no indexed text in this vector store; "
@@ -116,6 +131,7 @@ def _page(file: str, filename: str, chunks: Sequence[ChunkRecord], number: int, 
         )
     passages, next_start = _passages(on_page, start)
     return PageText(
+        has_picture=has_picture,
         file_id=file,
         filename=filename,
         page=number,
@@ -126,10 +142,25 @@ def _page(file: str, filename: str, chunks: Sequence[ChunkRecord], number: int, 
     )
 
 
+def _on_page(chunks: Iterable[ChunkRecord], number: int) -> tuple[list[_Placed], set[int]]:
+    """Return the chunks of a page with their positions, and the numbers of all pages with chunks."""
+    on_page: list[_Placed] = []
+    pages: set[int] = set()
+    for chunk in chunks:
+        own = system_attributes(chunk.attributes)
+        page, first = _whole(own.get("page")), _whole(own.get("start"))
+        if page is not None:
+            pages.add(page)
+        if page == number and first is not None:  # chunks that callers inserted can have no position
+            on_page.append((first, chunk))
+    return on_page, pages
+
+
 def _chunks(
     connection: Connection[Any], organisation: str, store_id: str, file_id: str
-) -> tuple[str, list[ChunkRecord]]:
-    """Return the name and the chunks of an attached file, or of a document that a bulk ingest added.
+) -> tuple[str, list[ChunkRecord], bool]:
+    """Return the name and the chunks of an attached file, or of a document that a bulk ingest added, and
+    whether its pages can be drawn.
 
     Raises:
         NotFound: the store has no such file or document.
@@ -143,9 +174,9 @@ def _chunks(
         rows = document_chunks(connection, organisation, store.id, file_id, collection=store.collection)
         if not rows:
             raise
-        return system_attributes(rows[0].attributes).get("filename", ""), rows
+        return system_attributes(rows[0].attributes).get("filename", ""), rows, False
     rows = document_chunks(connection, organisation, store.id, attached.document, collection=store.collection)
-    return attached.filename, rows
+    return attached.filename, rows, has_picture(get_file(connection, organisation, attached.file))
 
 
 def _passages(placed: Iterable[_Placed], position: int) -> tuple[list[PagePassage], int | None]:

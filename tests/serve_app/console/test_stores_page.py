@@ -11,9 +11,11 @@ from psycopg_pool import ConnectionPool
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
 from cluster.documents.vector_stores.stores import VectorStore, get_store
 from cluster.settings import Settings
+from tests.cluster.page_pictures.pdf_pages import pdf_of
 from tests.indexed_files import fail, make_files, process
 from tests.serve_app.conftest import Server
 from tests.serve_app.console.console_page import NARROW, ConsolePage
+from tests.serve_app.raw_requests import upload
 from tests.waiting import LONGEST_WAIT_S
 
 TEXTS = [
@@ -21,6 +23,18 @@ TEXTS = [
     "Swifts sleep on the wing and land only to nest.",
     "Only the operator on duty may stop the pump.",
 ]
+#: Number of highlighted pixels of the picture that is shown.
+COUNT_YELLOW = """() => {
+  const image = document.querySelector(".page-picture img");
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+  let found = 0;
+  for (let at = 0; at < data.length; at += 4) if (data[at] > 200 && data[at + 2] < 150) found += 1;
+  return found;
+}"""
 REASON = "the file is damaged: no page of it can be read; export it again"
 
 
@@ -84,6 +98,29 @@ def test_a_result_opens_its_page_with_the_passage_marked(
     assert "q=where+do+swifts" in page.url.replace("%20", "+")
     page.set_viewport_size(NARROW)
     assert console.overflow() == 0
+
+
+def test_a_page_of_a_pdf_is_shown_as_a_picture_and_as_text(
+    console: ConsolePage, server: Server, settings: Settings, pool: ConnectionPool, store: VectorStore
+) -> None:
+    embed = server.service.models.default.engine.embed
+    with httpx.Client(base_url=server.url, timeout=60) as http, pool.connection() as connection:
+        connection.autocommit = True
+        file = upload(http, pdf_of([[text] for text in TEXTS]), name="birds.pdf").json()["id"]
+        http.post(f"/v1/vector_stores/{store.id}/files", json={"file_id": file}).raise_for_status()
+        index = open_chunk_index(settings, pool)
+        process(connection, index, store, file, TEXTS, embed=lambda texts: embed(texts).vectors)
+        connection.autocommit = False
+    page = console.page
+    console.open(server.url, f"#/stores/{store.id}/pages/{file}/2?start=0&end={len(TEXTS[1])}")
+    picture = page.get_by_role("region", name="Picture of the page")
+    picture.locator("img").wait_for()
+    yellow = page.evaluate(COUNT_YELLOW)
+    assert yellow > 1_000
+    console.shoot("stores-picture")
+    page.get_by_role("button", name="Text").click()
+    picture.wait_for(state="hidden")
+    assert page.locator(".passage").inner_text() == TEXTS[1]
 
 
 def test_the_map_is_read_with_the_keyboard(console: ConsolePage, server: Server, store: VectorStore) -> None:

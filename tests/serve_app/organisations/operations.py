@@ -121,6 +121,7 @@ PLAIN_PARAMETERS = frozenset(
         "purpose",
         "page",
         "start",
+        "end",
         "filter",
         "format",
         "kind",
