@@ -5,6 +5,8 @@ with translated(), pool.connection() as connection:
     connection.execute(...)
 """
 
+import select
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
@@ -29,6 +31,9 @@ CHECKOUT_TIMEOUT_S = 10.0
 #: asks for a connection. The pauses between attempts double, so with a longer time the pool would find a
 #: restarted database later.
 RECONNECT_TIMEOUT_S = 10.0
+#: A connection that was used within this many seconds is checked without a round trip. The kernel has its own
+#: checks of a connection that is idle for longer (``keepalives_idle``).
+USED_LATELY_S = 10.0
 #: Name that the server shows for our connections.
 APPLICATION = "embedding-cluster"
 #: Arguments of each connection. With these arguments, the loss of the database's host is noticed after half
@@ -248,11 +253,22 @@ def _current_url(settings: Settings) -> str:
 
 def _check_connection(connection: psycopg.Connection[Any]) -> None:
     assert isinstance(connection, ScopedConnection)
+    if time.monotonic() - connection.used_at < USED_LATELY_S and not _has_news(connection):
+        return
     connection.checking = True
     try:
         ConnectionPool.check_connection(connection)
     finally:
         connection.checking = False
+
+
+def _has_news(connection: psycopg.Connection[Any]) -> bool:
+    """Return True if the server has closed the connection, or has sent something that no statement asked for,
+    such as the reason why it will close the connection.
+    """
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _configure(connection: psycopg.Connection[Any]) -> None:

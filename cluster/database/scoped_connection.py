@@ -5,6 +5,7 @@ message as its BEGIN, so the access costs no round trip. In autocommit mode, a s
 the session if they differ from the last statement's. ``row_access`` explains the access itself.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -70,6 +71,8 @@ class ScopedConnection(psycopg.Connection[Any]):
     roles: tuple[str, str] | None = None
     #: True while the pool checks the connection. The check reads no row and needs no access.
     checking = False
+    #: Time (``time.monotonic``) at which the last statement began.
+    used_at = 0.0
     _session: RowAccess | None = None
 
     def find_roles(self) -> None:
@@ -109,6 +112,7 @@ class ScopedConnection(psycopg.Connection[Any]):
         return results[-1]
 
     def _start_query(self) -> PQGen[None]:
+        self.used_at = time.monotonic()
         if (
             self._autocommit
             and self.roles is not None

@@ -40,11 +40,34 @@ def test_every_connection_is_ready_for_vectors_and_has_a_name(pool: ConnectionPo
 
 def test_a_connection_that_died_in_the_pool_is_replaced_before_its_next_use(pool: ConnectionPool) -> None:
     with pool.connection() as connection:
-        pid = connection.info.backend_pid
-    with pool.connection() as connection, psycopg.connect(pool._resolve_conninfo(), autocommit=True) as other:
-        del connection
+        pid, place = connection.info.backend_pid, connection.fileno()
+    with psycopg.connect(pool._resolve_conninfo(), autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s)", [pid])
+    select.select([place], [], [])  # the server says goodbye a moment after it was told to
     assert value(pool, "SELECT 1") == 1
+
+
+def test_only_a_connection_that_was_idle_is_checked_with_a_round_trip(
+    settings: Settings, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = settings.model_copy(update={"database_pool_size": 1})
+    with open_pool(one, access=OWNER) as own, pool.connection() as other:
+        other.autocommit = True
+
+        def last_statement() -> object:
+            query = "SELECT state_change FROM pg_stat_activity WHERE pid = %s"
+            return other.execute(query, [pid]).fetchone()
+
+        with own.connection() as connection:
+            pid = connection.info.backend_pid
+            connection.execute("SELECT 1")
+        before = last_statement()
+        with own.connection():
+            assert last_statement() == before
+        monkeypatch.setattr(module, "USED_LATELY_S", 0.0)
+        with own.connection():
+            assert last_statement() != before
+        other.autocommit = False
 
 
 def lose(settings: Settings, pool: ConnectionPool) -> None:
