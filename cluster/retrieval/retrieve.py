@@ -10,20 +10,18 @@
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from psycopg_pool import ConnectionPool
 
 from cluster.database import single_statements, translated
-from cluster.documents.chunks.chunk_indexes import ChunkIndexes
-from cluster.documents.chunks.chunk_ranking import Hit, Question, StoreSearch
-from cluster.documents.chunks.chunk_search import search_stores
+from cluster.documents.chunks.chunk_ranking import Hit
 from cluster.documents.given_vectors.given_numbers import unit_vector
-from cluster.documents.indexing import ChunkIndex
 from cluster.documents.vector_stores.store_versions import VersionedStore, find_versioned_store
 from cluster.documents.vector_stores.stores import VectorStore, touch_store
 from cluster.errors import Conflict, InvalidInput
+from cluster.retrieval.asked_search import NO_QUESTION, AskedSearch, SearchTerms, best_chunks, search
 from cluster.retrieval.contract import (
     EmbedQuestions,
     PreparedSearch,
@@ -35,8 +33,8 @@ from cluster.retrieval.contract import (
     RetrievedChunk,
     RunInDatabase,
 )
-from cluster.retrieval.found_chunks import Answer, beginning_of, chunks_of
 from cluster.retrieval.result_cache import ResultCache, key_of
+from cluster.retrieval.words_first import WordsFirst, words_first
 from cluster.vector_index.filters import parse_filter
 
 MAX_QUESTIONS = 32
@@ -45,15 +43,6 @@ MAX_STORES = 32
 #: Maximum number of questions times the number of stores. Each question in each store costs the database some
 #: milliseconds.
 MAX_SEARCHES = 128
-#: Number of chunks that the cross-encoder scores for each question. Scoring one chunk takes as long as the
-#: whole search.
-RERANKED_CHUNKS = 50
-#: An external index shows deletions and new attributes some seconds after it confirmed these changes. So
-#: results of such an index are cached only if the store has not changed for this many seconds.
-EXTERNAL_UNCHANGED_S = 60.0
-
-#: The question of a search that has only a vector.
-NO_QUESTION = ""
 
 
 async def retrieve(
@@ -97,91 +86,66 @@ async def retrieve(
     """
     questions = _valid(stores, questions, options, vector, reranks=rerank is not None)
     found = await in_database(lambda pool, _: _find(pool, organisation, stores))
-    embedded = await _vectors(embed, [one.store for one in found], questions, vector)
-    asked = _Asked(found=found, questions=questions, embedded=embedded, options=options)
-    before = None if vector is not None else await _prepared(asked, prepared)
-    chunks, lasting = await _answer(asked, in_database, rerank, cache) if before is None else (before, True)
-    return asked.result(chunks, lasting=lasting, precomputed=before is not None)
+    terms = SearchTerms(found=found, questions=questions, options=options)
+    with words_first(terms, in_database, wanted=vector is None and terms.by_words) as words:
+        embedded = await _vectors(embed, [one.store for one in found], questions, vector)
+        asked = AskedSearch(terms=terms, embedded=embedded)
+        before = None if vector is not None else await _prepared(asked, prepared)
+        if before is not None:
+            return asked.result(before, lasting=True, precomputed=True)
+        chunks, lasting = await _answer(asked, words, in_database, rerank, cache)
+    return asked.result(chunks, lasting=lasting, precomputed=False)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Asked:
-    """Holds the arguments of a search."""
-
-    found: Sequence[VersionedStore]
-    questions: Sequence[str]
-    #: The vectors of the questions, by the id of the fingerprint of a store's model.
-    embedded: Mapping[str, QueryVectors]
-    options: RetrievalOptions
-
-    def result(self, chunks: Sequence[RetrievedChunk], *, lasting: bool, precomputed: bool) -> Retrieved:
-        """Make the result of the search with these chunks."""
-        return Retrieved(
-            chunks=chunks,
-            truncated_questions=max(one.truncated for one in self.embedded.values()),
-            versions={one.store.id: one.version for one in self.found},
-            lasting=lasting,
-            precomputed=precomputed,
-        )
-
-
-async def _prepared(asked: _Asked, prepared: PreparedSearch | None) -> Sequence[RetrievedChunk] | None:
+async def _prepared(asked: AskedSearch, prepared: PreparedSearch | None) -> Sequence[RetrievedChunk] | None:
     """Return the result of a single question that was searched before it was asked; None if there is none."""
-    if prepared is None or len(asked.questions) != 1:
+    terms = asked.terms
+    if prepared is None or len(terms.questions) != 1:
         return None
-    return await prepared(asked.found, asked.questions[0], asked.embedded, asked.options)
+    return await prepared(terms.found, terms.questions[0], asked.embedded, terms.options)
 
 
 async def _answer(
-    asked: _Asked, in_database: RunInDatabase, rerank: RerankTexts | None, cache: ResultCache | None
+    asked: AskedSearch,
+    words: WordsFirst,
+    in_database: RunInDatabase,
+    rerank: RerankTexts | None,
+    cache: ResultCache | None,
 ) -> tuple[Sequence[RetrievedChunk], bool]:
     """Return the chunks from the cache; if the cache lacks them, search and cache the result. Also return
     True if the result stays correct until a store changes.
     """
     if cache is None:
-        return await _run(asked, in_database, rerank)
-    first, *others = asked.found
-    key = key_of(asked.questions, list(asked.embedded.values()), asked.options, others=others)
+        return await _run(asked, words, in_database, rerank)
+    terms = asked.terms
+    first, *others = terms.found
+    key = key_of(terms.questions, list(asked.embedded.values()), terms.options, others=others)
     chunks = cache.get(first, key)
     if chunks is not None:
         return chunks, True
-    chunks, lasting = await _run(asked, in_database, rerank)
+    chunks, lasting = await _run(asked, words, in_database, rerank)
     if lasting:
         cache.put(first, key, chunks)
     return chunks, lasting
 
 
 async def _run(
-    asked: _Asked, in_database: RunInDatabase, rerank: RerankTexts | None
+    asked: AskedSearch, words: WordsFirst, in_database: RunInDatabase, rerank: RerankTexts | None
 ) -> tuple[list[RetrievedChunk], bool]:
     """Search the stores, rerank the hits if the options ask for it, and keep the best hits. Return the
     chunks, and True if the result stays correct until a store changes.
     """
-    if asked.options.ranker is not Ranker.CROSS_ENCODER or rerank is None:
-        return await in_database(lambda pool, indexes: _search_unranked(pool, indexes, asked))
-    found, lasting = await in_database(lambda pool, indexes: _search(pool, indexes, asked))
-    found = await asyncio.gather(
-        *(_rerank(rerank, *answers) for answers in zip(asked.questions, found, strict=True))
+    found = await words.found(asked)
+    if found is None:
+        found = await in_database(lambda pool, indexes: search(pool, indexes, asked))
+    if found.chunks is not None:
+        return found.chunks, found.lasting
+    assert rerank is not None  # ``_valid`` has checked it
+    hits = await asyncio.gather(
+        *(_rerank(rerank, *answers) for answers in zip(asked.terms.questions, found.hits, strict=True))
     )
     # In a thread, because the snippets of long chunks take milliseconds.
-    return await asyncio.to_thread(_best_chunks, asked, found), lasting
-
-
-def _search_unranked(
-    pool: ConnectionPool, indexes: ChunkIndexes, asked: _Asked
-) -> tuple[list[RetrievedChunk], bool]:
-    """Search the stores, and make the chunks of the result in the same thread, because waking another thread
-    would delay the result.
-    """
-    found, lasting = _search(pool, indexes, asked)
-    return _best_chunks(asked, found), lasting
-
-
-def _best_chunks(asked: _Asked, found: Sequence[Sequence[Hit]]) -> list[RetrievedChunk]:
-    """Return the best chunks of the hits of all questions."""
-    options = asked.options
-    merged = _merge(asked.questions, found)[: options.max_chunks]
-    return chunks_of([answer for answer in merged if answer[0].score >= options.score_threshold])
+    return await asyncio.to_thread(best_chunks, asked, hits), found.lasting
 
 
 def _valid(
@@ -285,54 +249,8 @@ def _require_same_model(store: VectorStore, embedded: QueryVectors) -> None:
         )
 
 
-def _search(pool: ConnectionPool, indexes: ChunkIndexes, asked: _Asked) -> tuple[list[list[Hit]], bool]:
-    """Search the stores. Return the hits of each question, and True if the hits stay correct until a store
-    changes.
-    """
-    lasting = all(
-        indexes.of(one.store).external is None or one.unchanged_s >= EXTERNAL_UNCHANGED_S
-        for one in asked.found
-    )
-    searches = [_store_search(indexes.of(one.store), one, asked) for one in asked.found]
-    return search_stores(pool, searches), lasting
-
-
-def _store_search(index: ChunkIndex, found: VersionedStore, asked: _Asked) -> StoreSearch:
-    store, options = found.store, asked.options
-    by_vector_alone = options.ranker is Ranker.VECTORS or list(asked.questions) == [NO_QUESTION]
-    reranks = options.ranker is Ranker.CROSS_ENCODER
-    return StoreSearch(
-        index=index.vectors,
-        organisation=store.organisation,
-        store=store.id,
-        collection=index.collection(store.collection),
-        questions=[
-            Question(text=None if by_vector_alone else beginning_of(question), vector=vector)
-            for question, vector in zip(
-                asked.questions, asked.embedded[store.fingerprint.id].vectors, strict=True
-            )
-        ],
-        k=max(RERANKED_CHUNKS, options.max_chunks) if reranks else options.max_chunks,
-        filter=None if options.filters is None else parse_filter(options.filters),
-        mode=options.mode,
-        space=store.fingerprint.id,
-        text_configurations=found.text_configurations,
-    )
-
-
-async def _rerank(rerank: RerankTexts, question: str, hits: list[Hit]) -> list[Hit]:
+async def _rerank(rerank: RerankTexts, question: str, hits: Sequence[Hit]) -> list[Hit]:
     if not hits:
         return []
     scores = await rerank(question, [hit.text for hit in hits])
     return [replace(hit, score=float(score)) for hit, score in zip(hits, scores, strict=True)]
-
-
-def _merge(questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
-    """Merge all hits, best first. A chunk that answers several questions occurs once, with its best score."""
-    best: dict[tuple[str, str], Answer] = {}
-    for question, hits in zip(questions, found, strict=True):
-        for hit in hits:
-            key = hit.id, hit.store
-            if key not in best or hit.score > best[key][0].score:
-                best[key] = hit, question
-    return sorted(best.values(), key=lambda answer: (-answer[0].score, answer[0].id, answer[0].store))

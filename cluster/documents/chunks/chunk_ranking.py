@@ -127,6 +127,11 @@ class StoreSearch:
             or [DEFAULT],
         )
 
+    def by_texts(self, connection: Connection[Any]) -> list[list[list[ScoredId]]]:
+        """Return the rankings by words and by phrase of each question. All questions have texts."""
+        texts = [(question, question.text) for question in self.questions if question.text is not None]
+        return [self.by_text(connection, text, self.depth(question)) for question, text in texts]
+
     def depth(self, question: Question) -> int:
         """Return the maximum number of ids in each ranking of the question."""
         return self.k if question.text is None else max(FUSION_DEPTH, self.k)
@@ -140,6 +145,14 @@ class RankedStore:
     by_vector: Sequence[list[ScoredId]]
     #: False if an external index should be queried for more ids.
     enough: bool = True
+    #: The rankings by words and by phrase of each question; None if they are not known yet.
+    by_text: Sequence[list[list[ScoredId]]] | None = None
+
+    def text_rankings(self, connection: Connection[Any], position: int, text: str) -> list[list[ScoredId]]:
+        """Return the rankings by words and by phrase of the question at this position."""
+        if self.by_text is not None:
+            return self.by_text[position]
+        return self.how.by_text(connection, text, self.how.depth(self.how.questions[position]))
 
 
 def best_hits(connection: Connection[Any], stores: Sequence[RankedStore]) -> list[list[Hit]]:
@@ -186,7 +199,7 @@ def _best(connection: Connection[Any], stores: Sequence[RankedStore], position: 
         return _Best(by_vector[0][:k], similarities)
     by_text: list[list[ScoredId]] = []
     if question.text is not None:
-        of_stores = [one.how.by_text(connection, question.text, depth) for one in stores]
+        of_stores = [one.text_rankings(connection, position, question.text) for one in stores]
         for parts in zip(*of_stores, strict=True):
             by_text.append(
                 merge([_labelled(stores, number, part) for number, part in enumerate(parts)], k=depth)

@@ -12,7 +12,7 @@ filter, are dropped before the fusion.
 ``search_stores`` searches several stores as if the chunks of all stores were in one store.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -91,8 +91,35 @@ def search_stores(pool: ConnectionPool, searches: Sequence[StoreSearch]) -> list
     return _external_hits(pool, searches)
 
 
-def _within(connection: Connection[Any], how: StoreSearch) -> RankedStore:
-    return RankedStore(how, [how.within(connection, question) for question in how.questions])
+def search_stores_by_words_first(
+    pool: ConnectionPool,
+    searches: Sequence[StoreSearch],
+    await_vectors: Callable[[], Sequence[StoreSearch] | None],
+) -> list[list[Hit]] | None:
+    """Do the same as ``search_stores``, but rank by the texts of the questions before the vectors are known.
+
+    Args:
+        searches: as in ``search_stores``. The questions have no vectors, and all vectors are in our Postgres.
+        await_vectors: returns the same searches with the vectors; None: give up, and return None.
+
+    Raises:
+        InvalidInput: as ``search_stores``.
+    """
+    searches = [_checked(how) for how in searches]
+    with translated(), snapshot(pool) as connection:
+        by_text = [how.by_texts(connection) for how in searches]
+        whole = await_vectors()
+        if whole is None:
+            return None
+        checked = [_checked(how) for how in whole]
+        ranked = [_within(connection, how, texts) for how, texts in zip(checked, by_text, strict=True)]
+        return best_hits(connection, ranked)
+
+
+def _within(
+    connection: Connection[Any], how: StoreSearch, by_text: Sequence[list[list[ScoredId]]] | None = None
+) -> RankedStore:
+    return RankedStore(how, [how.within(connection, question) for question in how.questions], by_text=by_text)
 
 
 def _external_hits(pool: ConnectionPool, searches: Sequence[StoreSearch]) -> list[list[Hit]]:

@@ -33,7 +33,7 @@ from tests.waiting import LONGEST_WAIT_S
 
 WRITERS = 3
 #: The module; the package's attribute of this name is the function.
-MODULE = sys.modules["cluster.retrieval.retrieve"]
+MODULE = sys.modules["cluster.retrieval.asked_search"]
 
 
 @pytest.fixture(params=["pgvector", "folder"])

@@ -1,7 +1,8 @@
 """Retrieval finds chunks of a real store, called as a worker calls it: without an HTTP request or Ray."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -9,14 +10,25 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from psycopg import Connection
+from psycopg.sql import SQL, Identifier
 from psycopg_pool import ConnectionPool
 
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
+from cluster.documents.chunks.chunk_ranking import StoreSearch
 from cluster.documents.vector_stores import attaching
 from cluster.documents.vector_stores.stores import VectorStore, get_store
 from cluster.engines.contract import Fingerprint
 from cluster.errors import Conflict, InvalidInput, NotFound
-from cluster.retrieval import QueryVectors, Ranker, ResultCache, RetrievalOptions, Retrieved, retrieve
+from cluster.retrieval import (
+    QueryVectors,
+    Ranker,
+    ResultCache,
+    RetrievalOptions,
+    Retrieved,
+    retrieve,
+    words_first,
+)
+from cluster.retrieval.words_first import WordsFirst
 from cluster.settings import Settings
 from tests.indexed_files import make_files, process
 
@@ -54,6 +66,10 @@ class Asker:
     #: Texts that the cross-encoder scored, the shortest best; None: there is no cross-encoder.
     reranked: list[str] | None = None
     cache: ResultCache | None = None
+    #: What happens before the model answers; None: the vectors are known at once.
+    before_vectors: Callable[[], Awaitable[None]] | None = None
+    #: Number of pieces of database work.
+    works: int = 0
 
     def ask(
         self,
@@ -62,25 +78,31 @@ class Asker:
         organisation: str = "",
         store: str = "",
     ) -> Retrieved:
-        return asyncio.run(
-            retrieve(
-                organisation or self.store.organisation,
-                [store or self.store.id],
-                questions,
-                options,
-                in_database=self._in_database,
-                embed=self._embed,
-                rerank=None if self.reranked is None else self._rerank,
-                cache=self.cache,
-            )
+        return asyncio.run(self.retrieve(*questions, options=options, organisation=organisation, store=store))
+
+    async def retrieve(
+        self, *questions: str, options: RetrievalOptions, organisation: str = "", store: str = ""
+    ) -> Retrieved:
+        return await retrieve(
+            organisation or self.store.organisation,
+            [store or self.store.id],
+            questions,
+            options,
+            in_database=self._in_database,
+            embed=self._embed,
+            rerank=None if self.reranked is None else self._rerank,
+            cache=self.cache,
         )
 
     async def _in_database(self, work: Callable[[ConnectionPool, ChunkIndexes], T], /) -> T:
+        self.works += 1
         return await asyncio.to_thread(work, self.pool, self.indexes)
 
     async def _embed(self, store: VectorStore, questions: Sequence[str], /) -> QueryVectors:
         assert store.id == self.store.id
         self.embedded += questions
+        if self.before_vectors is not None:
+            await self.before_vectors()
         vectors = np.array([QUESTIONS[question] for question in questions], dtype=np.float32)
         return QueryVectors(vectors=vectors, fingerprint=self.fingerprint.id, truncated=1)
 
@@ -228,3 +250,85 @@ def test_a_ranker_is_named_as_openai_names_it_or_by_the_cross_encoder(name: str,
 def test_an_unknown_ranker_is_refused_with_those_there_are() -> None:
     with pytest.raises(InvalidInput, match=r"ranker is 'tiny'; it may be none, auto, default-2024-11-15$"):
         Ranker.named("tiny", cross_encoder=None, param="ranker")
+
+
+FUSED = RetrievalOptions(mode="exact")
+
+
+async def after_the_words() -> None:
+    """Let the search by words take its turn."""
+    await asyncio.sleep(0.05)
+
+
+def test_the_chunks_are_the_same_if_the_words_are_ranked_before_the_vectors(
+    asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = asker.ask("stop the pump", options=FUSED)
+    assert asker.works == 2  # the store, then the whole search
+    asker.before_vectors = after_the_words
+    monkeypatch.setattr(words_first, "VECTORS_WITHIN_S", 60.0)
+    assert asker.ask("stop the pump", options=FUSED) == at_once
+    assert asker.works == 4
+    monkeypatch.setattr(words_first, "VECTORS_WITHIN_S", 0.0)
+    assert asker.ask("stop the pump", options=FUSED) == at_once
+    assert WordsFirst.waiting == 0
+
+
+def test_words_and_vectors_are_ranked_in_one_state_of_the_store(
+    asker: Asker, connection: Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks that are deleted between the two rankings are found as before."""
+    monkeypatch.setattr(words_first, "VECTORS_WITHIN_S", 60.0)
+    whole = asker.ask("stop the pump", options=FUSED)
+    ranked = threading.Event()
+    rank = StoreSearch.by_texts
+
+    def noting(*args: Any) -> Any:
+        found = rank(*args)
+        ranked.set()
+        return found
+
+    async def delete() -> None:
+        assert await asyncio.to_thread(ranked.wait, 60)
+        collection = asker.indexes.of(asker.store).collection(asker.store.collection)
+        delete = SQL("DELETE FROM {} WHERE vector_store = %s").format(Identifier(collection.table))
+        connection.execute(delete, [asker.store.id])
+        connection.commit()
+
+    monkeypatch.setattr(StoreSearch, "by_texts", noting)
+    asker.before_vectors = delete
+    assert asker.ask("stop the pump", options=FUSED).chunks == whole.chunks
+    asker.before_vectors = None
+    assert asker.ask("stop the pump", options=FUSED).chunks == []
+
+
+def test_a_model_that_fails_ends_the_search_by_words(asker: Asker) -> None:
+    async def fail() -> None:
+        await after_the_words()
+        raise Conflict("no model")
+
+    asker.before_vectors = fail
+    with pytest.raises(Conflict, match="no model"):
+        asker.ask("stop the pump", options=FUSED)
+    assert WordsFirst.waiting == 0
+
+
+def test_searches_keep_few_connections_while_they_wait_for_vectors(asker: Asker) -> None:
+    asker.before_vectors = after_the_words
+    most = 0
+
+    async def ask_many() -> None:
+        nonlocal most
+
+        async def watch() -> None:
+            nonlocal most
+            while True:
+                most = max(most, WordsFirst.waiting)
+                await asyncio.sleep(0.001)
+
+        watching = asyncio.create_task(watch())
+        await asyncio.gather(*(asker.retrieve("stop the pump", options=FUSED) for _ in range(12)))
+        watching.cancel()
+
+    asyncio.run(ask_many())
+    assert 1 <= most <= words_first.MAX_WAITING
