@@ -23,7 +23,7 @@ from tests.simulators.site import TrapSite, site_of_traps
 #: A worker without a heartbeat for so long counts as dead.
 LEASE_S = 5.0
 #: Time that the engine takes for a thousand tokens: all work lasts long enough for a fault.
-SLOW_MS = 300
+SLOW_MS = 600
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

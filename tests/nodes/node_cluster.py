@@ -159,8 +159,9 @@ class NodeCluster:
         ]
         command += ["--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=test"]
         command += [f"--deadline-remaining-seconds={deadline_s}"]
-        done = self.nodes[name].machine.start(command, self.environment(), self.folder / "drain.log").wait(60)
-        assert done == 0, (self.folder / "drain.log").read_text()
+        log = self.folder / "drain.log"
+        draining = self.nodes[name].machine.start(command, self.environment(), log)
+        assert draining.wait(LONGEST_S) == 0, log.read_text()
 
     def deploy(self, release: str = "1") -> None:
         """Deploy the applications, or another release of them, and return before they are ready."""

@@ -11,7 +11,7 @@ from tests.nodes.node_cluster import NodeCluster
 from tests.simulators.site import TrapSite
 from tests.waiting import until
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.launch, pytest.mark.timeout(1800)]
 
 #: The head is killed after so many requests, of about 90.
 REQUESTS = range(10, 40)

@@ -11,7 +11,7 @@ from tests.conftest import NewHome
 from tests.nodes.conftest import opened_cluster
 from tests.nodes.node_cluster import NodeCluster
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.launch, pytest.mark.timeout(1800)]
 
 #: The keepalive of the server's end of a connection takes 30 s.
 RELEASED_S = 60.0

@@ -16,7 +16,7 @@ from tests.faults.accepted_files import Home
 from tests.nodes.node_cluster import Node, NodeCluster
 from tests.nodes.work import Done, work
 
-pytestmark = [pytest.mark.launch, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.launch, pytest.mark.timeout(3600)]
 
 Fault = Callable[[NodeCluster, Random], None]
 

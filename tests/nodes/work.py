@@ -33,6 +33,7 @@ from tests.faults.accepted_files import (
 from tests.faults.uploading_clients import Uploads
 from tests.launch.embedding_load import Load
 from tests.nodes.node_cluster import GCS_PORT, Node, NodeCluster
+from tests.waiting import LONGEST_COMMAND_S
 
 #: Number of clients that send embedding requests.
 CLIENTS = 4
@@ -40,12 +41,12 @@ CLIENTS = 4
 #: of an answer, and HAProxy cannot repeat such a request.
 RETRIES = 2
 #: Documents of the bulk ingest, and words in each.
-DOCUMENTS, WORDS = 48, 600
+DOCUMENTS, WORDS = 48, 300
 #: Requests of the batch.
-REQUESTS = 800
-#: Time in which all work ends after a fault. Ray notices the loss of a machine after about a minute, and a
-#: bulk ingest that had tasks there took five minutes.
-ENDS_S = 600.0
+REQUESTS = 400
+#: Time in which all work ends after a fault, on a slow machine, too. Ray notices the loss of a machine after
+#: about a minute, and a bulk ingest that had tasks there took five minutes.
+ENDS_S = LONGEST_COMMAND_S
 STORE = "bulk"
 #: An answer to the request of a batch: its id, and the beginning of its vector.
 Answers = Counter[tuple[str, tuple[float, ...]]]
