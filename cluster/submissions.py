@@ -140,13 +140,17 @@ def validated_arguments(kind: JobKind, arguments: Mapping[str, Any]) -> dict[str
     """Validate the input of a kind's jobs, and return it as a schedule stores it.
 
     Raises:
-        InvalidInput: the arguments do not fit the published schema of the kind, or the kind has no input.
+        InvalidInput: the arguments do not fit the published schema of the kind, or the kind has no input. Or
+            they name a URL, which the endpoint replaces by a file.
     """
     if kind.input is None:
         if arguments:
             raise InvalidInput(f"jobs of kind {kind.name} take no input; leave it out", param="input")
         return {}
-    return _validated(kind.input, arguments).model_dump(exclude_none=True)
+    asked = _validated(kind.input, arguments)
+    if isinstance(asked, IndexFileInput) and asked.file_id is None:
+        raise InvalidInput("commands take no input.url; send POST /v1/schedules", param="input.url")
+    return asked.model_dump(exclude_none=True)
 
 
 def _validated(model: type[BaseModel], arguments: Mapping[str, Any]) -> BaseModel:
@@ -179,6 +183,7 @@ def _index_file(connection: Connection[Any], asked: AskedJob) -> Job:
     job may continue, and no new job is queued.
     """
     input: IndexFileInput = asked.input
+    assert input.file_id is not None  # routes replace a URL by the file for this URL
     store = get_store(connection, asked.organisation, input.vector_store_id)
     strategy: Any = input.chunking_strategy
     attached = attaching.attach(

@@ -14,8 +14,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from cluster.jobs.kinds.crawl_inputs import MAX_URL_CHARACTERS
-from cluster.jobs.kinds.inputs import StrictInput, storable
+from cluster.jobs.kinds.inputs import MAX_URL_CHARACTERS, StrictInput, storable
 from cluster.platform_data.event_data import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS
 from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
 

@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from w3lib.url import canonicalize_url, safe_url_string
 
-from cluster.jobs.kinds.crawl_inputs import MAX_URL_CHARACTERS
+from cluster.jobs.kinds.inputs import MAX_URL_CHARACTERS
 from cluster.records import digest
 
 DEFAULT_PORTS = {"http": 80, "https": 443}

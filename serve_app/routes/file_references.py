@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from cluster.documents.linked_files import URL_ATTRIBUTE, create_linked_file
 from cluster.errors import InvalidInput
-from cluster.jobs.kinds.crawl_inputs import MAX_URL_CHARACTERS
+from cluster.jobs.kinds.inputs import MAX_URL_CHARACTERS
 from cluster.organisations.organisations import StorageLimits
 from cluster.outbound import Refused
 from cluster.records import MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES

@@ -10,10 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from cluster.jobs.kinds.inputs import GivenAttributes, JobInput, StorableText
+from cluster.jobs.kinds.inputs import MAX_URL_CHARACTERS, GivenAttributes, JobInput, StorableText
 
-#: Maximum number of characters of a URL that is crawled.
-MAX_URL_CHARACTERS = 2_000
 #: Maximum number of patterns in ``includePaths`` and in ``excludePaths``, and of characters in each pattern.
 MAX_PATTERNS, MAX_PATTERN_CHARACTERS = 50, 500
 #: Default of ``limit``, as at Firecrawl.

@@ -17,6 +17,8 @@ from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBU
 from cluster.settings.documents import MAX_OCR_LANGUAGES, OCR_LANGUAGES
 from cluster.text.well_formed import well_formed
 
+#: Maximum number of characters of a URL that a job fetches.
+MAX_URL_CHARACTERS = 2_000
 #: Maximum number of file ids in the input of one job.
 MAX_INGESTED_FILES = 10_000
 #: Number of wrong rows that an import of events permits, at most and by default. Each wrong row is stored
@@ -74,8 +76,11 @@ class IndexFileInput(JobInput):
 
     vector_store_id: StorableText
     """Id of the vector store."""
-    file_id: StorableText
+    file_id: StorableText | None = None
     """Id of the file."""
+    url: Annotated[StorableText, Field(min_length=1, max_length=MAX_URL_CHARACTERS)] | None = None
+    """URL of a page or a document, in place of `file_id`. The job fetches it, and the file gets the attribute
+    `url`. A schedule shows the id of this file in place of the URL."""
     attributes: GivenAttributes | None = None
     """Up to 16 named values that the filters of a search can test."""
     chunking_strategy: dict[Literal["type", "static"], Any] | None = None
@@ -84,6 +89,12 @@ class IndexFileInput(JobInput):
     """When the text of pages is recognised, as in `POST /v1/vector_stores/{vector_store_id}/files`."""
     ocr_languages: OcrLanguages | None = None
     """Languages of the text to recognise, such as `deu+eng`; by default, those of the vector store."""
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if (self.file_id is None) == (self.url is None):
+            raise PydanticCustomError("one_file", "must have either file_id or url, and not both; send one")
+        return self
 
 
 class IngestFilesInput(JobInput):

@@ -15,7 +15,7 @@ from cluster.agents.definition import (
     Sentence,
 )
 from cluster.agents.files.agent_rows import MAX_AGENTS
-from cluster.jobs.kinds.crawl_inputs import MAX_URL_CHARACTERS
+from cluster.jobs.kinds.inputs import MAX_URL_CHARACTERS
 from serve_app.edge.request_model import PositiveWhole, RequestModel, Text
 from serve_app.messages import must
 from serve_app.routes.platform_data.directory_requests import ExternalIdField

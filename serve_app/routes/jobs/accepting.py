@@ -22,6 +22,7 @@ from cluster.jobs.kinds.job_kind import JobKind
 from cluster.organisations.caller import require_model
 from cluster.organisations.organisations import StorageLimits
 from cluster.submissions import AskedJob, accept
+from serve_app.routes.file_references import with_url
 from serve_app.routes.vector_store_fields import Attributes, ChunkingStrategy, OcrFields, stored_json
 from serve_app.routes.vector_store_files import AttachRequest
 from serve_app.service import Service
@@ -124,11 +125,14 @@ def _accept(connection: Connection[Any], found: Submission) -> Job:
 
 
 def _index_file(connection: Connection[Any], submission: Submission) -> BaseModel:
+    """Check the input as the route of a store's files does. A URL is replaced by the file for this URL."""
     asked: BaseModel = submission.input
     store = get_store(connection, submission.organisation, submission.input.vector_store_id)
     submission.service.require_configured(store)
     body = validated(AttachRequest, asked.model_dump(exclude={"vector_store_id"}), body=submission.body)
-    return _with(asked, body.attributes, body.chunking_strategy)
+    file = body.file_in(connection, submission.service, submission.organisation)
+    settled = _with(asked, with_url(body.attributes, body.url), body.chunking_strategy)
+    return settled.model_copy(update={"file_id": file, "url": None})
 
 
 def _files_of_a_store(connection: Connection[Any], submission: Submission) -> BaseModel:

@@ -1,4 +1,4 @@
-"""A URL is accepted where the id of a file is: files of vector stores, file batches, knowledge of agents."""
+"""A URL is accepted where the id of a file is: files of vector stores, file batches, jobs, agents."""
 
 import httpx
 import pytest
@@ -62,6 +62,21 @@ def test_a_url_that_may_not_be_fetched_is_refused_at_once(
     answer = http.post(f"/v1/vector_stores/{store.id}/files", json=wrong)
     assert answer.status_code == 400
     assert http.get(f"/v1/vector_stores/{store.id}/files").json()["data"] == []
+
+
+def test_a_job_and_a_schedule_take_a_url(
+    http: httpx.Client, store: VectorStore, connection: Connection
+) -> None:
+    body = {"kind": "index_file", "input": {"vector_store_id": store.id, "url": URL}}
+    file = http.post("/v1/jobs", json=body).json()["subject"]
+    attached = http.get(f"/v1/vector_stores/{store.id}/files/{file}").json()
+    assert (attached["filename"], attached["attributes"]) == ("install it.html", {"url": URL})
+    assert media_type_of(connection, file) == INTERNET_SHORTCUT
+    made = http.post("/v1/schedules", json={**body, "cron": "0 2 * * *"}).json()
+    assert made["input"] == {"vector_store_id": store.id, "file_id": file, "attributes": {"url": URL}}
+    for wrong in ({"url": "http://127.0.0.2/"}, {"file_id": file}, {"url": ""}):
+        refused = http.post("/v1/jobs", json={**body, "input": {**body["input"], **wrong}})
+        assert refused.status_code == 400
 
 
 def test_an_agent_knows_a_url(http: httpx.Client, connection: Connection) -> None:

@@ -126,7 +126,7 @@ def test_a_wrong_input_names_its_field(client: httpx.Client, ids: dict[str, str]
     def post(**changes: Any) -> httpx.Response:
         return client.post("/v1/jobs", json={"kind": "index_file", "input": {**ids, **changes}})
 
-    assert "input.file_id" in refused(post(file_id=None), 400, "input.file_id")
+    assert "either file_id or url" in refused(post(file_id=None), 400, "input")
     refused(post(file_id=5), 400, "input.file_id")
     refused(post(vector_store_id="a\0b"), 400, "input.vector_store_id")
     refused(post(attributes={"a": [1]}), 400, "input.attributes.a")
