@@ -23,6 +23,9 @@ DELIMITER_BYTES = 8
 #: Share of the free context that is kept for the newest messages of the history, if these messages
 #: need so much.
 HISTORY_SHARE = 0.25
+#: A prompt with more bytes for each token of the room hardly fits, so its tokens are not counted as a whole.
+#: English has four or five bytes for each token.
+BYTES_PER_TOKEN = 6
 #: Maximum number of characters of a file's name in the prompt, and of each value of a source's place. Of a
 #: longer value, such as a path of headings, the end is kept.
 NAME_CHARACTERS = 200
@@ -65,7 +68,7 @@ def write_prompt(request: AnswerRequest, sources: Sequence[Source], chat: ChatMo
     reserved = _reserved(request, chat)
     texts = [_source_text(source, source.text, delimiter) for source in sources]
     whole = [*system, *_from_user(earlier), _last(question, texts)]
-    if chat.most_tokens(whole) <= chat.context_tokens - reserved:
+    if _fits(whole, chat.context_tokens - reserved, chat):
         return Prompt(messages=whole, sources=sources, max_tokens=reserved)
     fixed = chat.count_tokens([*system, question])
     room = chat.context_tokens - reserved - fixed
@@ -81,6 +84,14 @@ def write_prompt(request: AnswerRequest, sources: Sequence[Source], chat: ChatMo
     history = _newest(earlier, room - used, chat)
     messages = [*system, *history, _last(question, quoted)]
     return Prompt(messages=messages, sources=sources[: len(quoted)], max_tokens=reserved)
+
+
+def _fits(messages: Sequence[ChatMessage], room: int, chat: ChatModel) -> bool:
+    """Return True if the messages fit into the room. Tokens are counted only if the number of bytes leaves it
+    open; one count of all messages takes less time than a count of each source.
+    """
+    most = chat.most_tokens(messages)
+    return most <= room or (most <= BYTES_PER_TOKEN * room and chat.count_tokens(messages) <= room)
 
 
 def _system_prompt(request: AnswerRequest, rules: str) -> list[ChatMessage]:

@@ -151,6 +151,20 @@ def test_a_prompt_that_surely_fits_is_written_without_counting_its_tokens(
     assert (prompt.sources, prompt.max_tokens) == (counted.sources, counted.max_tokens)
 
 
+def test_the_tokens_of_a_prompt_that_may_be_too_long_and_is_not_are_counted_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chat, sources = model(), [source(number, "The swift sleeps. " * 50) for number in range(1, 9)]
+    counted: list[Sequence[ChatMessage]] = []
+    count = chat.count_tokens
+    monkeypatch.setattr(chat, "count_tokens", lambda messages: counted.append(messages) or count(messages))
+    prompt = write_prompt(REQUEST, sources, chat)
+
+    assert small().most_tokens(prompt.messages) > chat.context_tokens
+    assert counted == [prompt.messages]
+    assert prompt.sources == sources
+
+
 @given(st.lists(st.text(), max_size=4))
 def test_no_prompt_has_more_tokens_than_its_bound(texts: list[str]) -> None:
     messages = [ChatMessage("user", text) for text in texts]
