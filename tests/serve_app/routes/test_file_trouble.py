@@ -189,6 +189,7 @@ FULL_DISK_SCRIPT = """
 import json, os, resource, sys
 from cluster.settings import Settings
 from tests.serve_app.conftest import serving
+from tests.waiting import LONGEST_WAIT_S
 import httpx
 
 def upload(http, content):

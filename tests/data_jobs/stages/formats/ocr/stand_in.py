@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 #: It has English and German, and does ``ACT`` with each picture.
+#: A parsing process that an earlier test started without Tesseract has an empty PATH.
 SCRIPT = """#!/bin/sh
+PATH=/usr/bin:/bin
 case "$*" in
 --version) echo "tesseract 9.9.9" ;;
 --list-langs) printf 'List of available languages (2):\\neng\\ndeu\\n' ;;
