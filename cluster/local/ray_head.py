@@ -155,6 +155,7 @@ def _started(settings: Settings) -> Head:
     head = _launch(settings)
     _record(settings).write_text(json.dumps(asdict(head)))
     _await(settings, head)
+    set_session_nice(head.pid, NICE)  # only now, because Ray gives its processes fixed times to start
     return head
 
 
@@ -172,7 +173,6 @@ def _launch(settings: Settings) -> Head:
             env=head_environment(settings, folder),
             start_new_session=True,  # Ctrl-C in this terminal must not reach Ray
         )
-    set_session_nice(process.pid, NICE)
     identity = identify(process.pid)
     return Head(
         pid=identity.pid,
