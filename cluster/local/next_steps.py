@@ -13,6 +13,7 @@ def next_steps(settings: Settings, vector_store: str = "NAME") -> str:
     api, dashboard = api_url(settings), dashboard_url(settings)
     lines = {
         "API": f"{api}/v1",
+        "console": f"{api}/console/",
         "Ray dashboard": dashboard,
         "data": str(settings.home),
         "ingest": f"ray job submit --address {dashboard} -- "
