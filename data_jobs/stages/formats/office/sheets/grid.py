@@ -110,9 +110,9 @@ class Grid:
         """
         if len(columns) == 1:
             return rows
-        index = 0
+        index, inside = 0, frozenset(columns)
         while index < len(rows):
-            row = {column: cell for column, cell in self._rows[rows[index]].items() if column in columns}
+            row = {column: cell for column, cell in self._rows[rows[index]].items() if column in inside}
             if list(row) != [columns[0]] or not row[columns[0]].is_text:
                 break
             index += 1
