@@ -25,9 +25,9 @@ OPTIONS = ParseOptions(max_pages=1_000_000)
 TEXTS: dict[str, list[tuple[str, str]]] = {
     "rtf": [
         (r"{\rtf1{\field{\*\fldinst SYMBOL ", "x"),
-        (r"{\rtf1{\field{\*\fldinst SYMBOL ", r"\'41\b "),
+        (r"{\rtf1{\field{\*\fldinst SYMBOL \u-10179 ?\u-8704 ?", r"\b a"),
         (r"{\rtf1{\field{\*\fldinst SYMBOL 65 \\f ", r"\u65 ?\\f"),
-        (r"{\rtf1{\stylesheet{\s1 ", r"\u65 ?"),
+        (r"{\rtf1{\stylesheet{\s1 \u-10179 ?\u-8704 ?", r"\b a"),
         (r"{\rtf1{\stylesheet", r"{\s1 a;}"),
         (r"{\rtf1{\fonttbl", r"{\f1 Symbol;}"),
         (r"{\rtf1 ", "{"),
