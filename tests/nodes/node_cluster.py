@@ -121,10 +121,22 @@ class NodeCluster:
         return {address_of(node) for node in self._nodes()}
 
     def restart(self, name: str) -> Node:
-        """Start a node again on its machine, after ``kill`` or ``lose_power``."""
+        """Start a node again on its machine, after ``kill`` or ``lose_power``. Wait until a head is ready.
+
+        ``ray start`` of a head gives up after 30 s. It then starts again, as with a supervisor.
+        """
         node = self.nodes[name]
         node.machine.heal()
         node.process = self._launch(node.machine, node.options, node.variables)
+
+        def is_ready() -> bool:
+            if node.process.poll() is not None:
+                node.end()
+                node.process = self._launch(node.machine, node.options, node.variables)
+            return self._answers()
+
+        if node is self.head:
+            self.until(is_ready, "the dashboard of the head")
         return node
 
     def repair(self) -> None:
