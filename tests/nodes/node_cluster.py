@@ -121,9 +121,8 @@ class NodeCluster:
         return {address_of(node) for node in self._nodes()}
 
     def restart(self, name: str) -> Node:
-        """Start a node again on its machine, after ``kill`` or ``lose_power``. Wait until a head is ready.
-
-        ``ray start`` of a head gives up after 30 s. It then starts again, as with a supervisor.
+        """Start a node again after ``kill`` or ``lose_power``. Start a head until it is ready, as supervisors
+        do, because ``ray start`` gives up after 30 s.
         """
         node = self.nodes[name]
         node.machine.heal()
