@@ -42,13 +42,17 @@ PROGRESS_INTERVAL_S = 1.0
 HEARTBEATS_PER_LEASE = 6
 #: Maximum seconds between two heartbeats. Each heartbeat also checks if the job's cancellation was requested.
 LONGEST_INTERVAL_S = 2.0
+#: The signal that interrupts the main thread if the job is cancelled. It is not SIGINT, because a shell script
+#: starts commands in the background (``command &``) with SIGINT ignored.
+CANCEL_SIGNAL = signal.SIGUSR1
 
 
 class CommandJob:
     """Runs a job inside a ``with`` block. The job succeeds if the block ends normally, is cancelled if
     ``KeyboardInterrupt`` leaves the block, and fails if another exception leaves it.
 
-    Use the block in the main thread, because a cancellation raises ``KeyboardInterrupt`` in that thread.
+    Use the block in the main thread, because a cancellation raises ``KeyboardInterrupt`` in that thread. In
+    another thread, ``with`` raises ``ValueError``.
     """
 
     def __init__(
@@ -104,7 +108,7 @@ class CommandJob:
                 log.warning("heartbeat_not_sent", job=self.id, reason=str(exc))
                 continue
             if cancelled and not self._ended.is_set():
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                signal.pthread_kill(threading.main_thread().ident or 0, CANCEL_SIGNAL)
                 return
 
     def _send_heartbeat(self) -> bool:
@@ -124,6 +128,7 @@ class CommandJob:
         return bool(cancelled)
 
     def __enter__(self) -> Self:
+        self._handler = signal.signal(CANCEL_SIGNAL, signal.default_int_handler)
         self._heart.start()
         self._trace.__enter__()
         return self
@@ -135,6 +140,9 @@ class CommandJob:
         with contextlib.suppress(KeyboardInterrupt):  # a cancellation is too late: the job has ended
             self._ended.set()
             self._heart.join()
+        # The default handler would end the process if the heartbeats' thread sent the signal only now.
+        before = signal.SIG_IGN if self._handler == signal.SIG_DFL else self._handler
+        signal.signal(CANCEL_SIGNAL, before)
         end = self._end(error)
         try:
             with contextlib.suppress(LeaseLost):

@@ -1,7 +1,9 @@
 """The job of a command runs while the command lives, ends with the command's result, and can be cancelled."""
 
+import signal
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from psycopg_pool import ConnectionPool
@@ -37,8 +39,9 @@ def test_a_job_lives_as_long_as_its_command_and_ends_with_it(pool: ConnectionPoo
     assert state(pool, organisation, broken) == JobState.FAILED
 
 
+@pytest.mark.parametrize("ctrl_c", [signal.default_int_handler, signal.SIG_IGN], ids=["shell", "background"])
 def test_a_command_whose_job_is_cancelled_ends_within_five_seconds(
-    pool: ConnectionPool, organisation: str
+    pool: ConnectionPool, organisation: str, ctrl_c: Callable[..., None] | signal.Handlers
 ) -> None:
     def cancel() -> None:
         with pool.connection() as connection:
@@ -47,8 +50,12 @@ def test_a_command_whose_job_is_cancelled_ends_within_five_seconds(
     run = CommandJob(pool, organisation, JobRequest(kind=INGEST, input={}), lease_s=LEASE_S)
     began = Stopwatch()
     threading.Timer(0.2, cancel).start()
-    with pytest.raises(KeyboardInterrupt), run:
-        time.sleep(LONGEST_WAIT_S)
+    before = signal.signal(signal.SIGINT, ctrl_c)
+    try:
+        with pytest.raises(KeyboardInterrupt), run:
+            time.sleep(LONGEST_WAIT_S)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert began.seconds() < 5
     assert state(pool, organisation, run) == JobState.CANCELLED
     with pool.connection() as connection:

@@ -14,7 +14,7 @@ from cluster.records import Outcome, ParsedDocument
 from cluster.settings import Settings
 from data_jobs.stages.formats.contract import ParseOptions
 from data_jobs.stages.formats.pdf import mupdf_parser, pdfium_parser
-from data_jobs.stages.parsing import parser as parser_module
+from data_jobs.stages.parsing import parser_version as version_module
 from data_jobs.stages.parsing.parser import Parser
 from tests.data_jobs.stages.bad_documents import SENTENCE, pdf_of
 from tests.data_jobs.stages.pdf_samples import pages, replaced, stream, written
@@ -37,13 +37,13 @@ def read(parser: Parser, data: bytes) -> ParsedDocument:
 
 def test_a_missing_library_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     def version(package: str) -> str:
-        raise parser_module.PackageNotFoundError(package)
+        raise version_module.PackageNotFoundError(package)
 
-    parser_module.parser_version.cache_clear()
-    monkeypatch.setattr(parser_module, "version", version)
+    version_module.parser_version.cache_clear()
+    monkeypatch.setattr(version_module, "version", version)
     with pytest.raises(Misconfigured, match=r"pymupdf is not installed.*CLUSTER_PDF_PARSER"):
         Parser(Settings())
-    parser_module.parser_version.cache_clear()
+    version_module.parser_version.cache_clear()
 
 
 def test_a_page_without_drawing_commands_counts_as_blank(pdfium: Parser) -> None:
