@@ -33,6 +33,9 @@ from tests.data_jobs.stages.bad_documents import SENTENCE, write_bad_documents
 pytestmark = [pytest.mark.launch, pytest.mark.usefixtures("ray_cluster")]
 
 SENTENCES = 100
+#: Two subjects, of which each is shorter than a chunk and both together are longer.
+BIRDS = "Rooks and crows build their nests in high elms. " * 15
+PUMPS = "Close the valve before the pump is opened for repair. " * 15
 SEED = 20_261_124
 
 
@@ -299,7 +302,17 @@ def test_a_store_of_another_model_and_an_empty_folder_are_refused(settings: Sett
         run(settings.model_copy(update={"model": "renamed"}), tmp_path, "other-model")
 
 
-def test_a_new_store_takes_the_named_model_and_keeps_it(
+def chunks_from(
+    settings: Settings, pool: ConnectionPool, store: stores.VectorStore, name: str, start: int
+) -> list[str]:
+    """The chunks of a file from a position on, at which a chunk must begin."""
+    rows = open_chunk_index(settings, pool).scan(store.organisation, store.id, collection=store.collection)
+    found = {row.attributes["start"]: row.text for row in rows if row.attributes["filename"] == name}
+    assert start in found, sorted(found)
+    return [text for at, text in sorted(found.items()) if at >= start]
+
+
+def test_a_new_store_takes_the_named_model_and_chunker_and_keeps_them(
     settings: Settings, pool: ConnectionPool, tmp_path: Path
 ) -> None:
     folder = open_model_folder(Registry(settings).default).path
@@ -308,14 +321,19 @@ def test_a_new_store_takes_the_named_model_and_keeps_it(
     )
     with pytest.raises(InvalidInput, match=rf"no model named third .*\({settings.model}, second\)"):
         run(both, tmp_path, "of the second", model="third")
-    (tmp_path / "a.txt").write_text(SENTENCE)
-    assert run(both, tmp_path, "of the second", model="second").outcomes == {Outcome.OK: 1}
+    (tmp_path / "a.txt").write_text(BIRDS + PUMPS)
+    assert run(both, tmp_path, "of the second", model="second", chunker="semantic").outcomes == {
+        Outcome.OK: 1
+    }
     store = store_of(pool, settings, "of the second")
     assert store.fingerprint == describe(Registry(both).entries["second"])
-    (row,) = open_chunk_index(settings, pool).scan(store.organisation, store.id, collection=store.collection)
-    assert row.text == SENTENCE
+    assert store.chunking_strategy == {"type": "semantic"}
+    assert PUMPS.strip() in "".join(chunks_from(settings, pool, store, "a.txt", len(BIRDS)))
     with pytest.raises(Conflict, match=r"holds vectors of second and takes none of all-MiniLM.*--model"):
         run(both, tmp_path, "of the second", model=settings.model)
+    (tmp_path / "b.txt").write_text(PUMPS + BIRDS)  # the store's own chunker cuts it
+    run(both, tmp_path, "of the second")
+    assert BIRDS.strip() in "".join(chunks_from(settings, pool, store, "b.txt", len(PUMPS)))
     assert run(both, tmp_path, "of the second").totals["embedded"] == 0
     with pytest.raises(Conflict, match=r"no model named second is configured"):
         run(settings, tmp_path, "of the second")
