@@ -42,8 +42,8 @@ PROGRESS_INTERVAL_S = 1.0
 HEARTBEATS_PER_LEASE = 6
 #: Maximum seconds between two heartbeats. Each heartbeat also checks if the job's cancellation was requested.
 LONGEST_INTERVAL_S = 2.0
-#: The signal that interrupts the main thread if the job is cancelled. It is not SIGINT, because a shell script
-#: starts commands in the background (``command &``) with SIGINT ignored.
+#: The signal that interrupts the main thread if the job is cancelled. It is not SIGINT, because a shell
+#: script starts commands in the background (``command &``) with SIGINT ignored.
 CANCEL_SIGNAL = signal.SIGUSR1
 
 

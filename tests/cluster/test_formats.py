@@ -211,8 +211,8 @@ def test_every_readable_format_can_be_uploaded_as_a_document() -> None:
 
 
 def test_only_parsers_import_the_libraries_that_read_documents() -> None:
-    """The other code runs outside the limited process. It reads no document, except for the process that draws
-    pages, which has limits, too. PyMuPDF prints the pages of the demo, and reports use a font of PyMuPDF.
+    """The other code runs outside the limited process and reads no document. The process that draws pages
+    has limits of its own. PyMuPDF prints the pages of the demo, and reports use a font of PyMuPDF.
     """
     libraries = re.compile(
         r"^\s*(?:import|from) (?:pymupdf|pypdfium2|selectolax|markdown_it|chardet)\b", re.MULTILINE

@@ -37,7 +37,7 @@ def session(own_settings: Settings, own_pool: ConnectionPool) -> Iterator[Connec
     del own_pool  # it has made the schema
     with for_all_organisations(), connect(own_settings) as connection:
         yield connection
-        if not connection.closed:  # the server would release the lock some time after the connection is closed
+        if not connection.closed:  # otherwise the server releases the lock some time after the end
             connection.execute("SELECT pg_advisory_unlock_all()")
 
 

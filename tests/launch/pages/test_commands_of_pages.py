@@ -11,7 +11,7 @@ from tests.launch.pages.page_commands import Section, sections
 
 pytestmark = pytest.mark.launch
 
-PAGES = ["docs/runbook.md", "docs/from-celery.md", "docs/sizing.md"]
+PAGES = ["docs/runbook.md", "docs/from-celery.md", "docs/sizing.md", "docs/alerts.md"]
 
 
 @pytest.mark.parametrize(
