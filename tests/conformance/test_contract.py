@@ -9,11 +9,11 @@ import httpx
 from cluster.documents.vector_stores.stores import VectorStore
 from tests.openai_contract import complaints, document
 from tests.serve_app.conftest import MODEL, Server
-from tests.waiting import LONGEST_COMMAND_S
+from tests.waiting import LONGEST_COMMAND_S, LONGEST_WAIT_S
 
 
 def test_responses_and_errors_match_the_description_of_openai(server: Server) -> None:
-    with httpx.Client(base_url=server.url) as http:
+    with httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as http:
         embeddings = http.post("/v1/embeddings", json={"model": MODEL, "input": ["a", "b"]}).json()
         models = http.get("/v1/models").json()
         refused = [
@@ -31,7 +31,7 @@ def test_responses_and_errors_match_the_description_of_openai(server: Server) ->
 
 def test_a_request_may_have_every_property_that_openai_describes(server: Server) -> None:
     theirs = document()["components"]["schemas"]["CreateEmbeddingRequest"]["properties"].keys()
-    with httpx.Client(base_url=server.url) as http:
+    with httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as http:
         ours = (
             http.get("/openapi.json").json()["components"]["schemas"]["EmbeddingRequest"]["properties"].keys()
         )
@@ -134,7 +134,7 @@ def test_no_request_inside_or_outside_our_description_is_a_server_error(
     client_python: Path, server: Server, birds: VectorStore, tmp_path: Path
 ) -> None:
     """Half of the requests name an object that exists: a model, a store, a file."""
-    with httpx.Client(base_url=server.url) as http:
+    with httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as http:
         description = http.get("/openapi.json").json()
         there = {**things_that_exist(http), "vector_store": birds.name}
         agent = {"external_id": "a", "knowledge": [{"vector_store_id": birds.id}]}

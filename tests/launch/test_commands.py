@@ -92,7 +92,7 @@ def test_the_proxy_passes_names_unchanged(running_cluster: RunningCluster, name:
     found = search(running_cluster, quote(name, safe=""), "anything")
     assert {hit["file_id"] for hit in found} <= {file["id"]}  # the file may be searchable already
     assert (file["vector_store_id"], file["filename"]) == (store["id"], name.replace("/", ""))
-    content = httpx.get(f"{running_cluster.api}/v1/files/{file['id']}/content")
+    content = httpx.get(f"{running_cluster.api}/v1/files/{file['id']}/content", timeout=LONGEST_WAIT_S)
     assert unquote(content.headers["content-disposition"]).endswith(f"''{file['filename']}")
 
 
@@ -107,7 +107,7 @@ def test_the_demo_on_a_running_cluster_answers_and_leaves_it_running(
     assert "pump.md, page 1" in shown.stdout
     assert "broken.pdf" in shown.stdout + shown.stderr
     assert running_cluster.api in shown.stdout
-    assert httpx.get(f"{running_cluster.api}/readyz").status_code == 200
+    assert httpx.get(f"{running_cluster.api}/readyz", timeout=LONGEST_WAIT_S).status_code == 200
 
 
 def test_serve_deploy_accepts_the_published_configuration(
@@ -122,7 +122,7 @@ def test_serve_deploy_accepts_the_published_configuration(
 
     assert deployed.returncode == 0, deployed.stderr
     assert "embedding-cluster" in status.stdout
-    assert httpx.get(f"{running_cluster.api}/readyz").status_code == 200
+    assert httpx.get(f"{running_cluster.api}/readyz", timeout=LONGEST_WAIT_S).status_code == 200
 
 
 def test_the_quickstart_notebook_runs(

@@ -73,7 +73,7 @@ def test_the_demo_answers_from_the_handbook_and_stops_what_it_started(
     assert_gone(settings, head)
     assert local("down", settings).returncode == 0
     assert pids(running_cluster.settings) == neighbour
-    assert httpx.get(f"{running_cluster.api}/readyz").status_code == httpx.codes.OK
+    assert httpx.get(f"{running_cluster.api}/readyz", timeout=LONGEST_WAIT_S).status_code == httpx.codes.OK
 
 
 def test_an_interrupted_demo_stops_what_it_started(settings: Settings) -> None:

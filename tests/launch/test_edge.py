@@ -122,7 +122,9 @@ def test_down_tells_a_running_ingest_why_it_ends_and_no_client_gets_404_during_u
     assert 503 in seen
     assert seen <= {0, 503, 200}
     job = next(
-        job for job in httpx.get(f"{running_cluster.api}/v1/jobs").json()["data"] if job["kind"] == "ingest"
+        job
+        for job in httpx.get(f"{running_cluster.api}/v1/jobs", timeout=LONGEST_WAIT_S).json()["data"]
+        if job["kind"] == "ingest"
     )
     assert job["state"] == "cancelled"
     assert "the cluster was stopped (make down)" in str(job)

@@ -185,11 +185,16 @@ def test_without_load_a_replica_finishes_its_requests_and_stops(cluster: Product
         until(lambda: len(cluster.replicas()) == MOST, what="replicas to be added")
     with Load(cluster.api, clients=1) as load:
         urls = {id: cluster.url_of(pid) for id, pid in cluster.replicas().items()}
-        assert {httpx.get(f"{url}/readyz").status_code for url in urls.values()} == {httpx.codes.OK}
+        assert {httpx.get(f"{url}/readyz", timeout=LONGEST_WAIT_S).status_code for url in urls.values()} == {
+            httpx.codes.OK
+        }
         until(lambda: bool(urls.keys() & cluster.replicas("STOPPING")), what="a replica to be stopped")
         stopping = urls[next(iter(urls.keys() & cluster.replicas("STOPPING")))]
 
-        ready, alive = httpx.get(f"{stopping}/readyz"), httpx.get(f"{stopping}/healthz")
+        ready, alive = (
+            httpx.get(f"{stopping}/readyz", timeout=LONGEST_WAIT_S),
+            httpx.get(f"{stopping}/healthz", timeout=LONGEST_WAIT_S),
+        )
 
         assert (ready.status_code, ready.json()["status"], alive.status_code) == (503, "stopping", 200)
         until(

@@ -147,14 +147,14 @@ def test_a_shortage_survives_pickling() -> None:
 
 
 def test_a_caller_of_the_pool_learns_that_the_server_has_no_free_connection(
-    pool: ConnectionPool, settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+    pool: ConnectionPool, settings: Settings, database_url: str
 ) -> None:
     with pool.connection() as connection:
         connection.execute("CREATE ROLE few LOGIN PASSWORD 'few' CONNECTION LIMIT 1")
         connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO few")
-    monkeypatch.setattr("cluster.database.pool.CHECKOUT_TIMEOUT_S", 1.0)
     url = f"postgresql://few:few@{database_url.rpartition('@')[2]}"
     few = open_pool(settings.model_copy(update={"database_url": SecretStr(url)}), access=OWNER)
+    few.timeout = 1.0
     try:
         with few.connection():
             with pytest.raises(Shortage) as caught, translated():

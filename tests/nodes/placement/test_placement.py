@@ -25,6 +25,8 @@ pytestmark = pytest.mark.launch
 
 #: Number of documents of a bulk ingest. They are six blocks, so at most six stages run at the same time.
 DOCUMENTS = 24
+#: The nodes of as many workers as fit on the nodes without GPUs.
+FULL = ["cpu-1", "cpu-1", "cpu-2", "cpu-2"]
 
 
 def with_models(settings: Settings, **models: dict[str, Any]) -> Settings:
@@ -79,18 +81,17 @@ def test_stages_without_a_gpu_run_on_nodes_without_gpus(
     assert sorted(placed) == [(stage, "cpu") for stage in stages]
 
 
+@pytest.mark.parametrize("placed", [FULL, [*FULL, "gpu"]], ids=["room", "full"])
 def test_workers_leave_gpu_nodes_free_until_all_other_nodes_are_full(
-    settings: Settings, fleet: Fleet
+    settings: Settings, fleet: Fleet, placed: list[str]
 ) -> None:
     fleet.add("gpu", cpus=8, gpus=1)
     fleet.add("cpu-1", cpus=1)
     fleet.add("cpu-2", cpus=1)
-    fleet.deploy(workers.options(settings.model_copy(update={"min_workers": 4, "max_workers": 4})))
-    until(lambda: len(fleet.replicas("worker")) == 4, what="four workers")
-    assert fleet.replicas("worker") == ["cpu-1", "cpu-1", "cpu-2", "cpu-2"]
-    fleet.deploy(workers.options(settings.model_copy(update={"min_workers": 5, "max_workers": 5})))
-    until(lambda: len(fleet.replicas("worker")) == 5, what="five workers")
-    assert fleet.replicas("worker") == ["cpu-1", "cpu-1", "cpu-2", "cpu-2", "gpu"]
+    number = {"min_workers": len(placed), "max_workers": len(placed)}
+    fleet.deploy(workers.options(settings.model_copy(update=number)))
+    until(lambda: len(fleet.replicas("worker")) == len(placed), what="the workers")
+    assert fleet.replicas("worker") == placed
 
 
 def test_four_replicas_share_a_gpu_by_a_fraction_and_the_fifth_waits_for_another_gpu(

@@ -9,13 +9,14 @@ import pytest
 from serve_app.console.console_files import console_files
 from tests.conftest import ROOT
 from tests.serve_app.conftest import Server
+from tests.waiting import LONGEST_WAIT_S
 
 STATIC = ROOT / "serve_app" / "console" / "static"
 SCRIPTS = sorted(path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*.js"))
 
 
 def test_the_page_needs_no_key_but_its_data_does(keyed_server: Server) -> None:
-    with httpx.Client(base_url=keyed_server.url, follow_redirects=True) as http:
+    with httpx.Client(base_url=keyed_server.url, follow_redirects=True, timeout=LONGEST_WAIT_S) as http:
         page = http.get("/console")
         assert (page.status_code, page.url.path) == (200, "/console/")
         assert page.headers["content-type"] == "text/html; charset=utf-8"

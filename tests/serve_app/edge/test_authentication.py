@@ -51,7 +51,9 @@ def test_the_client_is_served_with_the_key_and_refused_without(locked: Server) -
             with pytest.raises(AuthenticationError) as caught:
                 ask()
             assert caught.value.code == "invalid_api_key"
-    with httpx.Client(base_url=locked.url, headers={"authorization": f"Bearer {KEY}".encode()}) as http:
+    with httpx.Client(
+        base_url=locked.url, headers={"authorization": f"Bearer {KEY}".encode()}, timeout=LONGEST_WAIT_S
+    ) as http:
         assert http.get("/v1/models").status_code == 200
         assert http.post("/v1/embeddings", json={"model": MODEL, "input": "a"}).status_code == 200
 

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from cluster.settings import Settings
 from tests.serve_app.conftest import MODEL, PROMPTED, PROMPTS, Server, serving
+from tests.waiting import LONGEST_WAIT_S
 
 LONG = " ".join(f"word{n}" for n in range(300))
 QUERY, TEXTS = "Which bird sleeps in the air?", ["The pump is off.", "Swifts sleep on the wing.", LONG]
@@ -252,7 +253,9 @@ def test_the_azure_client_works_with_its_path_and_its_key(settings: Settings) ->
         with AzureOpenAI(api_key="another", **options) as client, pytest.raises(openai.AuthenticationError):
             client.embeddings.create(model=MODEL, input="a")
         headers = {"authorization": "Bearer wrong", "api-key": "a long secret"}
-        assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 401
+        assert (
+            httpx.get(f"{server.url}/v1/models", headers=headers, timeout=LONGEST_WAIT_S).status_code == 401
+        )
 
 
 def test_azures_path_names_the_model_in_place_of_the_body(http: httpx.Client) -> None:

@@ -8,6 +8,7 @@ from psycopg_pool import ConnectionPool
 
 from cluster.settings import Settings
 from tests.serve_app.conftest import serving
+from tests.waiting import LONGEST_WAIT_S
 
 PAGE = "https://app.example.com"
 
@@ -18,7 +19,7 @@ def cors_client(settings: Settings, pool: ConnectionPool) -> Iterator[httpx.Clie
     allowing = settings.model_copy(
         update={"cors_origins": (PAGE,), "api_key": Settings(api_key="sk-of-the-edge").api_key}
     )
-    with serving(allowing) as server, httpx.Client(base_url=server.url) as client:
+    with serving(allowing) as server, httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as client:
         yield client
 
 

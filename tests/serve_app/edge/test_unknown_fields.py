@@ -9,6 +9,7 @@ import pytest
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.settings import Settings
 from tests.serve_app.conftest import MODEL, serving
+from tests.waiting import LONGEST_WAIT_S
 
 EMBED = {"model": MODEL, "input": "a"}
 #: A path, a request, and the names in the header of its answer.
@@ -89,7 +90,7 @@ def refusing(settings: Settings) -> Iterator[httpx.Client]:
     """A server with CLUSTER_UNKNOWN_FIELDS=error."""
     with (
         serving(settings.model_copy(update={"unknown_fields": "error"})) as server,
-        httpx.Client(base_url=server.url) as http,
+        httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as http,
     ):
         yield http
 

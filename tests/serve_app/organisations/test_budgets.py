@@ -148,7 +148,9 @@ def test_a_budget_of_a_key_concerns_no_other_key(tenant: Tenant) -> None:
     assert tenant.client.post("/v1/embeddings", json=HERON).status_code == 429
     with tenant.pool.connection() as connection:
         other = create_key(connection, tenant.organisation, NewKey(name="other"))
-    assert httpx.post(f"{tenant.server.url}/v1/embeddings", json=HERON, headers=bearer(other.text)).is_success
+    assert httpx.post(
+        f"{tenant.server.url}/v1/embeddings", json=HERON, headers=bearer(other.text), timeout=LONGEST_WAIT_S
+    ).is_success
 
 
 def test_a_deleted_budget_no_longer_refuses(tenant: Tenant) -> None:

@@ -80,7 +80,7 @@ def test_refusals_are_openai_errors(keyed_server: Server, issuer: Issuer, organi
         (issuer.token(organisation=organisation, exp=1), 401, "invalid_api_key"),
         (issuer.token(organisation="nowhere"), 403, "insufficient_permissions"),
     ):
-        answer = httpx.get(f"{keyed_server.url}/v1/models", headers=bearer(token))
+        answer = httpx.get(f"{keyed_server.url}/v1/models", headers=bearer(token), timeout=LONGEST_WAIT_S)
         assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
         assert complaints("ErrorResponse", answer.json()) == []
         assert token not in answer.text
@@ -91,10 +91,12 @@ def test_a_token_of_a_deleted_organisation_stops(
 ) -> None:
     own = new_organisation(keyed_pool)
     headers = bearer(issuer.token(organisation=own))
-    assert httpx.get(f"{keyed_server.url}/v1/files", headers=headers).status_code == 200
+    assert (
+        httpx.get(f"{keyed_server.url}/v1/files", headers=headers, timeout=LONGEST_WAIT_S).status_code == 200
+    )
     assert operator.delete(f"/v1/organisations/{own}").status_code < 300
     for _ in range(100):
-        answer = httpx.get(f"{keyed_server.url}/v1/files", headers=headers)
+        answer = httpx.get(f"{keyed_server.url}/v1/files", headers=headers, timeout=LONGEST_WAIT_S)
         if answer.status_code == 403:
             break
     assert answer.status_code == 403

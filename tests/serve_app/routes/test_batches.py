@@ -19,7 +19,7 @@ from tests.data_jobs.batch_client import Answerer, make_parts_small
 from tests.data_jobs.running_consumer import LocalAnswerer, consuming
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import MODEL, Server, serving
-from tests.waiting import until
+from tests.waiting import LONGEST_WAIT_S, until
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ def test_other_organisations_see_no_batch(client: OpenAI, http: httpx.Client) ->
 def test_a_batch_is_submitted_as_a_job_too(client: OpenAI, own_server: Server) -> None:
     file = client.files.create(file=("a.jsonl", requests(1, name="job")), purpose="batch")
     asked = {"kind": "generate_embeddings_batch", "input": {"input_file_id": file.id, "metadata": {"a": "b"}}}
-    with httpx.Client(base_url=own_server.url) as http:
+    with httpx.Client(base_url=own_server.url, timeout=LONGEST_WAIT_S) as http:
         job = http.post("/v1/jobs", json=asked).json()
     assert (job["kind"], job["priority_class"]) == ("embed_batch", "low")
     batch = client.batches.retrieve(job["subject"])

@@ -18,6 +18,7 @@ from cluster.settings.models import ModelSetting
 from cluster.settings.values import Table
 from serve_app.embedding import openai_tokens
 from tests.serve_app.conftest import MODEL, PROMPTED, PROMPTS, Server, serving
+from tests.waiting import LONGEST_WAIT_S
 
 TEXTS = ["a heron", "ein Reiher 🐦", "アオサギ", "a heron " * 60, " "]
 
@@ -103,7 +104,10 @@ def test_the_rule_for_long_inputs_is_set_for_all_models_or_for_one(
         "overflow_by_model": {PROMPTED: "mean"},
         "models": Table({PROMPTED: ModelSetting(source=str(prompted))}),
     }
-    with serving(settings.model_copy(update=chosen)) as server, httpx.Client(base_url=server.url) as http:
+    with (
+        serving(settings.model_copy(update=chosen)) as server,
+        httpx.Client(base_url=server.url, timeout=LONGEST_WAIT_S) as http,
+    ):
         for model, header in ((MODEL, "x-truncated-inputs"), (PROMPTED, "x-averaged-inputs")):
             assert (
                 http.post("/v1/embeddings", json={"model": model, "input": "word " * 300}).headers[header]
