@@ -19,7 +19,7 @@ from cluster.database import bundled
 from cluster.database.errors import translated
 from cluster.database.migrate import migrate, plan
 from cluster.database.row_access import NOTHING, RowAccess, for_all_organisations
-from cluster.database.scoped_connection import LOST_CLIENTS, ScopedConnection
+from cluster.database.scoped_connection import ScopedConnection
 from cluster.errors import Conflict
 from cluster.settings import Settings
 
@@ -164,8 +164,7 @@ def connect(settings: Settings) -> psycopg.Connection[Any]:
     Each statement has the row access of its context, like the statements of a pool.
     """
     connection = ScopedConnection.connect(_current_url(settings), autocommit=True, **CONNECTION)  # type: ignore[arg-type]
-    connection.execute(LOST_CLIENTS)
-    connection.find_roles()
+    connection.prepare()
     return connection
 
 
@@ -273,8 +272,7 @@ def _has_news(connection: psycopg.Connection[Any]) -> bool:
 
 def _configure(connection: psycopg.Connection[Any]) -> None:
     assert isinstance(connection, ScopedConnection)
-    connection.execute(LOST_CLIENTS)
-    connection.find_roles()
+    connection.prepare()
     register_vector(connection)
     # With this setting, a filtered search reads the HNSW graph until it has k rows. This raises recall@10
     # from 0.39 to 0.997.

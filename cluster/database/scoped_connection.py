@@ -75,8 +75,11 @@ class ScopedConnection(psycopg.Connection[Any]):
     used_at = 0.0
     _session: RowAccess | None = None
 
-    def find_roles(self) -> None:
-        """Find the roles of the database, and take the one that sees no row of any organisation."""
+    def prepare(self) -> None:
+        """Prepare a new connection: let the server notice a lost client, find the roles of the database, and
+        take the role that sees no row of any organisation.
+        """
+        self.execute(LOST_CLIENTS)
         found = [name for (name,) in self.execute(ROLES).fetchall()]
         if len(found) == 2:
             all_organisations, application = found
