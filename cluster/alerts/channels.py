@@ -115,19 +115,18 @@ class MailChannel:
 
 def channel_names(settings: Settings) -> list[str]:
     """Return the names of the channels that ``open_channels`` opens."""
-    named = {
-        LogChannel.name: True,
-        WebhookChannel.name: settings.alert_webhook_url is not None,
-        MailChannel.name: bool(settings.alert_mail_to),
-    }
-    return [name for name, used in named.items() if used]
+    return list(_makers(settings))
 
 
 def open_channels(settings: Settings) -> list[AlertChannel]:
     """Return the channel for the log, and the channels that the settings name."""
-    makers: dict[str, Callable[[], AlertChannel]] = {
-        LogChannel.name: LogChannel,
-        WebhookChannel.name: partial(WebhookChannel, settings),
-        MailChannel.name: partial(MailChannel, settings),
-    }
-    return [makers[name]() for name in channel_names(settings)]
+    return [make() for make in _makers(settings).values()]
+
+
+def _makers(settings: Settings) -> dict[str, Callable[[], AlertChannel]]:
+    makers: dict[str, Callable[[], AlertChannel]] = {LogChannel.name: LogChannel}
+    if settings.alert_webhook_url is not None:
+        makers[WebhookChannel.name] = partial(WebhookChannel, settings)
+    if settings.alert_mail_to:
+        makers[MailChannel.name] = partial(MailChannel, settings)
+    return makers
