@@ -66,12 +66,18 @@ class PagePictures:
             Conflict: PDFium cannot read the document or cannot draw the page within the limits.
         """
         key = (sha256, page, passage[:MAX_PASSAGE_CHARACTERS])
-        async with self._turn:
-            picture = self._kept.pop(key, None) or await self._drawn(await read(), page, key[2])
-            self._kept[key] = picture
-            while sum(map(len, self._kept.values())) > KEPT_BYTES:
-                self._kept.popitem(last=False)
-            return picture
+        picture = self._kept.get(key)
+        if picture is None:
+            async with self._turn:
+                picture = self._kept.get(key) or await self._drawn(await read(), page, key[2])
+        self._keep(key, picture)
+        return picture
+
+    def _keep(self, key: _Key, picture: bytes) -> None:
+        self._kept[key] = picture
+        self._kept.move_to_end(key)
+        while sum(map(len, self._kept.values())) > KEPT_BYTES:
+            self._kept.popitem(last=False)
 
     async def _drawn(self, document: bytes, page: int, passage: str) -> bytes:
         request = DrawRequest(page=page, passage=passage, memory_bytes=self._memory_bytes, cpu_s=CPU_S)

@@ -5,7 +5,7 @@ The page "Stores" of the console shows it beside a search result. OpenAI's API h
 
 from typing import Annotated, Any
 
-from fastapi import Path, Query
+from fastapi import Query
 from psycopg import Connection
 from starlette.responses import Response
 
@@ -17,7 +17,7 @@ from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
 from serve_app.edge.json_route import json_router
 from serve_app.edge.service_access import ServiceDep
-from serve_app.routes.stores.page_text import MAX_NUMBER, has_picture, text_between
+from serve_app.routes.stores.page_text import MAX_NUMBER, PageNumber, has_picture, text_between
 
 router = json_router(404)
 
@@ -37,7 +37,7 @@ router = json_router(404)
 async def get_picture(
     vector_store_id: str,
     file_id: str,
-    page_number: Annotated[int, Path(ge=1, le=MAX_NUMBER)],
+    page_number: PageNumber,
     service: ServiceDep,
     organisation: Organisation,
     start: Annotated[

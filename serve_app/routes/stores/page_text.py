@@ -15,7 +15,7 @@ from cluster.documents.files import File, get_file
 from cluster.documents.vector_stores.store_files import get_store_file
 from cluster.documents.vector_stores.stores import VectorStore, get_store
 from cluster.errors import NotFound
-from cluster.formats.binary_rows import PDF
+from cluster.formats import PDF
 from cluster.page_pictures.page_pictures import MAX_DOCUMENT_BYTES
 from cluster.vector_index.attributes import page_text, system_attributes
 from cluster.vector_index.collections import look_up
@@ -28,6 +28,8 @@ from serve_app.edge.service_access import ServiceDep
 MAX_CHARACTERS = 200_000
 #: Maximum value of a page's number and of a character's position.
 MAX_NUMBER = 2**31 - 1
+#: The number of a page in a path.
+PageNumber = Annotated[int, Path(ge=1, le=MAX_NUMBER)]
 #: Maximum number of ranges of pages that an error names.
 MAX_RANGES = 10
 
@@ -81,7 +83,7 @@ class PageText(ResponseModel):
 async def get_page(
     vector_store_id: str,
     file_id: str,
-    page_number: Annotated[int, Path(ge=1, le=MAX_NUMBER)],
+    page_number: PageNumber,
     service: ServiceDep,
     organisation: Organisation,
     start: Annotated[
