@@ -114,7 +114,7 @@ class Parsers:
         def read(parser: Parser, cancelled: threading.Event) -> WebPage:
             return parser.read_web_page(data, url=url, charset=charset, cancelled=cancelled)
 
-        return await self._run(read, rank, lambda: None)
+        return await self._run(read, rank)
 
     async def read_sitemap(self, data: bytes, *, url: str, rank: int) -> FoundInSitemap:
         """Read a fetched sitemap as ``Parser.read_sitemap`` does; see ``read_web_page``."""
@@ -122,7 +122,7 @@ class Parsers:
         def read(parser: Parser, cancelled: threading.Event) -> FoundInSitemap:
             return parser.read_sitemap(data, url=url, cancelled=cancelled)
 
-        return await self._run(read, rank, lambda: None)
+        return await self._run(read, rank)
 
     async def read_robots(self, data: bytes, *, url: str, agent: str, rank: int) -> str:
         """Read a fetched ``robots.txt`` as ``Parser.read_robots`` does; see ``read_web_page``."""
@@ -130,10 +130,13 @@ class Parsers:
         def read(parser: Parser, cancelled: threading.Event) -> str:
             return parser.read_robots(data, url=url, agent=agent, cancelled=cancelled)
 
-        return await self._run(read, rank, lambda: None)
+        return await self._run(read, rank)
 
     async def _run(
-        self, work: Callable[[Parser, threading.Event], T], rank: int, on_begin: Callable[[], None]
+        self,
+        work: Callable[[Parser, threading.Event], T],
+        rank: int,
+        on_begin: Callable[[], None] = lambda: None,
     ) -> T:
         parser = await self._take(rank)
         on_begin()

@@ -7,6 +7,7 @@ import json
 
 from cluster.crawls.robots import MAX_RULES_CHARACTERS, nothing_permitted
 from cluster.records import Outcome
+from cluster.text.storable_text import is_text
 from data_jobs.stages.formats.web.sitemaps import FoundInSitemap, sitemap_of
 from data_jobs.stages.formats.web.web_page import WebPage, web_page_of
 from data_jobs.stages.parsing.memory_file import MemoryFile
@@ -34,9 +35,8 @@ def read_robots_result(result: MemoryFile) -> str:
     """Return the text of the rules. If the text is invalid, the rules permit nothing."""
     try:
         text = json.loads(result.read())["text"]
-        if len(text) > MAX_RULES_CHARACTERS or "\0" in text:
+        if len(text) > MAX_RULES_CHARACTERS or not is_text(text):
             raise ValueError("a text that is too long, or that Postgres cannot store")
-        text.encode()  # fails for half of a surrogate pair, which Postgres cannot store
     except INVALID as exc:
         return nothing_permitted(f"it {_fault(exc)}")
     return str(text)
