@@ -1,6 +1,7 @@
 """A file is attached once, its status follows its job, and a job that is no longer wanted writes nothing."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -340,19 +341,19 @@ def test_two_thousand_files_are_a_batch_in_about_a_second(
     connection: Connection[Any], store: VectorStore
 ) -> None:
     files = make_files(connection, store.organisation, 2_100)
-    began = Stopwatch()
+    start = time.monotonic()
     for file in files[2_000:]:
         attaching.attach(connection, store, file)
-    alone = began.seconds() / 100
+    alone = (time.monotonic() - start) / 100
     files = files[:2_000]
     began = Stopwatch()
     batch = file_batches.create_batch(
         connection, store, [Attachment(file=file, attributes={"n": 1}) for file in files]
     )
-    took = began.seconds()
+    took, each = began.seconds(), (time.monotonic() - began.began) / 2_000
     assert (batch.status, batch.files) == (FileStatus.IN_PROGRESS, FileCounts(in_progress=2_000))
     assert took < 10, f"{took:.2f} s"  # 1.3 s on two idle cores
-    assert took / 2_000 < alone / 2, f"{took / 2_000:.5f} s each, {alone:.5f} s alone"
+    assert each < alone / 2, f"{each:.5f} s each, {alone:.5f} s alone"
     cancelled = file_batches.cancel_batch(connection, store, batch.id)
     assert (cancelled.status, cancelled.files) == (FileStatus.CANCELLED, FileCounts(cancelled=2_000))
 
