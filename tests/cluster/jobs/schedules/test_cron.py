@@ -1,5 +1,8 @@
 """The times of a schedule are those that its expression means, over every change of the clock."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from zoneinfo import ZoneInfo
@@ -144,3 +147,10 @@ def test_a_rule_that_makes_no_sense_is_refused(options: dict[str, str], param: s
 def test_an_expression_that_matches_no_time_is_refused() -> None:
     with pytest.raises(InvalidInput, match="31 2"):
         Timing(cron="0 0 31 2 *").next_after(datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_time_zones_are_known_on_a_system_without_a_list_of_them() -> None:
+    script = "from cluster.jobs.schedules.cron import zone_named; print(zone_named('Europe/Berlin'))"
+    environment = {**os.environ, "PYTHONTZPATH": ""}
+    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert run.stdout == "Europe/Berlin\n", run.stderr
