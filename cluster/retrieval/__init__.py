@@ -15,9 +15,10 @@ from cluster.retrieval.contract import (
     RunInDatabase,
 )
 from cluster.retrieval.result_cache import ResultCache
-from cluster.retrieval.retrieve import retrieve
+from cluster.retrieval.retrieve import MAX_STORES, find_stores, retrieve
 
 __all__ = [
+    "MAX_STORES",
     "EmbedQuestions",
     "PreparedSearch",
     "QueryVectors",
@@ -28,5 +29,6 @@ __all__ = [
     "Retrieved",
     "RetrievedChunk",
     "RunInDatabase",
+    "find_stores",
     "retrieve",
 ]

@@ -12,7 +12,9 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import single_statements, translated
@@ -54,6 +56,7 @@ async def retrieve(
     in_database: RunInDatabase,
     embed: EmbedQuestions,
     rerank: RerankTexts | None = None,
+    found: Sequence[VersionedStore] | None = None,
     vector: Sequence[float] | None = None,
     cache: ResultCache | None = None,
     prepared: PreparedSearch | None = None,
@@ -74,6 +77,7 @@ async def retrieve(
         in_database: runs the work that calls the database.
         embed: computes the vectors of the questions; called once for each model.
         rerank: the cross-encoder; required if ``options.ranker`` is ``Ranker.CROSS_ENCODER``.
+        found: the stores, if ``find_stores`` has found them during this request; None: they are found here.
         vector: the vector to search with; None: ``embed`` computes a vector for each question.
         cache: results of earlier searches; None: there are none.
         prepared: finds results that were computed before their question was asked; None: there are none.
@@ -85,7 +89,8 @@ async def retrieve(
         Unavailable: the database does not answer.
     """
     questions = _valid(stores, questions, options, vector, reranks=rerank is not None)
-    found = await in_database(lambda pool, _: _find(pool, organisation, stores))
+    if found is None:
+        found = await in_database(lambda pool, _: _find(pool, organisation, stores))
     terms = SearchTerms(found=found, questions=questions, options=options)
     with words_first(terms, in_database, wanted=vector is None and terms.by_words) as words:
         embedded = await _vectors(embed, [one.store for one in found], questions, vector)
@@ -230,14 +235,28 @@ def _given(stores: Sequence[VectorStore], vector: Sequence[float]) -> dict[str, 
 
 
 def _find(pool: ConnectionPool, organisation: str, names: Sequence[str]) -> list[VersionedStore]:
-    """Find the stores with their versions, and record that the stores are in use."""
-    found: dict[str, VersionedStore] = {}
     with translated(), single_statements(pool) as connection:
-        for id_or_name in dict.fromkeys(names):
-            one = find_versioned_store(connection, organisation, id_or_name)
-            if one.store.id not in found:
-                touch_store(connection, one.store)
-                found[one.store.id] = one
+        return find_stores(connection, organisation, names)
+
+
+def find_stores(connection: Connection[Any], organisation: str, names: Sequence[str]) -> list[VersionedStore]:
+    """Find the stores with their versions, and record that the stores are in use.
+
+    Args:
+        connection: each statement is a transaction of its own.
+        organisation: id of the organisation.
+        names: ids or names of the stores.
+
+    Raises:
+        NotFound: the organisation does not have one of the stores.
+        NotPermitted: the caller's key is limited to other stores.
+    """
+    found: dict[str, VersionedStore] = {}
+    for id_or_name in dict.fromkeys(names):
+        one = find_versioned_store(connection, organisation, id_or_name)
+        if one.store.id not in found:
+            touch_store(connection, one.store)
+            found[one.store.id] = one
     return list(found.values())
 
 

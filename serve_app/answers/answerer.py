@@ -9,16 +9,19 @@ The routes of chat completions and of responses use an ``Answerer``.
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.agents import DefinedAgent, load_agent
 from cluster.answers import AnswerEvent, AnswerRequest, AnswerRules, answer, rules_of
 from cluster.database import single_statements, translated
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
-from cluster.errors import NotFound
+from cluster.documents.vector_stores.store_versions import VersionedStore
+from cluster.errors import NotFound, Permanent
 from cluster.organisations.caller import acting_as, current_caller, require_model
-from cluster.retrieval import RetrievalOptions, Retrieved
+from cluster.retrieval import MAX_STORES, RetrievalOptions, Retrieved, find_stores
 from cluster.usage.events import UsageSource
 from serve_app.answers.metered_chat import MeteredChat
 from serve_app.embedding.served_model import RequestContext
@@ -43,6 +46,8 @@ class AnswerTarget:
     rules: AnswerRules
     #: Ids of the vector stores that are searched; empty: nothing is searched.
     stores: Sequence[str]
+    #: These stores, if they were found together with the agent; None: the search finds them.
+    found: Sequence[VersionedStore] | None = None
 
 
 class Answerer:
@@ -68,7 +73,7 @@ class Answerer:
             context = replace(context, source=UsageSource.CHAT)
             chat = self.chat(context, model)
             return AnswerTarget(context=context, agent=None, chat=chat, rules=AnswerRules(), stores=())
-        agent = await self.agent(context.organisation, model)
+        agent, found = await self._load(context.organisation, model, searches=True)
         context = replace(context, source=UsageSource.CHAT, agent=agent.id)
         definition = agent.definition
         return AnswerTarget(
@@ -77,6 +82,7 @@ class Answerer:
             chat=self.chat(context, definition.model) if self._service.chat else None,
             rules=rules_of(definition, cross_encoder=self._retriever.cross_encoder is not None),
             stores=agent.stores,
+            found=found,
         )
 
     def chat(self, context: RequestContext, name: str | None) -> MeteredChat:
@@ -106,7 +112,12 @@ class Answerer:
                 caller = replace(caller, models=None)
             with acting_as(caller):
                 return await self._retriever.retrieve(
-                    target.context, target.stores, [question], options, prepared=self._service.contexts
+                    target.context,
+                    target.stores,
+                    [question],
+                    options,
+                    found=target.found,
+                    prepared=self._service.contexts,
                 )
 
         return answer(request, find=find if target.stores else None, chat=target.chat)
@@ -122,18 +133,39 @@ class Answerer:
             ModelNotFound: there is no such agent.
             NotPermitted: the caller's key does not allow the agent.
         """
+        agent, _ = await self._load(organisation, model, searches=False)
+        return agent
+
+    async def _load(
+        self, organisation: str, model: str, *, searches: bool
+    ) -> tuple[DefinedAgent, list[VersionedStore] | None]:
+        """Return the agent, and its stores if the request searches them. Both are read in one thread with one
+        connection, because waking a thread takes as long as reading the stores.
+        """
         name = model.removeprefix(AGENT_PREFIX)
 
-        def load(pool: ConnectionPool, _: ChunkIndexes) -> DefinedAgent:
+        def load(pool: ConnectionPool, _: ChunkIndexes) -> tuple[DefinedAgent, list[VersionedStore] | None]:
             with translated(), single_statements(pool) as connection:
-                return load_agent(connection, organisation, name)
+                try:
+                    agent = load_agent(connection, organisation, name)
+                except NotFound as exc:
+                    raise ModelNotFound(f"The model {model} does not exist: {exc}.") from exc
+                _require_agent(agent)
+                return agent, _stores_of(connection, organisation, agent) if searches else None
 
-        try:
-            agent = await self._service.in_database(load)
-        except NotFound as exc:
-            raise ModelNotFound(f"The model {model} does not exist: {exc}.") from exc
-        _require_agent(agent)
-        return agent
+        return await self._service.in_database(load)
+
+
+def _stores_of(
+    connection: Connection[Any], organisation: str, agent: DefinedAgent
+) -> list[VersionedStore] | None:
+    """Return the agent's stores; None if they cannot be searched, so that the search raises its error."""
+    if not 1 <= len(agent.stores) <= MAX_STORES:
+        return None
+    try:
+        return find_stores(connection, organisation, agent.stores)
+    except Permanent:
+        return None
 
 
 def _require_agent(agent: DefinedAgent) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.documents.vector_stores.store_versions import VersionedStore
 from cluster.documents.vector_stores.stores import VectorStore
 from cluster.retrieval import (
     EmbedQuestions,
@@ -61,6 +62,7 @@ class Retriever:
         questions: Sequence[str],
         options: RetrievalOptions,
         *,
+        found: Sequence[VersionedStore] | None = None,
         vector: Sequence[float] | None = None,
         prepared: PreparedSearch | None = None,
     ) -> Retrieved:
@@ -71,6 +73,7 @@ class Retriever:
             stores: ids or names of vector stores.
             questions: as in ``cluster.retrieval.retrieve``.
             options: select the chunks to return.
+            found: as in ``cluster.retrieval.retrieve``.
             vector: as in ``cluster.retrieval.retrieve``.
             prepared: as in ``cluster.retrieval.retrieve``.
 
@@ -86,6 +89,7 @@ class Retriever:
             in_database=self._service.in_database,
             embed=self._embed(context),
             rerank=None if self.cross_encoder is None else self._rerank(context),
+            found=found,
             vector=vector,
             cache=self._service.search_cache,
             prepared=prepared,

@@ -56,7 +56,7 @@ async def response_target(
     elif tool is not None:
         agents_own = () if target.agent is None else target.agent.stores
         stores = await _stores(service, context.organisation, tool.vector_store_ids, agents_own)
-        target = replace(target, stores=stores, rules=_rules(service, target.rules, tool))
+        target = replace(target, stores=stores, found=None, rules=_rules(service, target.rules, tool))
     if target.agent is None and target.chat is None and not target.stores:
         raise InvalidInput(
             f"the model {EXTRACTIVE!r} quotes from vector stores, and the request names none; name one in "
