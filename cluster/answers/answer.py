@@ -23,7 +23,7 @@ from cluster.answers.contract import (
     Text,
 )
 from cluster.answers.extractive import distinct_sources, passages
-from cluster.answers.prompt import write_prompt
+from cluster.answers.prompt import is_short, write_prompt
 from cluster.answers.questions import question_of, search_question
 from cluster.answers.rules import retrieval_options
 from cluster.chat import ChatFinishReason, ChatModel, ChatRequest, ChatUsage
@@ -71,8 +71,10 @@ async def answer(
 async def _generate(
     request: AnswerRequest, sources: Sequence[Source], query: str, chat: ChatModel
 ) -> AsyncGenerator[AnswerEvent, None]:
-    # In a thread, because counting the tokens of a long history would block the event loop for milliseconds.
-    prompt = await asyncio.to_thread(write_prompt, request, sources, chat)
+    if is_short(request, sources):
+        prompt = write_prompt(request, sources, chat)
+    else:  # counting the tokens of a long history would block the event loop for milliseconds
+        prompt = await asyncio.to_thread(write_prompt, request, sources, chat)
     yield Sources(sources=prompt.sources, query=query)
     temperature = request.rules.temperature if request.temperature is None else request.temperature
     asked = ChatRequest(

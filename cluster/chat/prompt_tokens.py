@@ -8,6 +8,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -21,6 +22,9 @@ from cluster.errors import Misconfigured
 #: (OpenAI Cookbook, "How to count tokens with tiktoken"). Templates of Llama 3 and Qwen 3 add 4 or 5 and 3 or
 #: 4. The numbers here are larger, so that a prompt which fits by this count also fits at the server.
 MESSAGE_TOKENS, ANSWER_TOKENS = 6, 6
+#: Number of texts whose counts a counter remembers, and maximum number of characters of such a text. Passages
+#: of documents are in many prompts.
+REMEMBERED_TEXTS, REMEMBERED_CHARACTERS = 2_048, 4_000
 
 
 class PromptTokens:
@@ -33,14 +37,18 @@ class PromptTokens:
 
     def __init__(self, count: Callable[[str], int], *, by_bytes: bool = False) -> None:
         self._count, self._by_bytes = count, by_bytes
+        self._remembered = lru_cache(REMEMBERED_TEXTS)(count)
 
     def text(self, text: str) -> int:
         """Return the number of tokens of a text alone."""
-        return self._count(without_surrogates(text))
+        count = self._remembered if len(text) <= REMEMBERED_CHARACTERS else self._count
+        return count(without_surrogates(text))
 
     def messages(self, messages: Sequence[ChatMessage]) -> int:
         """Return the number of tokens of a prompt with these messages."""
-        return ANSWER_TOKENS + sum(MESSAGE_TOKENS + self.text(message.content) for message in messages)
+        return ANSWER_TOKENS + sum(
+            MESSAGE_TOKENS + self._count(without_surrogates(message.content)) for message in messages
+        )
 
     def at_most(self, messages: Sequence[ChatMessage]) -> float:
         """Return a number that ``messages`` does not exceed, without counting; infinite if there is none."""

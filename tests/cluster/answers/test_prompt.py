@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.answers import AnswerRequest, AnswerRules, Source
@@ -151,18 +151,24 @@ def test_a_prompt_that_surely_fits_is_written_without_counting_its_tokens(
     assert (prompt.sources, prompt.max_tokens) == (counted.sources, counted.max_tokens)
 
 
-def test_the_tokens_of_a_prompt_that_may_be_too_long_and_is_not_are_counted_once(
+def test_a_prompt_of_known_sources_that_may_be_too_long_and_is_not_is_written_without_counting_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     chat, sources = model(), [source(number, "The swift sleeps. " * 50) for number in range(1, 9)]
-    counted: list[Sequence[ChatMessage]] = []
-    count = chat.count_tokens
-    monkeypatch.setattr(chat, "count_tokens", lambda messages: counted.append(messages) or count(messages))
+    monkeypatch.setattr(chat, "count_tokens", lambda messages: pytest.fail("the whole prompt is counted"))
     prompt = write_prompt(REQUEST, sources, chat)
 
     assert small().most_tokens(prompt.messages) > chat.context_tokens
-    assert counted == [prompt.messages]
     assert prompt.sources == sources
+
+
+@settings(deadline=None)  # the first example opens the model
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=4), st.sampled_from([512, 600, 1_000]))
+def test_a_prompt_fits_whatever_its_sources_say(texts: list[str], context_tokens: int) -> None:
+    sources = [source(number, text) for number, text in enumerate(texts, start=1)]
+    prompt = write_prompt(REQUEST, sources, small(context_tokens))
+
+    assert tokens(prompt.messages) + prompt.max_tokens <= context_tokens
 
 
 @given(st.lists(st.text(), max_size=4))
