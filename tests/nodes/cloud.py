@@ -1,9 +1,10 @@
-"""A cloud of the tests, from which Ray's autoscaler orders nodes over HTTP, and the client that Ray loads.
+"""A cloud of the tests, from which Ray's autoscaler orders nodes over HTTP.
 
     with cloud(cluster, {"gpu": NodeGroup(cpus=2, gpus=1, most=2)}, idle_s=30) as file:
         cluster.start_head(autoscaling_config=file)
 
-The autoscaler runs on the head, in another process and network namespace. It imports ``CloudProvider``.
+The autoscaler runs on the head, in another process and network namespace. It imports
+``tests.nodes.cloud_provider.CloudProvider``.
 """
 
 import json
@@ -13,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-from ray.autoscaler.node_provider import NodeProvider
-from ray.autoscaler.tags import TAG_RAY_NODE_KIND, TAG_RAY_NODE_STATUS, TAG_RAY_USER_NODE_TYPE
+from ray.autoscaler.tags import TAG_RAY_NODE_KIND, TAG_RAY_USER_NODE_TYPE
 
+from tests.nodes.cloud_provider import READY, CloudProvider
 from tests.nodes.node_cluster import NodeCluster
 from tests.simulators.http_server import SimulatorHandler, SimulatorServer, running
 
@@ -33,7 +33,6 @@ UNUSED = (
     "head_start_ray_commands",
     "worker_start_ray_commands",
 )
-READY = {TAG_RAY_NODE_STATUS: "up-to-date"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,65 +42,6 @@ class NodeGroup:
     cpus: int
     gpus: int
     most: int
-
-
-class CloudProvider(NodeProvider):
-    """Ray's client of the cloud. The autoscaler calls it every second."""
-
-    def non_terminated_nodes(self, tag_filters: Mapping[str, str]) -> list[str]:
-        """Return the ids of the nodes with these tags."""
-        nodes = self._get()
-        return [id for id, node in nodes.items() if tag_filters.items() <= node["tags"].items()]
-
-    def is_running(self, node_id: str) -> bool:
-        """Return True for a node that the cloud has."""
-        return node_id in self._get()
-
-    def is_terminated(self, node_id: str) -> bool:
-        """Return True for a node that the cloud does not have."""
-        return node_id not in self._get()
-
-    def node_tags(self, node_id: str) -> dict[str, str]:
-        """Return the tags of the node."""
-        tags: dict[str, str] = self._get().get(node_id, {}).get("tags", {})
-        return tags
-
-    def internal_ip(self, node_id: str) -> str:
-        """Return the address of the node."""
-        address: str = self._get()[node_id]["address"]
-        return address
-
-    def external_ip(self, node_id: str) -> str:
-        """Return the address of the node."""
-        return self.internal_ip(node_id)
-
-    def set_node_tags(self, node_id: str, tags: Mapping[str, str]) -> None:
-        """Change nothing: a node has its tags from the beginning."""
-
-    def create_node_with_resources_and_labels(
-        self, node_config: Any, tags: dict[str, str], count: int, resources: dict[str, float], labels: Any
-    ) -> None:
-        """Order nodes."""
-        for _ in range(count):
-            httpx.post(self._url, json={"tags": {**tags, **READY}, "resources": resources}, timeout=60)
-
-    def terminate_node(self, node_id: str) -> None:
-        """Give a node back."""
-        httpx.delete(f"{self._url}/{node_id}", timeout=60)
-
-    @staticmethod
-    def bootstrap_config(cluster_config: dict[str, Any]) -> dict[str, Any]:
-        """Return the configuration as it is."""
-        return cluster_config
-
-    @property
-    def _url(self) -> str:
-        url: str = self.provider_config["url"]
-        return url
-
-    def _get(self) -> dict[str, dict[str, Any]]:
-        nodes: dict[str, dict[str, Any]] = httpx.get(self._url, timeout=60).json()
-        return nodes
 
 
 class CloudServer(SimulatorServer):
@@ -181,7 +121,7 @@ def cloud(cluster: NodeCluster, groups: Mapping[str, NodeGroup], *, idle_s: floa
         "idle_timeout_minutes": idle_s / 60,
         "provider": {
             "type": "external",
-            "module": f"{__name__}.{CloudProvider.__name__}",
+            "module": f"{CloudProvider.__module__}.{CloudProvider.__name__}",
             "url": server.url,
             "disable_node_updaters": True,
             "disable_launch_config_check": True,

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ LIGHT = {
 }
 #: Time for a step that takes 20 s on a machine at rest: it only keeps a broken test from waiting forever.
 LONGEST_S = 600.0
+#: Number of attempts to start the head.
+MOST_STARTS = 5
 POLL_S = 0.2
 
 
@@ -102,7 +105,7 @@ class NodeCluster:
         command = ["--head", f"--port={GCS_PORT}", "--dashboard-host=0.0.0.0", f"--temp-dir={self.folder}"]
         command += [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
         node = self._start("head", command, cpus=0, gpus=0, variables={})
-        self.until(self._answers, "the dashboard of Ray")
+        self._until_head_is_ready()
         return node
 
     def add(self, name: str, *, cpus: int, gpus: int = 0, **variables: str) -> Node:
@@ -121,22 +124,26 @@ class NodeCluster:
         return {address_of(node) for node in self._nodes()}
 
     def restart(self, name: str) -> Node:
-        """Start a node again after ``kill`` or ``lose_power``. Start a head until it is ready, as supervisors
-        do, because ``ray start`` gives up after 30 s.
-        """
+        """Start a node again after ``kill`` or ``lose_power``."""
         node = self.nodes[name]
         node.machine.heal()
         node.process = self._launch(node.machine, node.options, node.variables)
+        if node is self.head:
+            self._until_head_is_ready()
+        return node
+
+    def _until_head_is_ready(self) -> None:
+        """Start the head until its dashboard answers, because ``ray start`` gives up after 30 s."""
+        head, starts = self.head, count(2)
 
         def is_ready() -> bool:
-            if node.process.poll() is not None:
-                node.end()
-                node.process = self._launch(node.machine, node.options, node.variables)
+            if head.process.poll() is not None:
+                assert next(starts) <= MOST_STARTS, (self.folder / "head.log").read_text()[-5_000:]
+                head.end()
+                head.process = self._launch(head.machine, head.options, head.variables)
             return self._answers()
 
-        if node is self.head:
-            self.until(is_ready, "the dashboard of the head")
-        return node
+        self.until(is_ready, "the dashboard of the head")
 
     def repair(self) -> None:
         """Connect every machine again, and start every node again that has ended."""
