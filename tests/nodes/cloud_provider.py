@@ -12,6 +12,7 @@ from ray.autoscaler.node_provider import NodeProvider
 from ray.autoscaler.tags import TAG_RAY_NODE_STATUS
 
 READY = {TAG_RAY_NODE_STATUS: "up-to-date"}
+HTTP = httpx.Client(timeout=60)
 
 
 class CloudProvider(NodeProvider):
@@ -52,11 +53,11 @@ class CloudProvider(NodeProvider):
     ) -> None:
         """Order nodes."""
         for _ in range(count):
-            httpx.post(self._url, json={"tags": {**tags, **READY}, "resources": resources}, timeout=60)
+            HTTP.post(self._url, json={"tags": {**tags, **READY}, "resources": resources})
 
     def terminate_node(self, node_id: str) -> None:
         """Give a node back."""
-        httpx.delete(f"{self._url}/{node_id}", timeout=60)
+        HTTP.delete(f"{self._url}/{node_id}")
 
     @staticmethod
     def bootstrap_config(cluster_config: dict[str, Any]) -> dict[str, Any]:
@@ -69,5 +70,5 @@ class CloudProvider(NodeProvider):
         return url
 
     def _get(self) -> dict[str, dict[str, Any]]:
-        nodes: dict[str, dict[str, Any]] = httpx.get(self._url, timeout=60).json()
+        nodes: dict[str, dict[str, Any]] = HTTP.get(self._url).json()
         return nodes

@@ -45,6 +45,9 @@ from tests.nodes.machines import Machine, Network, network
 STARTUP = Path(__file__).with_name("startup")
 GCS_PORT, DASHBOARD_PORT, API_PORT = 6379, 8265, 8000
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
+#: Each new client of httpx would load the certificates of the system. A connection serves one request, because
+#: machines lose their power.
+HTTP = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
 #: Ray does without what no test looks at: metrics of nodes, and workers that start before there are tasks.
 #: Five nodes then start with fewer processes on the processors of one machine.
 LIGHT = {
@@ -189,7 +192,7 @@ class NodeCluster:
 
         def accepted() -> bool:  # Serve fails once while it replaces a proxy that starts slowly
             url = f"{self._dashboard}/api/serve/applications/"
-            answer = httpx.put(url, json=config, timeout=LONGEST_S)
+            answer = HTTP.put(url, json=config, timeout=LONGEST_S)
             assert answer.is_success or answer.is_server_error, answer.text[-2_000:]
             return answer.is_success
 
@@ -263,7 +266,7 @@ class NodeCluster:
 
         def answered() -> bool:
             try:
-                found.append(httpx.get(f"{self._dashboard}{path}", timeout=30))
+                found.append(HTTP.get(f"{self._dashboard}{path}", timeout=30))
             except httpx.HTTPError:
                 return False
             return found[-1].status_code == httpx.codes.OK
@@ -352,6 +355,6 @@ def address_of(node: dict[str, Any]) -> str:
 def answers(url: str) -> bool:
     """True if the URL answers with status 200."""
     try:
-        return httpx.get(url, timeout=5).status_code == httpx.codes.OK
+        return HTTP.get(url, timeout=5).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
