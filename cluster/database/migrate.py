@@ -9,18 +9,23 @@ the transaction and not to the session, because only such a lock works through a
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 import structlog
 from psycopg import Connection
+from psycopg.errors import DeadlockDetected
 
 from cluster.database import queue_schema, row_security
 from cluster.database.errors import translated
 from cluster.errors import Conflict, Misconfigured
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +33,8 @@ log = structlog.get_logger(__name__)
 LOCK = 7_236_411_905
 NAME = re.compile(r"^(\d{4})_\w+\.sql$")
 CONNECT_TIMEOUT_S = 10
+#: Maximum number of attempts at a change that ends in deadlocks.
+DEADLOCK_ATTEMPTS = 5
 MIN_POSTGRES, MIN_PGVECTOR = 15, (0, 8)
 #: Matches a statement that adds, changes or removes rows, or that changes or removes columns or tables. A
 #: migration without such a statement only adds to the schema, so it leaves the stored data unchanged.
@@ -139,30 +146,50 @@ def migrate(url: str) -> list[str]:
             log.warning("migrations_change_data", migrations=changing, advice=BACKUP_ADVICE)
         # If the schema is complete, this loop takes no lock and needs no privilege to create tables.
         while _missing(connection, ours):
-            with connection.transaction():
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-                connection.execute(MIGRATIONS_TABLE)
-                still = _missing(connection, ours)  # another process may have applied a migration
-                if still:
-                    _apply(connection, still[0])
-                    done.append(still[0].name)
+            done += _locked(connection, partial(_apply_next, connection, ours))
         if queue_schema.missing(connection):
-            with connection.transaction():
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-                queue_schema.apply(connection)  # changes nothing if no migration is missing
+            # This changes nothing if another process has applied the migrations of the queue.
+            _locked(connection, partial(queue_schema.apply, connection))
         if _unguarded(connection):
-            with connection.transaction():
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-                for table in _unguarded(connection):
-                    connection.execute("SELECT refuse_rows_of_deleted_organisations(%s::regclass)", [table])
+            _locked(connection, partial(_guard, connection))
         if row_security.incomplete(connection):
-            with connection.transaction():
-                connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-                row_security.complete(connection)
+            _locked(connection, partial(row_security.complete, connection))
         _check_pgvector(connection)
     for name in done:
         log.info("migration_applied", migration=name)
     return done
+
+
+def _locked(connection: Connection[Any], change: Callable[[], T]) -> T:
+    """Change the schema in a transaction, while no other process does. Repeat it after a deadlock.
+
+    Such a deadlock is possible with autovacuum: it holds a lock of a table and waits for the transaction that
+    changed the table's row in ``pg_class``. Postgres then ends either of the two.
+    """
+    for attempt in range(1, DEADLOCK_ATTEMPTS + 1):
+        try:
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+                return change()
+        except DeadlockDetected as exc:
+            if attempt == DEADLOCK_ATTEMPTS:
+                raise
+            log.warning("migration_repeated", reason=str(exc).partition("\n")[0])
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _apply_next(connection: Connection[Any], ours: list[Migration]) -> list[str]:
+    """Apply the first missing migration, and return its name; nothing if another process applied the last."""
+    connection.execute(MIGRATIONS_TABLE)
+    missing = _missing(connection, ours)
+    if missing:
+        _apply(connection, missing[0])
+    return [one.name for one in missing[:1]]
+
+
+def _guard(connection: Connection[Any]) -> None:
+    for table in _unguarded(connection):
+        connection.execute("SELECT refuse_rows_of_deleted_organisations(%s::regclass)", [table])
 
 
 def migrations() -> list[Migration]:

@@ -14,6 +14,8 @@ from pydantic import SecretStr
 from cluster.settings import RAY_PORTS, Settings
 
 LOOPBACK = "127.0.0.1"
+#: In place of an HTTP status.
+NO_ANSWER = 0
 #: Ray's listeners. The first listener uses ``ray_port``, and each further listener uses the next port.
 RAY_LISTENERS = (
     "gcs",
@@ -83,7 +85,9 @@ def request(
     key: SecretStr | None = None,
     timeout_s: float = 5.0,
 ) -> tuple[int, str]:
-    """Send an HTTP request, and return status and text of the answer. Without an answer, the status is 0."""
+    """Send an HTTP request, and return status and text of the answer. The status is ``NO_ANSWER`` if there is
+    none.
+    """
     headers = {"Content-Type": "application/json"}
     if key is not None:
         headers["Authorization"] = f"Bearer {key.get_secret_value()}"
@@ -93,6 +97,6 @@ def request(
         answer = connection.getresponse()
         return answer.status, answer.read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException):
-        return 0, ""
+        return NO_ANSWER, ""
     finally:
         connection.close()

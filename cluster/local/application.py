@@ -15,14 +15,15 @@ from typing import Any
 
 from cluster.deploy.serve_config import serve_config
 from cluster.errors import Unavailable
-from cluster.local.addresses import LOOPBACK, dashboard_url, get_json, reachable, request
+from cluster.local.addresses import LOOPBACK, NO_ANSWER, dashboard_url, get_json, reachable, request
 from cluster.settings import Settings
 
 APPLICATIONS = "/api/serve/applications/"
-DEPLOY_TIMEOUT_S = 60.0
-#: Maximum time for which Serve may answer with an internal error. A proxy that Serve replaces causes such an
-#: error, and Serve replaces a proxy within seconds.
-SERVE_ERROR_LASTS_S = 30.0
+#: Maximum time until Serve answers. The first request starts Serve, which takes minutes on a busy machine.
+DEPLOY_TIMEOUT_S = 600.0
+#: Maximum time, from the first error, for which Serve may answer with an internal error or not at all. A
+#: proxy that Serve replaces causes such an error, and a new proxy may take 45 s to start (``ray.env``).
+SERVE_ERROR_LASTS_S = 90.0
 #: Maximum time until the endpoint is ready. It is long enough to load a large model from a slow disk, which
 #: takes minutes.
 READY_TIMEOUT_S = 600.0
@@ -65,25 +66,34 @@ def deploy(settings: Settings, report: Callable[[str], None]) -> None:
 
 
 def _send(config: dict[str, Any], settings: Settings) -> None:
-    """Send the configuration to Serve, and send it again while Serve answers with an internal error.
+    """Send the configuration to Serve, and send it again while Serve answers with an internal error or not
+    at all.
 
     The first request starts Serve and waits for its proxies (``serve_start_async`` in Ray 2.60). If Serve
     replaces a proxy during this time, because a busy machine delays the proxy's health checks, the first
     request fails with status 500. Serve keeps running, so a further request succeeds.
 
     Raises:
-        Unavailable: Serve refused the configuration or did not answer, or its internal errors lasted for
-            ``SERVE_ERROR_LASTS_S``.
+        Unavailable: Serve refused the configuration, gave no answer in ``DEPLOY_TIMEOUT_S``, or its errors
+            lasted for ``SERVE_ERROR_LASTS_S``.
     """
-    deadline = time.monotonic() + SERVE_ERROR_LASTS_S
+    began = time.monotonic()
+    failed_at = None
     while True:
         status, answer = request(
             "PUT", LOOPBACK, settings.dashboard_port, APPLICATIONS, body=config, timeout_s=DEPLOY_TIMEOUT_S
         )
         if status == HTTPStatus.OK:
             return
-        if status < HTTPStatus.INTERNAL_SERVER_ERROR or time.monotonic() > deadline:
+        if NO_ANSWER < status < HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Unavailable(f"Ray Serve refused the applications ({status}): {answer[-2000:]}")
+        now = time.monotonic()
+        failed_at = failed_at or now
+        if now - failed_at >= SERVE_ERROR_LASTS_S or now - began >= DEPLOY_TIMEOUT_S:
+            failure = (
+                f"failed ({status}): {answer[-2000:]}" if status else f"gave no answer in {now - began:.0f} s"
+            )
+            raise Unavailable(f"Ray Serve at {dashboard_url(settings)} {failure}")
         time.sleep(POLL_S)
 
 

@@ -45,8 +45,8 @@ from tests.nodes.machines import Machine, Network, network
 STARTUP = Path(__file__).with_name("startup")
 GCS_PORT, DASHBOARD_PORT, API_PORT = 6379, 8265, 8000
 OBJECT_STORE_BYTES = 100 * 1024 * 1024
-#: Each new client of httpx would load the certificates of the system. A connection serves one request, because
-#: machines lose their power.
+#: Each new client of httpx would load the certificates of the system. A connection serves one request,
+#: because machines lose their power.
 HTTP = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
 #: Ray does without what no test looks at: metrics of nodes, and workers that start before there are tasks.
 #: Five nodes then start with fewer processes on the processors of one machine.

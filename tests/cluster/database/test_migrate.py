@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import psycopg
@@ -15,6 +16,7 @@ from cluster.database import open_pool
 from cluster.database.migrate import Migration, migrate, migrations, plan
 from cluster.errors import ClusterError, Conflict
 from cluster.settings import Settings
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -89,6 +91,24 @@ def test_a_failed_migration_leaves_no_trace_and_earlier_ones_stay(
             "documents",
         )
     assert "9000_half.sql" not in applied(empty)
+
+
+def test_a_migration_in_a_deadlock_is_applied_again(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate(empty)
+    name = "9001_more.sql"
+    extended(monkeypatch, Migration(number=9001, name=name, sql="ALTER TABLE jobs ADD more int"))
+    with psycopg.connect(empty, autocommit=True) as observer, psycopg.connect(empty) as other:
+        other.execute("SET deadlock_timeout = '1h'")  # so Postgres ends the migration
+        other.execute("LOCK TABLE jobs IN SHARE UPDATE EXCLUSIVE MODE")  # as autovacuum does
+        with ThreadPoolExecutor(1) as thread, capture_logs() as logs:
+            migrating = thread.submit(migrate, empty)
+            waits = "SELECT count(*) FROM pg_locks WHERE relation = 'jobs'::regclass AND NOT granted"
+            until(lambda: observer.execute(waits).fetchone() == (1,))
+            other.execute("SELECT pg_advisory_xact_lock(%s)", [module.LOCK])
+            other.commit()
+            assert migrating.result() == [name]
+    assert [entry["event"] for entry in logs] == ["migration_repeated", "migration_applied"]
+    assert name in applied(empty)
 
 
 def test_an_applied_migration_that_was_edited_is_refused_by_name(empty: str) -> None:

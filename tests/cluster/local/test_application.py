@@ -10,17 +10,23 @@ import pytest
 
 from cluster.errors import Unavailable
 from cluster.local import application
+from cluster.local.addresses import NO_ANSWER
 from cluster.settings import Settings
 
 
 @contextmanager
 def serve_api(tmp_path: Path, statuses: list[int]) -> Iterator[Settings]:
-    """An HTTP server in place of Serve's REST API, which answers with these statuses in turn."""
+    """An HTTP server in place of Serve's REST API, which answers with these statuses in turn, or closes the
+    connection for the status 0.
+    """
 
     class Answers(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(statuses.pop(0))
+            status = statuses.pop(0)
+            if status == NO_ANSWER:
+                return
+            self.send_response(status)
             self.end_headers()
             self.wfile.write(b"the reason")
 
@@ -37,8 +43,8 @@ def serve_api(tmp_path: Path, statuses: list[int]) -> Iterator[Settings]:
             thread.join()
 
 
-def test_an_internal_error_of_serve_is_followed_by_another_request(tmp_path: Path) -> None:
-    statuses = [500, 500, 200]
+def test_an_internal_error_or_no_answer_of_serve_is_followed_by_another_request(tmp_path: Path) -> None:
+    statuses = [500, NO_ANSWER, 500, 200]
     with serve_api(tmp_path, statuses) as settings:
         application._send({}, settings)
     assert statuses == []
@@ -51,7 +57,12 @@ def test_a_refused_configuration_is_not_sent_again(tmp_path: Path) -> None:
     assert statuses == [200]
 
 
-def test_an_error_that_lasts_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("status", "error"), [(500, "500.*the reason"), (NO_ANSWER, "gave no answer in 0 s")]
+)
+def test_an_error_that_lasts_is_reported(
+    status: int, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(application, "SERVE_ERROR_LASTS_S", 0.0)
-    with serve_api(tmp_path, [500]) as settings, pytest.raises(Unavailable, match=r"500.*the reason"):
+    with serve_api(tmp_path, [status]) as settings, pytest.raises(Unavailable, match=error):
         application._send({}, settings)
