@@ -34,7 +34,8 @@ class ReplicaSettings(Concern):
     """Seconds for which the load must ask for more replicas or workers before they are added."""
 
     downscale_delay_s: float = Field(default=300.0, ge=0)
-    """Seconds for which the load must need fewer replicas or workers before they are removed."""
+    """Seconds for which the load must need fewer replicas or workers before they are removed. Replicas report
+    their load every 10 s, so with less than 30 s, replicas may be removed while others start."""
 
     update_surge_percent: int = Field(default=25, ge=0, le=100)
     """Number of replicas that an update starts before it stops old replicas, in percent of all replicas,

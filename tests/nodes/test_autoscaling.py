@@ -45,6 +45,7 @@ def scaled(new_home: NewHome, sleeping_kind: None) -> Iterator[NodeCluster]:
         "max_replicas": MOST,
         "gpus_per_engine_process": 0.25,
         "target_ongoing_requests": 4.0,
+        "downscale_delay_s": 30.0,
     }
     groups = {"gpu": NodeGroup(cpus=5, gpus=1, most=2)}
     with opened_cluster(new_home("scaled"), **changed) as cluster, cloud(cluster, groups, idle_s=20) as file:
