@@ -63,9 +63,13 @@ async def answer_requests(
             replace(context, reserve=partial(service.budgets.reserve_request, organisation, holder, id))
             for id in holder.ids
         ]
-    return await asyncio.gather(
-        *(_answer(service, line, own, fingerprints) for line, own in zip(lines, contexts, strict=True))
-    )
+    answers = []
+    async with asyncio.TaskGroup() as group:
+        for line, own in zip(lines, contexts, strict=True):
+            answers.append(group.create_task(_answer(service, line, own, fingerprints)))
+            # Checking all requests takes milliseconds. In between, the event loop serves people's requests.
+            await asyncio.sleep(0)
+    return [answer.result() for answer in answers]
 
 
 async def _answer(

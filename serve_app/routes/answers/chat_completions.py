@@ -8,7 +8,6 @@ is stored.
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -31,7 +30,6 @@ from serve_app.routes.answers.chat_objects import (
     annotations_of,
 )
 from serve_app.routes.answers.chat_requests import ChatCompletionRequest
-from serve_app.routes.answers.while_waiting import WhileWaiting
 
 router = json_router(404, 409, 429)
 END = sse_data(b"[DONE]")
@@ -114,23 +112,18 @@ async def _chunks(
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         return sse_data(json_bytes({**shared, "choices": [choice], **usage, **ours}))
 
-    def first_chunk(sources: Sources) -> bytes:
-        return chunk({"role": "assistant", "content": ""}, **_first_fields(running, sources))
-
-    first: WhileWaiting | None = None
+    first = b""
     async with aclosing(running.events()) as events:
         async for event in events:
             if isinstance(event, Sources):
-                first = WhileWaiting(partial(first_chunk, event))
-                continue
-            before = b"" if first is None else first.value()
-            first = None
-            if isinstance(event, Text):
-                yield before + chunk({"content": event.text})
+                first = chunk({"role": "assistant", "content": ""}, **_first_fields(running, event))
+            elif isinstance(event, Text):
+                yield first + chunk({"content": event.text})
+                first = b""
             else:
                 annotations = [one.model_dump(mode="json") for one in annotations_of(event.citations)]
                 ended = chunk({}, event.finish_reason, annotations=annotations, generated=event.generated)
-                yield before + ended
+                yield first + ended
     if include_usage:
         tokens = CompletionUsage.of(running.calls).model_dump()
         yield sse_data(json_bytes({**shared, "choices": [], "usage": tokens}))

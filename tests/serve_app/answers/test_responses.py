@@ -117,6 +117,15 @@ def test_a_chat_model_answers_from_the_stores_of_the_tool(
     assert ask(chatting, model="small", tool_choice="none", **tool).output[0].type == "message"
 
 
+def test_the_stores_of_the_tool_replace_those_of_the_agent(
+    chatting: ChattingServer, new_agent: NewAgent, new_store: NewStore
+) -> None:
+    agent, other = new_agent(SWIFT), new_store(HERON)
+    include = {"include": ["file_search_call.results"]}
+    search, _ = ask(chatting, model=f"agent:{agent.id}", **searching(other.id), **include).output
+    assert [result.text for result in search.results] == [HERON]  # type: ignore[union-attr]
+
+
 def test_without_a_chat_model_the_best_passages_are_quoted_and_cited(
     chatting: ChattingServer, birds_store: str
 ) -> None:
