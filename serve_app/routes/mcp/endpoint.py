@@ -5,8 +5,10 @@ or a token with the scope ``read``, as other requests do. The server sends no me
 answered with status 405, as the protocol says.
 """
 
+import asyncio
 import re
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, Literal
 
 from fastapi import Request, Response
@@ -18,9 +20,11 @@ from serve_app.edge.request_context import ContextDep
 from serve_app.edge.request_model import RequestModel
 from serve_app.edge.response_model import Omissible, ResponseModel
 from serve_app.edge.service_access import ServiceDep
-from serve_app.routes.mcp.mcp_server import answer
 from serve_app.routes.mcp.tool import ToolCall
 
+#: Module that answers. Importing it takes nearly a second of a processor, because of the package ``mcp``, so
+#: the first request imports it, in a thread.
+ANSWERING_MODULE = "serve_app.routes.mcp.mcp_server"
 #: Origin of a page of this machine.
 LOCAL_ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?")
 
@@ -76,7 +80,10 @@ async def mcp(body: McpMessage, request: Request, service: ServiceDep, context: 
     del body  # already checked; the package mcp reads the message from the request
     _require_known_origin(request.headers.get("origin"), service.settings.cors_origins)
     address = str(request.base_url).rstrip("/")
-    return await answer(request, ToolCall(service=service, context=context, address=address))
+    server = await asyncio.to_thread(import_module, ANSWERING_MODULE)
+    call = ToolCall(service=service, context=context, address=address)
+    answer: Response = await server.answer(request, call)
+    return answer
 
 
 def _require_known_origin(origin: str | None, allowed: Sequence[str]) -> None:
