@@ -152,8 +152,21 @@ class TransactionalIndex(VectorIndex, Protocol):
         k: int,
         filter: Filter | None = None,
         mode: Mode = "ann",
+        prepared: bool | None = None,
     ) -> list[ScoredId]:
-        """Do the same as ``search``, but on the data that the connection's transaction sees."""
+        """Do the same as ``search``, but on the data that the connection's transaction sees.
+
+        Args:
+            prepared: what ``prepare_within`` has returned in this transaction for the same collection, k and
+                mode; None: it is called here.
+        """
+
+    def prepare_within(
+        self, connection: Connection[Any], *, collection: Collection, k: int, mode: Mode
+    ) -> bool:
+        """Set the options of the transaction for ``search_within``, before the vector is known. Return True
+        if the approximate index may be used.
+        """
 
     def analysed_rows(self, collection: Collection) -> int:
         """Return the number of rows of the collection at its last analysis; -1 before the first analysis."""

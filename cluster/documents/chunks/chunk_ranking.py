@@ -75,6 +75,8 @@ class StoreSearch:
     space: str = ""
     #: The text search configurations of the store's chunks; None: each search by text reads them.
     text_configurations: Sequence[str] | None = None
+    #: What ``prepare`` has returned in this transaction; None: each search by vector prepares itself.
+    prepared: bool | None = None
 
     @property
     def transactional(self) -> bool:
@@ -94,7 +96,18 @@ class StoreSearch:
         if question.vector is None:
             return []
         return cast(TransactionalIndex, self.index).search_within(
-            connection, *self.key, vector=question.vector, k=self.depth(question), **self.options
+            connection,
+            *self.key,
+            vector=question.vector,
+            k=self.depth(question),
+            prepared=self.prepared,
+            **self.options,
+        )
+
+    def prepare(self, connection: Connection[Any]) -> bool:
+        """Prepare the transaction for ``within``; see ``TransactionalIndex.prepare_within``."""
+        return cast(TransactionalIndex, self.index).prepare_within(
+            connection, collection=self.collection, k=self.depth(self.questions[0]), mode=self.mode
         )
 
     def external(self, question: Question, k: int) -> list[ScoredId]:

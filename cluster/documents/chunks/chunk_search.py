@@ -108,10 +108,11 @@ def search_stores_by_words_first(
     searches = [_checked(how) for how in searches]
     with translated(), snapshot(pool) as connection:
         by_text = [how.by_texts(connection) for how in searches]
+        prepared = [how.prepare(connection) for how in searches]
         whole = await_vectors()
         if whole is None:
             return None
-        checked = [_checked(how) for how in whole]
+        checked = [replace(_checked(how), prepared=ready) for how, ready in zip(whole, prepared, strict=True)]
         ranked = [_within(connection, how, texts) for how, texts in zip(checked, by_text, strict=True)]
         return best_hits(connection, ranked)
 

@@ -91,23 +91,29 @@ class PgvectorIndex:
         k: int,
         filter: Filter | None = None,
         mode: Mode = "ann",
+        prepared: bool | None = None,
     ) -> list[ScoredId]:
         statements = Statements(collection)
         values: dict[str, Any] = {"organisation": organisation, "store": store}
         where = sql.SQL("true") if filter is None else condition(filter, values)
         values |= {"vector": vector, "k": k, "candidates": CANDIDATES_PER_HIT * k}
-        breadth = {"breadth": str(min(1_000, max(40, CANDIDATES_PER_HIT * k)))}
-        if (
-            mode == "ann"
-            and connection.execute(statements.prepare_ann(), breadth).fetchone()
-            and _estimate(connection, statements.estimate(where), values) > self._exact_up_to
-        ):
+        if prepared is None:
+            prepared = self.prepare_within(connection, collection=collection, k=k, mode=mode)
+        if prepared and _estimate(connection, statements.estimate(where), values) > self._exact_up_to:
             found = _ranking(connection, statements.by_vector_ann(where), values)
             # The approximate index stops after it has skipped many rows that do not pass the filter, so it
             # may find fewer than k rows. Then compare all rows of the store.
             if len(found) == k:
                 return found
         return _ranking(connection, statements.by_vector(where), values)
+
+    def prepare_within(
+        self, connection: Connection[Any], *, collection: Collection, k: int, mode: Mode
+    ) -> bool:
+        if mode == "exact":
+            return False
+        breadth = {"breadth": str(min(1_000, max(40, CANDIDATES_PER_HIT * k)))}
+        return connection.execute(Statements(collection).prepare_ann(), breadth).fetchone() is not None
 
     def optimise(self, collection: Collection) -> None:
         """Build the approximate index; see ``VectorIndex``.

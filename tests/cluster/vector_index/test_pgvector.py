@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from uuid import uuid4
 
 import numpy as np
 import pytest
 from psycopg_pool import ConnectionPool
 
-from cluster.database import open_pool
+from cluster.database import open_pool, snapshot
 from cluster.database.row_access import OWNER
 from cluster.documents.chunks.bulk_load import bulk_load
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
@@ -76,6 +77,21 @@ def test_every_ann_search_uses_the_index_and_no_exact_one_does(
             for n in range(turns):
                 index.search("default", "vs", collection=name, vector=vectors[n], k=K, mode=mode)  # type: ignore[arg-type]
             assert scans(one, name) - before == expected
+
+
+def test_a_transaction_that_is_prepared_before_the_vector_is_known_finds_the_same(
+    loaded: tuple[ChunkIndex, str], vectors: np.ndarray, pool: ConnectionPool
+) -> None:
+    index, name = loaded
+    options = {"collection": index.collection(name), "k": K}
+    pgvector = PgvectorIndex(pool, exact_up_to=0)
+    with snapshot(pool) as connection:
+        search = partial(pgvector.search_within, connection, "default", "vs", vector=vectors[3], **options)
+        at_once = search()
+        assert pgvector.prepare_within(connection, mode="ann", **options)
+        assert not pgvector.prepare_within(connection, mode="exact", **options)
+        assert len(at_once) == K
+        assert search(prepared=True) == at_once
 
 
 def test_a_search_that_few_chunks_can_answer_compares_them_all(
