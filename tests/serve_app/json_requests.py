@@ -80,30 +80,49 @@ def undeployed_application() -> FastAPI:
 
 
 @cache
+def openapi_document() -> dict[str, Any]:
+    """Return the OpenAPI document of the application. The first call takes seconds."""
+    return undeployed_application().openapi()
+
+
+@cache
 def json_request_bodies() -> list[JsonRequestBody]:
-    """Return the body of every route that reads JSON. This is computed once, because it builds the
-    application.
-    """
-    app = undeployed_application()
+    """Return the body of every route that reads JSON, from the document."""
     found: list[JsonRequestBody] = []
-    for path, operations in app.openapi()["paths"].items():
+    for path, operations in openapi_document()["paths"].items():
         for method, operation in operations.items():
             content = operation.get("requestBody", {}).get("content", {})
             if "application/json" in content and path not in WITHOUT_MODEL:
-                found.append(JsonRequestBody(path, _model(app, method.upper(), path)))
+                found.append(JsonRequestBody(path, _model(method.upper(), path)))
     return found
 
 
-def _model(app: FastAPI, method: str, path: str) -> type[RequestModel]:
-    (route,) = (one for one in _routes(app) if one.path_format == path and method in (one.methods or ()))
-    model = get_type_hints(route.endpoint)["body"]
-    if isinstance(model, UnionType):  # a body that may be left out
-        (model,) = (one for one in get_args(model) if one is not NoneType)
+def bodies_of_routes() -> list[JsonRequestBody]:
+    """Return the same bodies without the document, for parameters of tests, which every collection makes."""
+    models = {route.path_format: _body_of(route) for route in _routes() if route.include_in_schema}
+    return [
+        JsonRequestBody(path, model)
+        for path, model in models.items()
+        if path not in WITHOUT_MODEL and isinstance(model, type) and issubclass(model, RequestModel)
+    ]
+
+
+def _model(method: str, path: str) -> type[RequestModel]:
+    (route,) = (one for one in _routes() if one.path_format == path and method in (one.methods or ()))
+    model = _body_of(route)
     assert issubclass(model, RequestModel), f"{path} takes {model.__name__}, which is no RequestModel"
     return model  # type: ignore[no-any-return]
 
 
-def _routes(app: FastAPI) -> Iterator[APIRoute]:
+def _body_of(route: APIRoute) -> Any:
+    """Return the type of the body; None for a route without one."""
+    model = get_type_hints(route.endpoint).get("body")
+    if isinstance(model, UnionType):  # a body that may be left out
+        (model,) = (one for one in get_args(model) if one is not NoneType)
+    return model
+
+
+def _routes() -> Iterator[APIRoute]:
     from serve_app import api
 
     for part in vars(api).values():

@@ -18,27 +18,34 @@ from tests.cluster.outbound.outside import OutsideServer, answering
 from tests.serve_app.conftest import MODEL, Server
 from tests.serve_app.edge.platform_requests import ask_about_the_platform
 from tests.serve_app.edge.profile_requests import ask_about_profiles
-from tests.serve_app.json_requests import undeployed_application
+from tests.serve_app.json_requests import openapi_document
 from tests.serve_app.raw_requests import new_bytes, upload
 
-DOCUMENT = undeployed_application().openapi()
-SCHEMAS = DOCUMENT["components"]["schemas"]
-OPERATIONS = {
-    (method.upper(), path): operation
-    for path, operations in DOCUMENT["paths"].items()
-    for method, operation in operations.items()
-}
-JSON_ANSWERS = {
-    key: response["content"]["application/json"]["schema"]
-    for key, operation in OPERATIONS.items()
-    for status, response in operation["responses"].items()
-    if status.startswith("2") and "application/json" in response.get("content", {})
-}
+
+def schemas() -> dict[str, Any]:
+    """The schemas of the document, by name."""
+    return openapi_document()["components"]["schemas"]  # type: ignore[no-any-return]
+
+
+def operations() -> dict[tuple[str, str], dict[str, Any]]:
+    """The operations of the document, by method and path."""
+    paths = openapi_document()["paths"]
+    return {(method.upper(), path): one for path, methods in paths.items() for method, one in methods.items()}
+
+
+def json_answers() -> dict[tuple[str, str], dict[str, Any]]:
+    """The schema of the JSON that each operation answers with, by method and path."""
+    return {
+        key: response["content"]["application/json"]["schema"]
+        for key, operation in operations().items()
+        for status, response in operation["responses"].items()
+        if status.startswith("2") and "application/json" in response.get("content", {})
+    }
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema behind a reference."""
-    return SCHEMAS[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema  # type: ignore[no-any-return]
+    return schemas()[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema  # type: ignore[no-any-return]
 
 
 def parts_of(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -65,7 +72,7 @@ def undescribed(schema: dict[str, Any]) -> list[str]:
 
 def test_every_answer_is_a_model_with_described_fields() -> None:
     """Every JSON answer is a model or a list, and each field in it has a description."""
-    for (method, path), schema in JSON_ANSWERS.items():
+    for (method, path), schema in json_answers().items():
         answer = resolved(schema)
         while answer.get("type") == "array":
             answer = resolved(answer["items"])
@@ -78,7 +85,7 @@ def test_every_answer_is_a_model_with_described_fields() -> None:
 
 def test_every_operation_describes_what_it_takes() -> None:
     """Every operation has a summary and a description, and so has each of its parameters and fields."""
-    for (method, path), operation in OPERATIONS.items():
+    for (method, path), operation in operations().items():
         assert {"summary", "description"} <= operation.keys(), (method, path)
         parameters = [one for one in operation.get("parameters", ()) if one["in"] != "path"]
         assert [one["name"] for one in parameters if "description" not in one] == [], (method, path)
@@ -90,7 +97,7 @@ def closed(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema without room for fields that it does not name."""
     objects = {
         name: {**one, **({"additionalProperties": False} if "properties" in one else {})}
-        for name, one in SCHEMAS.items()
+        for name, one in schemas().items()
     }
     return {**schema, "components": {"schemas": objects}}
 
@@ -385,8 +392,8 @@ def _ask_about_webhooks(ask: Any, server: Server, receiver: OutsideServer, pool:
 
 def test_every_answer_is_as_the_document_says(answers: dict[tuple[str, str], list[Any]]) -> None:
     """Each route is asked, and its answers have the documented fields and no other."""
-    assert answers.keys() == JSON_ANSWERS.keys()
-    for operation, schema in JSON_ANSWERS.items():
+    assert answers.keys() == json_answers().keys()
+    for operation, schema in json_answers().items():
         validator = Draft202012Validator(closed(schema))
         for answer in answers[operation]:
             assert [error.message for error in validator.iter_errors(answer)] == [], operation

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ValidationError
 
 from serve_app.edge.validation_messages import validation_message
 from tests.serve_app.conftest import MODEL
-from tests.serve_app.json_requests import ANYTHING, JsonRequestBody, json_request_bodies
+from tests.serve_app.json_requests import ANYTHING, JsonRequestBody, bodies_of_routes, json_request_bodies
 
 #: Each model once, because the paths of OpenAI for webhooks have the same models as our paths.
-EVERY = [pytest.param(one, id=one.path) for one in {one.model: one for one in json_request_bodies()}.values()]
+EVERY = [pytest.param(one, id=one.path) for one in {one.model: one for one in bodies_of_routes()}.values()]
 #: Words of pydantic and FastAPI, and the names that pydantic gives to members of a union.
 FRAMEWORKS = re.compile(
     r"Input should|valid (dict|str|int|list)|Value error|type=|\bstr\b|\bint\b|list\[|Document|function-"
@@ -29,6 +29,11 @@ def outcome(model: type[BaseModel], body: Any) -> Any:
         return model.model_validate(body, from_attributes=True)
     except ValidationError as exc:
         return validation_message([{**error, "loc": ("body", *error["loc"])} for error in exc.errors()], body)
+
+
+def test_every_request_of_the_document_is_checked() -> None:
+    checked = {one.path: one.model for one in bodies_of_routes()}
+    assert checked == {one.path: one.model for one in json_request_bodies()}
 
 
 @pytest.mark.parametrize("request_", EVERY)

@@ -8,13 +8,14 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain
 from typing import Any
 
 import httpx
 
 from tests.serve_app.conftest import MODEL
-from tests.serve_app.json_requests import undeployed_application
+from tests.serve_app.json_requests import openapi_document
 
 #: The body of each operation that takes JSON, with ids in braces.
 BODIES: dict[str, Any] = {
@@ -202,10 +203,11 @@ class Operation:
         return f"{self.method} {self.path} {self.tool}".strip()
 
 
-def operations() -> list[Operation]:
-    """Every operation that needs a caller."""
+@cache
+def operations() -> tuple[Operation, ...]:
+    """Every operation that needs a caller, with one for each tool in place of that of ``/mcp``."""
     found = []
-    for path, methods in undeployed_application().openapi()["paths"].items():
+    for path, methods in openapi_document()["paths"].items():
         for method, described in methods.items():
             if "x-required-scope" not in described:
                 assert path in {"/healthz", "/readyz"}, f"{method} {path} checks no scope"
@@ -222,16 +224,8 @@ def operations() -> list[Operation]:
                     body="json" if "application/json" in content else "form" if content else "",
                 )
             )
-    return found
-
-
-def with_tools(found: list[Operation]) -> list[Operation]:
-    """The operations, with one for each tool in place of that of ``/mcp``."""
     several = [[replace(one, tool=tool) for tool in TOOLS] if one.path == "/mcp" else [one] for one in found]
-    return list(chain.from_iterable(several))
-
-
-OPERATIONS = with_tools(operations())
+    return tuple(chain.from_iterable(several))
 
 
 def filled(value: Any, ids: Mapping[str, str]) -> Any:

@@ -31,10 +31,10 @@ from tests.indexed_files import process
 from tests.serve_app.conftest import MODEL, Server, bearer
 from tests.serve_app.organisations.operations import (
     CURSORS,
-    OPERATIONS,
     PLAIN_PARAMETERS,
     Operation,
     ask,
+    operations,
     refused,
     tool_call,
 )
@@ -295,7 +295,7 @@ def test_no_operation_reaches_anything_of_another_organisation(
         "messages",
         "responses",
     }
-    for operation in OPERATIONS:
+    for operation in operations():
         if mixed and operation.method == "DELETE" and operation.path.endswith("{vector_store_id}"):
             continue  # this would delete the attacker's own store
         answer = ask(client, operation, ids)
@@ -319,7 +319,7 @@ def test_no_filter_and_no_cursor_reaches_anything_of_another_organisation(
     victim: Everything, other: Everything
 ) -> None:
     values = list(victim.ids.values())
-    for operation in OPERATIONS:
+    for operation in operations():
         own = {**victim.ids, **other.ids}
         for name in operation.parameters:
             if name in PLAIN_PARAMETERS:

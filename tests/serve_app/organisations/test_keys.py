@@ -15,10 +15,10 @@ from tests.openai_contract import complaints
 from tests.serve_app.conftest import MODEL, PROMPTED, Server, bearer
 from tests.serve_app.organisations.operations import (
     NOTHING,
-    OPERATIONS,
     ask,
     names_a_model,
     names_a_store,
+    operations,
     tool_call,
 )
 from tests.waiting import LONGEST_WAIT_S, Stopwatch, until
@@ -64,7 +64,7 @@ def client_with(keyed_server: Server, operator: httpx.Client, organisation: str)
 @pytest.mark.parametrize("scope", ["read", "write", "admin"])
 def test_every_route_needs_the_scope_that_the_document_names(client_with: NewClient, scope: str) -> None:
     client = client_with(scopes=[scope])
-    for operation in OPERATIONS:
+    for operation in operations():
         answer = ask(client, operation, NOTHING)
         refused = answer.status_code == 403
         assert refused == (operation.scope != scope), f"{operation}: {answer.text}"
@@ -74,7 +74,7 @@ def test_every_route_needs_the_scope_that_the_document_names(client_with: NewCli
 
 
 def test_scopes_follow_what_a_route_does() -> None:
-    scopes = {str(operation): operation.scope for operation in OPERATIONS}
+    scopes = {str(operation): operation.scope for operation in operations()}
     assert {scope for name, scope in scopes.items() if name.startswith("GET /v1/organisation/")} == {"admin"}
     assert scopes["POST /v1/embeddings"] == scopes["POST /v1/vector_stores/{vector_store}/search"] == "read"
     assert scopes["POST /v1/files"] == scopes["DELETE /v1/files/{file_id}"] == "write"
@@ -96,7 +96,7 @@ def test_a_key_with_a_list_of_stores_reaches_no_other_on_any_route(client_with: 
     owner = client_with()
     own, other = things_of(owner), things_of(owner)
     limited = client_with(stores=[own["vector_store_id"]])
-    named = [one for one in OPERATIONS if names_a_store(one) and one.scope in {"read", "write"}]
+    named = [one for one in operations() if names_a_store(one) and one.scope in {"read", "write"}]
     assert len(named) > 15
     for operation in named:
         answer = ask(limited, operation, other)
@@ -137,7 +137,7 @@ def test_a_key_with_a_list_of_models_uses_no_other_on_any_route(client_with: New
     owner = client_with()
     things = {**things_of(owner), "model": MODEL}
     limited = client_with(models=[PROMPTED])
-    named = [one for one in OPERATIONS if names_a_model(one)]
+    named = [one for one in operations() if names_a_model(one)]
     assert len(named) > 8
     for operation in named:
         answer = ask(limited, operation, things)

@@ -18,7 +18,7 @@ from tests.cluster.oidc.issuer import AUDIENCE, Issuer
 from tests.conftest import new_organisation
 from tests.openai_contract import complaints
 from tests.serve_app.conftest import MODEL, Server, bearer
-from tests.serve_app.organisations.operations import NOTHING, OPERATIONS, ask
+from tests.serve_app.organisations.operations import NOTHING, ask, operations
 from tests.waiting import LONGEST_WAIT_S, until
 
 
@@ -42,7 +42,7 @@ def test_every_route_needs_the_scope_that_the_document_names(
 ) -> None:
     headers = bearer(issuer.token("ec-1", organisation=organisation, scope=f"openid {scope} operator"))
     with httpx.Client(base_url=keyed_server.url, timeout=LONGEST_WAIT_S, headers=headers) as client:
-        for operation in OPERATIONS:
+        for operation in operations():
             answer = ask(client, operation, NOTHING)
             assert (answer.status_code == 403) == (operation.scope != scope), f"{operation}: {answer.text}"
             if answer.status_code == 403:
