@@ -99,10 +99,10 @@ def json_request_bodies() -> list[JsonRequestBody]:
 
 def bodies_of_routes() -> list[JsonRequestBody]:
     """Return the same bodies without the document, for parameters of tests, which every collection makes."""
-    models = {route.path_format: _body_of(route) for route in _routes() if route.include_in_schema}
+    models = [(route.path_format, _body_of(route)) for route in _routes() if route.include_in_schema]
     return [
         JsonRequestBody(path, model)
-        for path, model in models.items()
+        for path, model in models
         if path not in WITHOUT_MODEL and isinstance(model, type) and issubclass(model, RequestModel)
     ]
 
