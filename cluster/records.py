@@ -153,6 +153,15 @@ MAX_FACT_LENGTH = 512
 #: Limits on the attributes that owners give to files and to vectors, as in OpenAI's API: the number of
 #: attributes, and the characters of a name and of a string value.
 MAX_ATTRIBUTES, MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE = 16, 64, 512
+#: Maximum absolute value of a number in an attribute or in a filter.
+LARGEST_NUMBER = 1e300
+#: Maximum number of characters of a chunk's id. Organisation, store and id must fit in an index key of
+#: Postgres, which has at most 2,700 bytes.
+MAX_CHUNK_ID_CHARACTERS = 512
+#: Maximum number of bytes of a chunk's text. A full-text vector of Postgres has at most 1 MiB. If the words
+#: of a text are short and all different, the full-text vector needs up to four bytes for each byte of the
+#: text.
+MAX_CHUNK_TEXT_BYTES = 256 * 1024
 #: Key in ``ParsedDocument.unread`` for a part of the document that is not a page.
 NO_PAGE = 0
 

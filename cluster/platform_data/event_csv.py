@@ -8,13 +8,16 @@ An empty field without quotes is null; an empty text has quotes.
 from collections.abc import Iterable
 from typing import Any
 
-from cluster.database.queries import queries
 from cluster.platform_data.read_events import PlatformEvent
 from cluster.text.well_formed import json_bytes
 
-#: Names of the columns, in order.
-COLUMNS = tuple(
-    column.split()[0] for column in queries("cluster.platform_data", "ingestion.sql")["columns"].split(",")
+#: Names of the columns, in the order of ``columns`` in ``ingestion.sql``. They are not read from there,
+#: because the process that checks a file of events would import the database for it.
+COLUMNS = (
+    *("number", "source", "id", "type", "occurred_at", "properties"),
+    *("agent", "agent_external", "customer", "customer_external", "conversation", "conversation_external"),
+    *("message", "role", "text", "model", "latency_ms", "time_to_first_token_ms"),
+    *("input_tokens", "output_tokens", "cost", "error_class", "retrieval_hit", "sources"),
 )
 
 

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, Literal, cast, get_args
 
 from cluster.errors import InvalidInput
+from cluster.records import LARGEST_NUMBER
 from cluster.text.storable_text import is_text
 
 Scalar = str | float | bool
@@ -28,7 +29,6 @@ MAX_DEPTH = 8
 MAX_CONDITIONS = 1_024
 MAX_KEY_LENGTH = 64
 MAX_STRING_LENGTH = 4_096
-LARGEST_NUMBER = 1e300
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,10 +25,9 @@ from cluster.errors import InvalidInput
 from cluster.formats.recognition import OcrMode
 from cluster.jobs.jobs import PriorityClass
 from cluster.jobs.queue import DEFAULT_PRIORITY
-from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
+from cluster.records import LARGEST_NUMBER, MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
 from cluster.settings import Settings
 from cluster.settings.documents import MAX_OCR_LANGUAGES, OCR_LANGUAGES
-from cluster.vector_index.filters import LARGEST_NUMBER
 from serve_app.edge.request_model import RequestModel, Text, Whole
 from serve_app.edge.response_model import ResponseModel
 from serve_app.messages import MUST, must

@@ -13,7 +13,6 @@ from pydantic import Field
 from starlette.responses import Response
 
 from cluster.documents.chunks.chunk_changes import delete_chunks
-from cluster.documents.chunks.chunk_rows import MAX_ID_CHARACTERS, MAX_TEXT_BYTES
 from cluster.documents.given_vectors.faults import FaultKind, RowFault
 from cluster.documents.given_vectors.given_rows import RowChecker
 from cluster.documents.given_vectors.insert import AheadOfRows, AskedBy, insert, require_given, write_ahead
@@ -21,7 +20,7 @@ from cluster.documents.indexing import ChunkIndex
 from cluster.documents.vector_stores.stores import get_store, require_live, touch_store
 from cluster.errors import InvalidInput
 from cluster.organisations.caller import current_key
-from cluster.records import MAX_ATTRIBUTES
+from cluster.records import MAX_ATTRIBUTES, MAX_CHUNK_ID_CHARACTERS, MAX_CHUNK_TEXT_BYTES
 from cluster.vector_index import Written
 from serve_app.edge.authentication import Organisation
 from serve_app.edge.error_responses import documented_errors
@@ -43,7 +42,7 @@ ROW = {
         "id": {
             "type": "string",
             "minLength": 1,
-            "maxLength": MAX_ID_CHARACTERS,
+            "maxLength": MAX_CHUNK_ID_CHARACTERS,
             "description": "Id of the row; a row with the id of a stored row replaces it",
         },
         "vector": {
@@ -53,7 +52,8 @@ ROW = {
         },
         "text": {
             "type": ["string", "null"],
-            "description": f"Text that searches by words and results show, at most {MAX_TEXT_BYTES:,} bytes",
+            "description": "Text that searches by words and results show, at most "
+            f"{MAX_CHUNK_TEXT_BYTES:,} bytes",
         },
         "attributes": {
             "type": ["object", "null"],

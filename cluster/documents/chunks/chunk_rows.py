@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
 from cluster.errors import InvalidInput
+from cluster.records import MAX_CHUNK_ID_CHARACTERS, MAX_CHUNK_TEXT_BYTES
 from cluster.vector_index.collections import Collection
 from cluster.vector_index.text_configurations import text_configuration
 from cluster.vector_index.vectors import vector_faults
@@ -44,12 +45,6 @@ Accepted = tuple[str, str, str, Jsonb, str, NDArray[np.float32] | None]
 
 #: Maximum number of rows per transaction. Larger transactions are not faster and hold their locks longer.
 ROWS_PER_TRANSACTION = 1_000
-#: Maximum number of characters of an id. Organisation, store and id must fit in an index key of Postgres,
-#: which has at most 2,700 bytes.
-MAX_ID_CHARACTERS = 512
-#: Maximum number of bytes of a text. A full-text vector of Postgres has at most 1 MiB. If the words of a text
-#: are short and all different, the full-text vector needs up to four bytes for each byte of the text.
-MAX_TEXT_BYTES = 256 * 1024
 #: Matches an escaped NUL character in JSON. The last backslash begins the escape only if the number of
 #: backslashes is odd.
 JSON_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -133,9 +128,9 @@ def _vectors(
 
 
 def _name(name: str) -> str:
-    if not 0 < len(name) <= MAX_ID_CHARACTERS:
+    if not 0 < len(name) <= MAX_CHUNK_ID_CHARACTERS:
         raise ValueError(
-            f"has an id or document of {len(name)} characters; 1 to {MAX_ID_CHARACTERS} are possible"
+            f"has an id or document of {len(name)} characters; 1 to {MAX_CHUNK_ID_CHARACTERS} are possible"
         )
     return _text(name)
 
@@ -143,8 +138,8 @@ def _name(name: str) -> str:
 def _text(text: str) -> str:
     if not is_text(text):
         raise ValueError("has a NUL character or half a surrogate pair, which Postgres does not store")
-    if len(text) * 4 > MAX_TEXT_BYTES and len(text.encode()) > MAX_TEXT_BYTES:
-        raise ValueError(f"has a text longer than {MAX_TEXT_BYTES} bytes: cut it")
+    if len(text) * 4 > MAX_CHUNK_TEXT_BYTES and len(text.encode()) > MAX_CHUNK_TEXT_BYTES:
+        raise ValueError(f"has a text longer than {MAX_CHUNK_TEXT_BYTES} bytes: cut it")
     return text
 
 

@@ -16,13 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.documents.chunks.chunk_rows import MAX_ID_CHARACTERS, MAX_TEXT_BYTES
 from cluster.documents.given_vectors.faults import FaultKind, RowFault, Unfit
 from cluster.documents.given_vectors.given_numbers import common_matrix, unit_vectors, vector_of
 from cluster.documents.given_vectors.id_set import IdSet
-from cluster.records import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_ATTRIBUTES
+from cluster.records import (
+    LARGEST_NUMBER,
+    MAX_ATTRIBUTE_NAME,
+    MAX_ATTRIBUTE_VALUE,
+    MAX_ATTRIBUTES,
+    MAX_CHUNK_ID_CHARACTERS,
+    MAX_CHUNK_TEXT_BYTES,
+)
 from cluster.text.storable_text import is_text
-from cluster.vector_index.filters import LARGEST_NUMBER
 
 FIELDS = frozenset({"id", "vector", "text", "attributes"})
 #: Maximum number of unknown fields whose names are kept.
@@ -210,7 +215,10 @@ def _are_ids(values: Sequence[Any]) -> bool:
         return False
     lengths = [*map(len, values)]
     return (
-        bool(lengths) and min(lengths) > 0 and max(lengths) <= MAX_ID_CHARACTERS and is_text("".join(values))
+        bool(lengths)
+        and min(lengths) > 0
+        and max(lengths) <= MAX_CHUNK_ID_CHARACTERS
+        and is_text("".join(values))
     )
 
 
@@ -218,7 +226,7 @@ def _are_texts(values: Sequence[Any]) -> bool:
     """True if each value is certainly a valid text; see ``_text``."""
     return (
         all(type(value) is str for value in values)
-        and max(map(len, values), default=0) * 4 <= MAX_TEXT_BYTES
+        and max(map(len, values), default=0) * 4 <= MAX_CHUNK_TEXT_BYTES
         and is_text("".join(values))
     )
 
@@ -250,9 +258,10 @@ def _are_attributes(values: Sequence[Any]) -> bool:
 def _id(value: Any) -> str:
     if value is None:
         raise Unfit(FaultKind.ID, "has no id")
-    if not isinstance(value, str) or not is_text(value) or not 0 < len(value) <= MAX_ID_CHARACTERS:
+    if not isinstance(value, str) or not is_text(value) or not 0 < len(value) <= MAX_CHUNK_ID_CHARACTERS:
         raise Unfit(
-            FaultKind.ID, f"has an id that is not a text of 1 to {MAX_ID_CHARACTERS} characters without NUL"
+            FaultKind.ID,
+            f"has an id that is not a text of 1 to {MAX_CHUNK_ID_CHARACTERS} characters without NUL",
         )
     return value
 
@@ -264,8 +273,8 @@ def _text(value: Any) -> str:
         raise Unfit(FaultKind.TEXT, "has a text that is not a string")
     if not is_text(value):
         raise Unfit(FaultKind.TEXT, "has a text with a NUL character or half of a surrogate pair")
-    if len(value) * 4 > MAX_TEXT_BYTES and len(value.encode()) > MAX_TEXT_BYTES:
-        raise Unfit(FaultKind.TEXT, f"has a text of more than {MAX_TEXT_BYTES:,} bytes")
+    if len(value) * 4 > MAX_CHUNK_TEXT_BYTES and len(value.encode()) > MAX_CHUNK_TEXT_BYTES:
+        raise Unfit(FaultKind.TEXT, f"has a text of more than {MAX_CHUNK_TEXT_BYTES:,} bytes")
     return value
 
 
@@ -302,4 +311,4 @@ def _is_value(value: Any) -> bool:
 
 def _shown_id(row: Any) -> str | None:
     id = row.get("id") if isinstance(row, dict) else None
-    return id if isinstance(id, str) and is_text(id) and len(id) <= MAX_ID_CHARACTERS else None
+    return id if isinstance(id, str) and is_text(id) and len(id) <= MAX_CHUNK_ID_CHARACTERS else None

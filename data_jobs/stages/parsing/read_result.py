@@ -7,9 +7,17 @@ import json
 from typing import Any
 
 from cluster.formats import recognise
-from cluster.records import MAX_FACT_LENGTH, NO_PAGE, Fact, Facts, Outcome, Page, ParsedDocument
+from cluster.records import (
+    LARGEST_NUMBER,
+    MAX_FACT_LENGTH,
+    NO_PAGE,
+    Fact,
+    Facts,
+    Outcome,
+    Page,
+    ParsedDocument,
+)
 from cluster.text.storable_text import is_text
-from cluster.vector_index.filters import LARGEST_NUMBER
 from data_jobs.stages.parsing.memory_file import MemoryFile
 from data_jobs.stages.parsing.read_structure import read_structure
 from data_jobs.stages.parsing.unread_parts import unread_sentence, with_unread

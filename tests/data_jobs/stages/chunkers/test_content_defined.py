@@ -13,9 +13,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from cluster.documents.chunks.chunk_rows import MAX_TEXT_BYTES
 from cluster.engines import Registry, Tokeniser, Tokens, open_tokeniser
-from cluster.records import Page
+from cluster.records import MAX_CHUNK_TEXT_BYTES, Page
 from cluster.settings import Settings
 from cluster.text.graphemes import CLUSTER, inside
 from data_jobs.stages.chunkers.content_defined import ContentDefinedChunker
@@ -227,7 +226,7 @@ def test_long_runs_become_chunks_that_fit_and_unknown_text_is_counted(
     found = chunked(tokeniser, [text])
     assert time.process_time() - started < 30
     assert all(len(chunk.token_ids) <= 254 and len(chunk.text) <= LEAST_CHARACTERS for chunk in found.chunks)
-    assert max(len(chunk.text) for chunk in found.chunks) * 4 <= MAX_TEXT_BYTES
+    assert max(len(chunk.text) for chunk in found.chunks) * 4 <= MAX_CHUNK_TEXT_BYTES
     assert 1 - found.unknown_share == pytest.approx(known, abs=0.01)
     if known:
         assert found.unknown_tokens == 0
