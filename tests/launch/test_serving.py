@@ -51,6 +51,7 @@ def cluster(new_home: NewHome, chat: ChatServerSimulator) -> Iterator[Production
         "upscale_delay_s": 1.0,
         "downscale_delay_s": 2.0,
         "update_surge_percent": 100,
+        "worker_max_jobs": 1,
         "chat_models": Table(
             {"simulated": ChatModelSetting(model="m-1", base_url=chat.url, context_tokens=4_096)}
         ),
@@ -146,6 +147,20 @@ def test_the_configuration_of_prometheus_finds_this_node(cluster: Production) ->
     groups = json.loads((cluster.folder / Path(target_file).name).read_text())
 
     assert f"127.0.0.1:{ports_of(cluster.settings)['metrics_export']}" in groups[0]["targets"]
+
+
+def test_serve_replaces_a_worker_that_ran_its_number_of_jobs(cluster: Production) -> None:
+    def worker_of_a_job(text: str) -> str:
+        uploaded = http.post("files", files={"file": ("note.txt", text)}, data={"purpose": "assistants"})
+        file = uploaded.json()["id"]
+        http.post("vector_stores", json={"file_ids": [file]})
+        (job,) = http.get("jobs", params={"subject": file}).json()["data"]
+        ended = until(lambda: http.get(f"jobs/{job['id']}").json(), lambda job: job["state"] == "succeeded")
+        return str(ended["attempts"][-1]["worker"])
+
+    with httpx.Client(base_url=f"{cluster.api}/v1/", timeout=LONGEST_WAIT_S) as http:
+        workers = [worker_of_a_job(f"Note {number}.") for number in range(3)]
+    assert len(set(workers)) == len(workers)
 
 
 def test_load_starts_another_replica(cluster: Production) -> None:
