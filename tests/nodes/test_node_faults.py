@@ -27,13 +27,17 @@ SLOW_SHARE = 0.2
 
 
 def lose_gpu_node(cluster: NodeCluster, chance: Random) -> None:
-    """Cut the power of a node with a GPU: no connection is closed."""
-    _gpu_node(cluster).machine.lose_power()
+    """Cut the power of a node with a GPU: no connection is closed. Another node takes its place."""
+    node = _gpu_node(cluster)
+    node.machine.lose_power()
+    _replace(cluster, node)
 
 
 def kill_gpu_node(cluster: NodeCluster, chance: Random) -> None:
-    """Kill every process of a node with a GPU."""
-    _gpu_node(cluster).machine.kill()
+    """Kill every process of a node with a GPU. Another node takes its place."""
+    node = _gpu_node(cluster)
+    node.machine.kill()
+    _replace(cluster, node)
 
 
 def lose_cpu_node(cluster: NodeCluster, chance: Random) -> None:
@@ -94,6 +98,15 @@ def roll(cluster: NodeCluster, chance: Random) -> None:
 def _gpu_node(cluster: NodeCluster) -> Node:
     """A node with a GPU and a replica. Both replicas fit on one node, so the other node may have none."""
     return cluster.node(cluster.replica_nodes("embedding-cluster", "embedder")[0])
+
+
+def _replace(cluster: NodeCluster, lost: Node) -> None:
+    """Start another node when Ray has noticed the loss, as Kubernetes does. The replicas may have taken all
+    GPUs that are left, and then the ingest waits for this node.
+    """
+    address = lost.machine.address
+    cluster.until(lambda: address not in cluster.alive(), "Ray to notice the loss")
+    cluster.restart(lost.machine.name)
 
 
 FAULTS: list[tuple[Fault, list[str]]] = [
