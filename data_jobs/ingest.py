@@ -20,16 +20,14 @@ import ray
 import ray.data
 import structlog
 from psycopg_pool import ConnectionPool
-from ray.data import ActorPoolStrategy, Dataset
+from ray.data import Dataset
 from ray.exceptions import RayError
 
 from cluster.command import read_settings
 from cluster.database import open_pool, organisation_access, translated
-from cluster.deploy.gpu_nodes import away_from_gpus
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.file_names import shown_name
 from cluster.documents.vector_stores import stores
-from cluster.engines import Fingerprint, Registry
 from cluster.errors import ClusterError, InvalidInput, Permanent
 from cluster.formats import is_container_name
 from cluster.formats.recognition import with_ocr_of
@@ -43,6 +41,7 @@ from cluster.tracing import position_of_work, start_tracing
 from data_jobs.bulk.budget_renewal import renewed_reservations
 from data_jobs.bulk.ingest_arguments import ingest_parser
 from data_jobs.bulk.pipeline_errors import pipeline_error
+from data_jobs.bulk.placement import engines, tasks
 from data_jobs.bulk.plan import Plan, make_plan
 from data_jobs.bulk.ray_session import ray_session
 from data_jobs.bulk.report import IngestReport
@@ -70,9 +69,6 @@ log = structlog.get_logger(__name__)
 
 EXIT_OK, EXIT_CUT_SHORT, EXIT_USAGE, EXIT_SOME_FAILED = 0, 1, 2, 3
 
-#: Number of documents in one call of an engine. This number of documents has enough chunks to group the
-#: chunks by length, and few enough chunks to fit into memory.
-DOCUMENTS_PER_BATCH = 8
 #: Number of documents in a block of rows. Small blocks spread the work over the workers. If a worker is lost,
 #: only the documents of its block are processed again.
 DOCUMENTS_PER_BLOCK = 4
@@ -99,17 +95,14 @@ def pipeline(
     fields["traceparent"] = position_of_work()
     model, strategy = store.fingerprint, store.chunking_strategy
     version = pipeline_version(settings, model, strategy=strategy)
-    # Half a CPU, because these stages wait for the parser and for Postgres. This share must differ from the
-    # engine's share. If the shares were equal, Ray Data would run these stages inside the engine's actor, one
-    # after the other.
-    each: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": 1, "num_cpus": 0.5, **away_from_gpus()}
+    each = tasks(settings, model)
 
     def stage(work: Stage) -> Callable[[pa.Table], pa.Table]:
         return map_rows(work, settings, **fields)
 
     unpack = Unpack(settings, store, pipeline_version=version, whole=from_batches)
     unpacked = (
-        ray.data.from_arrow(blocks(rows))
+        ray.data.from_blocks(blocks(rows))  # ``from_arrow`` first starts a process to describe each block
         .map_batches(stage(Read(settings)), **each)
         .map_batches(map_rows_to_many(unpack, settings, **fields), **each)
     )
@@ -147,25 +140,6 @@ def blocks(rows: Sequence[DocumentRow]) -> list[pa.Table]:
     """Return the rows as the blocks of a dataset."""
     starts = range(0, len(rows), DOCUMENTS_PER_BLOCK)
     return [to_table(rows[start : start + DOCUMENTS_PER_BLOCK]) for start in starts]
-
-
-def engines(settings: Settings, model: Fingerprint, fields: dict[str, str]) -> dict[str, Any]:
-    """Return the options of the stage that embeds, such as the size of the actor pool, and the share of a GPU
-    or the number of CPUs for each engine.
-    """
-    gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
-    entry = Registry(settings).of(model)
-    own = entry.options.gpus
-    share = settings.gpu_share(gpus) if own is None else own
-    size = settings.bulk_engines or (max(1, int(gpus / share)) if share else 1)
-    return {
-        "fn_constructor_kwargs": fields,
-        "compute": ActorPoolStrategy(size=size),
-        "batch_format": "pyarrow",
-        "batch_size": DOCUMENTS_PER_BATCH,
-        **({"num_gpus": share} if share else {"num_cpus": 1, **away_from_gpus()}),
-        **({"memory": int(entry.memory_gib * 2**30)} if entry.memory_gib else {}),
-    }
 
 
 def ingest(

@@ -24,8 +24,9 @@ from cluster.database.row_access import OWNER
 from cluster.settings import Settings
 from cluster.settings.models import ModelSetting
 from cluster.settings.values import Table
+from data_jobs.bulk.placement import DOCUMENTS_PER_BATCH
 from data_jobs.bulk.report import IngestReport
-from data_jobs.ingest import DOCUMENTS_PER_BATCH, ingest
+from data_jobs.ingest import ingest
 from tests.hashing_engine import HashingTokeniser
 from tests.nodes import sleeping_engine
 

@@ -22,6 +22,8 @@ from cluster.settings.models import ModelOptions
 
 #: The value of ``pooling`` for vectors that callers compute themselves.
 GIVEN = "given"
+#: The value of ``pooling`` for vectors that a provider computes.
+PROVIDER = "provider"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +66,11 @@ class Fingerprint:
     def given(self) -> bool:
         """True if callers give the vectors, so that no model of this cluster computes the vectors."""
         return self.pooling == GIVEN
+
+    @property
+    def by_provider(self) -> bool:
+        """True if a provider computes the vectors."""
+        return self.pooling == PROVIDER
 
     @classmethod
     def of_given(cls, dim: int) -> "Fingerprint":

@@ -5,7 +5,14 @@
     CLUSTER_MODELS={"small": {"source": "openai:text-embedding-3-small", "key_env": "OPENAI_API_KEY"}}
 """
 
-from cluster.engines.contract import Engine, Fingerprint, ModelEntry, ModelProperties, Tokeniser
+from cluster.engines.contract import (
+    PROVIDER,
+    Engine,
+    Fingerprint,
+    ModelEntry,
+    ModelProperties,
+    Tokeniser,
+)
 from cluster.engines.openai.known_models import KNOWN_MODELS, MAX_INPUT_TOKENS
 from cluster.errors import Misconfigured
 from cluster.records import digest
@@ -48,7 +55,7 @@ class OpenAIKind:
             revision=digest("openai", model, size=6),
             dim=dim,
             max_tokens=_max_tokens(entry),
-            pooling="provider",
+            pooling=PROVIDER,
             normalised=True,
             precision="float32",
         )

@@ -19,9 +19,6 @@ from cluster.sentiment.sentiment import open_sentiment_model
 from cluster.settings import Settings
 from data_jobs.stages import process_resources
 
-#: The value of ``Fingerprint.pooling`` of models whose vectors a provider computes.
-PROVIDER = "provider"
-
 
 def model_of_messages(settings: Settings) -> Fingerprint | None:
     """Return the fingerprint of the model that embeds messages. Return None if the settings name no
@@ -35,7 +32,7 @@ def model_of_messages(settings: Settings) -> Fingerprint | None:
     if settings.profiles_model is not None:
         return describe(registry.named(settings.profiles_model))
     fingerprint = describe(registry.default)
-    return None if fingerprint.pooling == PROVIDER else fingerprint
+    return None if fingerprint.by_provider else fingerprint
 
 
 class AnalyseMessages:
