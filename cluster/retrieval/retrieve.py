@@ -64,15 +64,14 @@ async def retrieve(
     """Return the chunks of the stores that answer the questions best.
 
     All questions see one state of the stores. If a document is being replaced, the search finds its old
-    version or its new version, never a mixture. The search counts as activity of the stores.
-    Several stores with one model give the result that one store with all of their chunks would give. Vectors
-    of different models cannot be compared, so the fusion gets a separate ranking for each model.
+    version or its new version, never a mixture. The search counts as activity of the stores. Several stores
+    with one model give the result that one store with all of their chunks would give. Vectors of different
+    models cannot be compared, so the fusion gets a separate ranking for each model.
 
     Args:
         organisation: id of the organisation; only its stores are searched.
         stores: ids or names of 1 to 32 vector stores. A store that is named twice is searched once.
-        questions: 1 to 32 texts, none of them blank. If ``vector`` is given: at most one text, which is
-            used for the search by words, the cross-encoder and the snippets.
+        questions: 1 to 32 texts, none of them blank; with ``vector`` at most one, for all other steps.
         options: select the chunks to return.
         in_database: runs the work that calls the database.
         embed: computes the vectors of the questions; called once for each model.
@@ -89,17 +88,21 @@ async def retrieve(
         Unavailable: the database does not answer.
     """
     questions = _valid(stores, questions, options, vector, reranks=rerank is not None)
-    if found is None:
-        found = await in_database(lambda pool, _: _find(pool, organisation, stores))
+    found = found or await _found(in_database, organisation, stores)
     terms = SearchTerms(found=found, questions=questions, options=options)
     with words_first(terms, in_database, wanted=vector is None and terms.by_words) as words:
-        embedded = await _vectors(embed, [one.store for one in found], questions, vector)
-        asked = AskedSearch(terms=terms, embedded=embedded)
+        asked = AskedSearch(terms=terms, embedded=await _vectors(embed, terms, vector))
         before = None if vector is not None else await _prepared(asked, prepared)
         if before is not None:
             return asked.result(before, lasting=True, precomputed=True)
         chunks, lasting = await _answer(asked, words, in_database, rerank, cache)
     return asked.result(chunks, lasting=lasting, precomputed=False)
+
+
+async def _found(
+    in_database: RunInDatabase, organisation: str, stores: Sequence[str]
+) -> Sequence[VersionedStore]:
+    return await in_database(lambda pool, _: _find(pool, organisation, stores))
 
 
 async def _prepared(asked: AskedSearch, prepared: PreparedSearch | None) -> Sequence[RetrievedChunk] | None:
@@ -196,12 +199,10 @@ def _valid(
 
 
 async def _vectors(
-    embed: EmbedQuestions,
-    stores: Sequence[VectorStore],
-    questions: Sequence[str],
-    vector: Sequence[float] | None,
+    embed: EmbedQuestions, terms: SearchTerms, vector: Sequence[float] | None
 ) -> dict[str, QueryVectors]:
-    return await _embed(embed, stores, questions) if vector is None else _given(stores, vector)
+    stores = [one.store for one in terms.found]
+    return await _embed(embed, stores, terms.questions) if vector is None else _given(stores, vector)
 
 
 async def _embed(
