@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
+import hypothesis
 import pytest
 import structlog
+from hypothesis import HealthCheck
 from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
@@ -55,6 +57,9 @@ if find_spec("pymupdf") is None:
 #: Settings without a home keep the timings of an engine's paths here, not in the developer's own folder.
 DATA = tempfile.TemporaryDirectory(prefix="ec-tests-")
 os.environ["XDG_DATA_HOME"] = DATA.name
+# On a slow machine, an example of a generated test may take any time.
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.settings.load_profile("tests")
 
 
 class NewHome(Protocol):

@@ -88,7 +88,7 @@ NAMES = st.lists(LETTERS, min_size=1, max_size=60).map(bytes).filter(lambda name
 @example(name="Screenshot 9.41.07\u202fAM.png".encode())
 @example(name=b"\r\n\t\x1b[31m.md")
 @example(name=b"100%25#a?b=c;d.txt")
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_file_of_any_name_is_listed_and_read(tmp_path_factory: pytest.TempPathFactory, name: bytes) -> None:
     """A name need not be UTF-8: archives from other systems contain such names."""
     folder = tmp_path_factory.mktemp("any")

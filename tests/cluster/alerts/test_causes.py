@@ -154,15 +154,19 @@ def requests_fail(cluster: Cluster) -> Iterator[None]:
         cluster.requests.add(200)
 
 
+def _end_sessions(connection: Connection[Any], database: str) -> None:
+    connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database]
+    )
+
+
 @contextmanager
 def no_connection_is_accepted(cluster: Cluster) -> Iterator[None]:
     (name,) = cluster.run(lambda connection: connection.execute("SELECT current_database()").fetchone())
     cluster.watch.turn()  # it is the evaluator before the database is lost
     with psycopg.connect(cluster.other_database, autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
-        )
+        _end_sessions(connection, name)
         cluster.watch._reached_at -= 70
         yield
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
@@ -174,11 +178,9 @@ def the_database_takes_no_writes(cluster: Cluster) -> Iterator[None]:
     cluster.watch._disconnect()
     cluster.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     yield
-    with cluster.pool.connection() as connection:
-        connection.autocommit = True
-        connection.execute("SET default_transaction_read_only = off")
+    with psycopg.connect(cluster.other_database, autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
-        connection.autocommit = False
+        _end_sessions(connection, name)
     cluster.watch._disconnect()
 
 

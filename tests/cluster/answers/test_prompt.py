@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.answers import AnswerRequest, AnswerRules, Source
@@ -162,7 +162,6 @@ def test_a_prompt_of_known_sources_that_may_be_too_long_and_is_not_is_written_wi
     assert prompt.sources == sources
 
 
-@settings(deadline=None)  # the first example opens the model
 @given(st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=4), st.sampled_from([512, 600, 1_000]))
 def test_a_prompt_fits_whatever_its_sources_say(texts: list[str], context_tokens: int) -> None:
     sources = [source(number, text * 60) for number, text in enumerate(texts, start=1)]

@@ -14,10 +14,11 @@ from cluster.database import open_pool
 from cluster.database.migrate import migrate, migrations
 from cluster.database.row_access import OWNER
 from cluster.documents.chunks.chunk_indexes import open_chunk_index
-from cluster.documents.chunks.chunk_rows import MAX_TEXT_BYTES, ChunkRecord
+from cluster.documents.chunks.chunk_rows import ChunkRecord
 from cluster.documents.chunks.chunk_words import BATCH_ROWS, renew_words
 from cluster.documents.indexing import ChunkIndex
 from cluster.errors import Misconfigured
+from cluster.records import MAX_CHUNK_TEXT_BYTES
 from cluster.settings import Settings
 
 ORG, STORE, NAME = "default", "vs", "m_old"
@@ -131,7 +132,7 @@ def test_the_longest_text_without_spaces_is_stored_and_found(
     index, name = open_chunk_index(settings, pool), f"t{uuid4().hex[:12]}"
     index.ensure(name, dim=3)
     # Every pair of neighbours is another one: more lexemes than any real text of that length has.
-    text = "".join(chr(0x4E00 + n * n % 20_011) for n in range(MAX_TEXT_BYTES // 3))
+    text = "".join(chr(0x4E00 + n * n % 20_011) for n in range(MAX_CHUNK_TEXT_BYTES // 3))
     index.upsert(
         ORG,
         STORE,

@@ -151,7 +151,7 @@ def all_but_the_tokeniser(folder: Path) -> None:
             (folder / file.name).symlink_to(file)
 
 
-@hypothesis_settings(max_examples=250, deadline=None)
+@hypothesis_settings(max_examples=250)
 @given(texts=st.lists(st.one_of(anything, mixtures), min_size=10, max_size=20))
 def test_any_text_gives_the_same(texts: list[str]) -> None:
     assert_same(texts)

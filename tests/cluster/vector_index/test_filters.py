@@ -88,9 +88,7 @@ def filled(settings: Settings, pool: ConnectionPool, rows: list[ChunkRecord]) ->
     return index, name
 
 
-@hypothesis_settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(given_filter=filters)
 def test_the_database_selects_what_the_filter_means(
     filled: tuple[ChunkIndex, str], rows: list[ChunkRecord], given_filter: dict[str, Any]

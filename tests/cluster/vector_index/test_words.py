@@ -163,7 +163,7 @@ def test_lexemes_do_not_depend_on_the_locale_of_the_server(
         )
 
 
-@hypothesis_settings(max_examples=300, deadline=None)
+@hypothesis_settings(max_examples=300)
 @given(st.text(max_size=200))
 @example("\ud800 \0 a")
 @example("İ ǅ ß ΐ ﬁ ¨ ｡ﾞ")

@@ -64,7 +64,7 @@ def told(connection: Connection[Any], job: Job) -> Sequence[tuple[int, dict[str,
 
 
 @given(first=STAGES, second=STAGES)
-@options(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@options(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_it_never_falls_and_is_whole_only_at_the_end(
     settings: Settings, pool: ConnectionPool, organisation: str, first: dict[str, Any], second: dict[str, Any]
 ) -> None:

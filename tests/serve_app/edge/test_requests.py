@@ -37,7 +37,7 @@ def test_every_request_of_the_document_is_checked() -> None:
 
 
 @pytest.mark.parametrize("request_", EVERY)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_null_means_not_given(request_: JsonRequestBody, data: st.DataObject) -> None:
     schema = request_.schema
@@ -53,7 +53,7 @@ def test_null_means_not_given(request_: JsonRequestBody, data: st.DataObject) ->
 
 
 @pytest.mark.parametrize("request_", EVERY)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_every_error_names_the_field_as_the_client_wrote_it(
     request_: JsonRequestBody, data: st.DataObject

@@ -81,7 +81,7 @@ def test_the_longest_name_of_four_byte_characters_is_kept(http: httpx.Client) ->
 @given(name=ANY, send=st.sampled_from([by_browser, by_extended_name]))
 @example(name="\r\n", send=by_browser)
 @example(name="%22\\", send=by_browser)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_file_name_is_kept_or_refused_with_a_reason(http: httpx.Client, name: str, send: Send) -> None:
     sent = name.encode(errors="replace").decode()
     made = send(http, sent)
@@ -133,7 +133,7 @@ def test_a_store_with_any_name_can_be_searched_by_it(http: httpx.Client, name: s
 
 
 @given(name=st.text(st.characters(codec=None, exclude_categories=()), max_size=300))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_store_name_is_kept_or_refused_with_a_reason(http: httpx.Client, name: str) -> None:
     name = f"{uuid4().hex}{name}"
     body = json.dumps({"name": name})

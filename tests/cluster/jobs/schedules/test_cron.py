@@ -55,7 +55,7 @@ def defined(cron: str, zone: ZoneInfo, first: datetime) -> list[datetime]:
     return sorted(at for at in times if first < at <= first + SPAN)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     change=st.sampled_from(CHANGES),
     minute=st.sampled_from(["0", "30", "*/20", "10,50", "59", "*/7"]),

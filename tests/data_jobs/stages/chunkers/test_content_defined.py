@@ -92,7 +92,7 @@ def letters(tokeniser: Tokeniser, text: str) -> list[str]:
     return [cluster for cluster in CLUSTER.findall(text) if len(tokeniser.tokenise([cluster])[0].ids)]
 
 
-@hypothesis_settings(max_examples=100, deadline=None)
+@hypothesis_settings(max_examples=100)
 @given(pages=st.lists(texts, max_size=4), most=st.sampled_from([1, 7, 40, 254]))
 def test_chunks_hold_every_token_and_every_character_once_and_fit(
     tokeniser: Tokeniser, pages: list[str], most: int
@@ -115,7 +115,7 @@ def test_chunks_hold_every_token_and_every_character_once_and_fit(
     assert 0 <= found.unknown_characters <= found.characters == sum(map(solid, pages))
 
 
-@hypothesis_settings(max_examples=100, deadline=None)
+@hypothesis_settings(max_examples=100)
 @given(text=texts, most=st.sampled_from([40, 254]))
 def test_no_letter_is_separated_from_its_marks(tokeniser: Tokeniser, text: str, most: int) -> None:
     if max((len(one.ids) for one in tokenise(tokeniser, CLUSTER.findall(text)[:200])), default=0) > most:
@@ -148,7 +148,7 @@ class Bytes:
         ]
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(text=texts.filter(str.isprintable), most=st.sampled_from([60, 254]))
 def test_byte_level_vocabularies_split_no_letter_either(text: str, most: int) -> None:
     tokeniser = cast("Tokeniser", Bytes())
@@ -315,7 +315,6 @@ def test_a_manual_of_fifteen_hundred_pages_takes_seconds(tokeniser: Tokeniser) -
     assert time.process_time() - started < 30
 
 
-@hypothesis_settings(deadline=None)
 @given(text=texts)
 def test_the_spans_of_sentences_cover_the_text(text: str) -> None:
     starts = boundaries(text).tolist()

@@ -52,7 +52,7 @@ pages = st.lists(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@hypothesis_settings(max_examples=25, deadline=None)
+@hypothesis_settings(max_examples=25)
 @given(pages=pages, most=st.sampled_from([12, 40, 254]))
 def test_no_token_is_lost_and_none_is_over_the_limit(
     tokeniser: Tokeniser, name: str, pages: list[Page], most: int

@@ -60,7 +60,7 @@ def text_ids(tokeniser: Tokeniser, chunk: PageChunk) -> tuple[int, ...]:
     return chunk.token_ids[len(context.ids) if chunk.context else 0 :]
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(blocks=BLOCKS, most=st.sampled_from([12, 40, 254]))
 def test_every_token_is_in_a_chunk_that_fits(
     tokeniser: Tokeniser, blocks: list[tuple[str, object, object]], most: int
@@ -81,7 +81,7 @@ HEADING = "It was, e.g., short. " * 4
 @example(
     blocks=[("heading", HEADING, 1), ("table", [["", "", "Rome", "4.1. It ends. Then"]], False)], most=40
 )
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(blocks=BLOCKS, most=st.sampled_from([40, 254]))
 def test_rows_and_lines_that_fit_are_never_cut(
     tokeniser: Tokeniser, blocks: list[tuple[str, object, object]], most: int

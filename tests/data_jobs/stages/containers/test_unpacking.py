@@ -181,7 +181,7 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_a_damaged_container_ends_in_an_outcome(name: str, data: st.DataObject) -> None:
     """Cut, change and repeat bytes; nothing but ``Unreadable`` may be raised."""

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.records import Fact, Outcome
@@ -178,7 +178,6 @@ def test_control_characters_separate_words_and_are_removed(raw: str, text: str) 
     assert clean(raw) == text
 
 
-@settings(deadline=None)
 @given(st.lists(st.from_regex(r"[a-zäж字]{1,6}", fullmatch=True), min_size=1, max_size=8), st.data())
 def test_clean_never_fuses_two_words(words: list[str], data: st.DataObject) -> None:
     codes = {*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, 0xFFFE, 0xFFFF} - {ord("\b")}
@@ -186,7 +185,6 @@ def test_clean_never_fuses_two_words(words: list[str], data: st.DataObject) -> N
     assert clean(words[0] + "".join(data.draw(controls) + word for word in words[1:])).split() == words
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_can_be_decoded(data: bytes) -> None:
     decoded = decode(data)
@@ -195,7 +193,6 @@ def test_any_bytes_can_be_decoded(data: bytes) -> None:
     clean(decoded.text)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.from_regex(r"[a-z]{1,8}", fullmatch=True), min_size=2, max_size=30),
     st.lists(st.integers(0x80, 0xFF), min_size=1, max_size=8),

@@ -1,7 +1,7 @@
 """The text of HTML has every word that a reader sees, whole and in order, however deep the markup nests."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.records import Fact, Outcome
@@ -153,7 +153,6 @@ def trees() -> st.SearchStrategy[str]:
     )
 
 
-@settings(deadline=None)
 @given(
     st.lists(trees(), min_size=1, max_size=5),
     st.sampled_from(["", "<!doctype html><title># </title>", "<?xml version='1.0'?><html><body>"]),
@@ -164,7 +163,6 @@ def test_every_word_of_any_tree_is_in_the_text_in_order(parts: list[str], start:
     assert words(markup) == [f"w{number}" for number in range(len(pieces) - 1)]
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("<>/!-[]&;'\"= abp\n"), max_size=60))
 def test_any_markup_gives_some_text(markup: str) -> None:
     read_page(f"<p>one{markup}")

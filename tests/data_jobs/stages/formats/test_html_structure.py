@@ -110,7 +110,7 @@ PART = st.one_of(
 )
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(st.lists(PART, max_size=6).map("".join))
 def test_structure_loses_no_word(markup: str) -> None:
     page = read_page(markup)

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data_jobs.stages.formats.contract import ParseOptions
@@ -138,7 +138,6 @@ def trees(depth: int = 0) -> st.SearchStrategy[str]:
     return st.lists(nested, min_size=1, max_size=4).map("\n\n".join)
 
 
-@settings(deadline=None)
 @given(trees())
 def test_every_word_of_any_document_is_in_the_text_in_order(markdown: str) -> None:
     pieces = (

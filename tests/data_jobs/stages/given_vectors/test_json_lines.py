@@ -50,7 +50,7 @@ LINES = some.builds(
 
 
 @given(line=LINES, before=some.integers(0, 2), after=some.integers(0, 2))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_every_line_gives_the_row_or_fault_that_a_parser_of_whole_lines_gives(
     line: bytes, before: int, after: int
 ) -> None:
