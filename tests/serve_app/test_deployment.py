@@ -2,8 +2,6 @@
 were made for.
 """
 
-import subprocess
-import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,22 +10,13 @@ import pytest
 
 from cluster.errors import Conflict
 from serve_app.deployment import Embedder
-from tests.conftest import ROOT
+from tests.imported_modules import modules_after
 from tests.serve_app.conftest import MODEL, PROMPTED, Server
-from tests.waiting import LONGEST_COMMAND_S
 
 
 def test_a_replica_imports_the_package_of_mcp_only_for_a_request_of_it() -> None:
-    program = "import sys, serve_app.main, serve_app.deployment; print(*sys.modules)"
-    started = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=LONGEST_COMMAND_S,
-    )
-    assert {"mcp", "mcp_types"}.isdisjoint(started.stdout.split())
+    found = modules_after("import serve_app.main, serve_app.deployment")
+    assert {"mcp", "mcp_types"}.isdisjoint(found)
 
 
 @pytest.mark.parametrize("name", [MODEL, PROMPTED])

@@ -3,8 +3,6 @@
 import gc
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +17,8 @@ from cluster.engines.weights import open_model_folder
 from cluster.errors import Unavailable
 from cluster.settings import Settings
 from tests.cluster.engines.conftest import PATHS, engine_of, engine_on
+from tests.imported_modules import modules_after
 from tests.waiting import until
-
-
-def modules_after(code: str) -> set[str]:
-    """Top-level modules of a new process after it ran this code."""
-    script = f"{code}\nimport json, sys; print(json.dumps([name for name in sys.modules if '.' not in name]))"
-    lines = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    return set(json.loads(lines[-1]))
 
 
 def test_embedding_imports_neither_transformers_nor_sentence_transformers() -> None:
