@@ -9,7 +9,7 @@ import ray
 from ray.data import ActorPoolStrategy, TaskPoolStrategy
 
 from cluster.deploy.gpu_nodes import away_from_gpus
-from cluster.engines import Fingerprint, Registry
+from cluster.engines import Fingerprint, ModelEntry, Registry
 from cluster.engines.choice.processor import granted_cores
 from cluster.settings import Settings
 
@@ -26,9 +26,8 @@ def engines(settings: Settings, model: Fingerprint, fields: dict[str, str]) -> d
     """Return the options of the stage that embeds, such as the size of the actor pool, and the share of a GPU
     or the number of CPUs for each engine.
     """
-    gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
-    entry = Registry(settings).of(model)
-    share = _gpu_share(settings, model)
+    entry, gpus = Registry(settings).of(model), _resource("GPU")
+    share = _gpu_share(settings, entry)
     size = settings.bulk_engines or (max(1, int(gpus / share)) if share else 1)
     return {
         "fn_constructor_kwargs": fields,
@@ -46,7 +45,7 @@ def tasks(settings: Settings, model: Fingerprint) -> dict[str, Any]:
     If an engine computes on the same CPUs, at most one task for each core runs at the same time. The engine
     uses nearly all of the CPU time, and each process of a task costs some seconds of it to start (075).
     """
-    on_cpus = not _gpu_share(settings, model) and not model.by_provider
+    on_cpus = not _gpu_share(settings, Registry(settings).of(model)) and not model.by_provider
     return {
         "batch_format": "pyarrow",
         "batch_size": 1,
@@ -56,15 +55,20 @@ def tasks(settings: Settings, model: Fingerprint) -> dict[str, Any]:
     }
 
 
-def _gpu_share(settings: Settings, model: Fingerprint) -> float:
+def _gpu_share(settings: Settings, entry: ModelEntry) -> float:
     """Return the number of GPUs, or the share of one GPU, of each engine; 0 if engines compute on CPUs."""
-    own = Registry(settings).of(model).options.gpus
-    gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
-    return settings.gpu_share(gpus) if own is None else own
+    own = entry.options.gpus
+    return settings.gpu_share(_resource("GPU")) if own is None else own
 
 
 def _cores() -> int:
     """Return the number of cores of the Ray cluster. A small machine has fewer cores than CPUs (002)."""
-    cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
+    cpus = max(1, int(_resource("CPU")))
     nodes = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
     return min(cpus, granted_cores()) if nodes == 1 else cpus
+
+
+def _resource(name: str) -> float:
+    """Return how much of the resource the Ray cluster has."""
+    amount: float = ray.cluster_resources().get(name, 0.0)  # type: ignore[no-untyped-call]
+    return amount
