@@ -18,6 +18,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from cluster.database import single_statements, translated
+from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.documents.chunks.chunk_ranking import Hit
 from cluster.documents.given_vectors.given_numbers import unit_vector
 from cluster.documents.vector_stores.store_versions import VersionedStore, find_versioned_store
@@ -102,7 +103,11 @@ async def retrieve(
 async def _found(
     in_database: RunInDatabase, organisation: str, stores: Sequence[str]
 ) -> Sequence[VersionedStore]:
-    return await in_database(lambda pool, _: _find(pool, organisation, stores))
+    def find(pool: ConnectionPool, _: ChunkIndexes) -> Sequence[VersionedStore]:
+        with translated(), single_statements(pool) as connection:
+            return find_stores(connection, organisation, stores)
+
+    return await in_database(find)
 
 
 async def _prepared(asked: AskedSearch, prepared: PreparedSearch | None) -> Sequence[RetrievedChunk] | None:
@@ -233,11 +238,6 @@ def _given(stores: Sequence[VectorStore], vector: Sequence[float]) -> dict[str, 
         )
     vectors = unit_vector(vector, fingerprint.dim)[None]
     return {fingerprint.id: QueryVectors(vectors=vectors, fingerprint=fingerprint.id)}
-
-
-def _find(pool: ConnectionPool, organisation: str, names: Sequence[str]) -> list[VersionedStore]:
-    with translated(), single_statements(pool) as connection:
-        return find_stores(connection, organisation, names)
 
 
 def find_stores(connection: Connection[Any], organisation: str, names: Sequence[str]) -> list[VersionedStore]:
