@@ -18,10 +18,8 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 from ray import serve
-from ray.exceptions import RayError
 from ray.serve import Application
 from ray.serve.config import AutoscalingContext
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from cluster.alerts.watch import ProcessWatch
@@ -39,6 +37,7 @@ from cluster.deploy.model_deployments import (
     deployment_of,
 )
 from cluster.deploy.serve_config import require_release_only
+from cluster.deploy.unanswered_calls import UNANSWERED
 from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.documents.chunks.chunk_indexes import ChunkIndexes
 from cluster.engines import Registry, Scored, describe
@@ -95,7 +94,7 @@ class ServedEmbedder:
         """
         call = ModelCall(fingerprint=fingerprint, organisation=organisation, urgent=urgent)
         handle = self._handle(deployment_of(self._settings, fingerprint.rpartition("@")[0]))
-        return await call_replica(handle, ids, call, faults=(RayError, RayServeException))
+        return await call_replica(handle, ids, call, faults=UNANSWERED)
 
     def _handle(self, deployment: str) -> DeploymentHandle[Any]:
         if deployment not in self._handles:
@@ -133,7 +132,7 @@ class ServedAnswerer:
             **trace_argument(),
         )
         answers: list[RequestAnswer | ClusterError]
-        answers = await answer_of(response, faults=(RayError, RayServeException))
+        answers = await answer_of(response, faults=UNANSWERED)
         return answers
 
 
@@ -153,7 +152,7 @@ class ServedScorer:
             CancelledError: the caller or the replica cancelled the call.
         """
         response = self._handle.score_texts.remote(question, list(texts), **trace_argument())
-        scored: Scored = await answer_of(response, faults=(RayError, RayServeException))
+        scored: Scored = await answer_of(response, faults=UNANSWERED)
         return scored
 
 

@@ -13,8 +13,6 @@ import numpy as np
 from fastapi import FastAPI
 from numpy.typing import NDArray
 from ray import serve
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from ray.serve.metrics import Counter
 
@@ -27,6 +25,7 @@ from cluster.budgets.reservations import BatchHolder
 from cluster.database import open_pool
 from cluster.deploy.loopback import keep_to_loopback
 from cluster.deploy.model_deployments import ENDPOINT, call_replica, own_deployment
+from cluster.deploy.unanswered_calls import UNANSWERED
 from cluster.documents.batches.batch_answers import RequestAnswer
 from cluster.engines import Registry, Scored, open_engine
 from cluster.errors import ClusterError, Conflict
@@ -73,8 +72,7 @@ class Embedder:
         settings = _settings("endpoint")
         keyless = only_this_machine(settings)
         remote = {
-            name: partial(call_replica, handle, faults=(RayError, RayServeException))
-            for name, handle in (handles or {}).items()
+            name: partial(call_replica, handle, faults=UNANSWERED) for name, handle in (handles or {}).items()
         }
         self._service = Service(settings, remote, keyless=keyless)
         self._service.keys.start()

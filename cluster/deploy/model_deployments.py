@@ -6,7 +6,7 @@ module. Each call names the fingerprint, so a replica with other weights refuses
 
     deployment_of(settings, "all-MiniLM-L6-v2")       # "embedder"
     deployment_of(settings, "bge-large")              # "embedder-bge-large"
-    vectors = await call_replica(handle, ids, ModelCall(...), faults=(RayError, RayServeException))
+    vectors = await call_replica(handle, ids, ModelCall(...), faults=UNANSWERED)
 """
 
 import asyncio
@@ -110,4 +110,6 @@ async def answer_of(response: Any, *, faults: tuple[type[Exception], ...]) -> An
         # error, because its message is a sentence for people.
         raise getattr(exc, "cause", exc) from exc
     except faults as exc:
-        raise Unavailable(f"the model did not answer: {last_line(exc)}") from exc
+        # The text of an error of gRPC has several lines, and its sentence is one of its details.
+        reason = exc.details() if hasattr(exc, "details") else last_line(exc)
+        raise Unavailable(f"the model did not answer: {reason}") from exc

@@ -71,19 +71,30 @@ class Production:
             timeout=LONGEST_WAIT_S,
         )
 
-    def deployment(self) -> dict[str, Any]:
-        """Serve's description of the embedding deployment; empty while Serve imports a new one."""
+    def deployment(
+        self, application: str = "embedding-cluster", deployment: str = "embedder"
+    ) -> dict[str, Any]:
+        """Serve's description of a deployment; empty while Serve imports a new one."""
         described = httpx.get(
             f"http://{LOOPBACK}:{self.settings.dashboard_port}/api/serve/applications/",
             timeout=LONGEST_WAIT_S,
         ).json()
         applications = described["applications"]
-        found: dict[str, Any] = applications["embedding-cluster"]["deployments"].get("embedder", {})
+        found: dict[str, Any] = applications[application]["deployments"].get(deployment, {})
         return found
 
     def replicas(self, state: str = "RUNNING") -> dict[str, int]:
-        """Replica id -> process id of each replica in this state; 0 where a replica never had a process."""
-        replicas = self.deployment().get("replicas", [])
+        """Replica id -> process id of each embedding replica in this state; 0 where a replica never had a
+        process.
+        """
+        return self._processes(self.deployment(), state)
+
+    def workers(self) -> dict[str, int]:
+        """Replica id -> process id of each running worker."""
+        return self._processes(self.deployment("workers", "worker"), "RUNNING")
+
+    def _processes(self, deployment: dict[str, Any], state: str) -> dict[str, int]:
+        replicas = deployment.get("replicas", [])
         return {
             replica["replica_id"]: replica.get("pid", 0) for replica in replicas if replica["state"] == state
         }

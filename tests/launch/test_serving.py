@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from openai import OpenAI
 
 from cluster.local.addresses import ports_of
 from cluster.settings.chat import ChatModelSetting
@@ -25,6 +26,8 @@ pytestmark = pytest.mark.launch
 SHARE = 0.5
 MOST = 2
 CLIENTS = 10
+#: Maximum number of inputs of a request, and the largest message of gRPC unless ``ray.env`` says otherwise.
+MOST_INPUTS, GRPC_DEFAULT_BYTES = 2_048, 4 * 1024 * 1024
 #: Metrics that have series only after a job.
 OF_JOBS = {
     f"ray_embedding_{name}"
@@ -161,6 +164,39 @@ def test_serve_replaces_a_worker_that_ran_its_number_of_jobs(cluster: Production
     with httpx.Client(base_url=f"{cluster.api}/v1/", timeout=LONGEST_WAIT_S) as http:
         workers = [worker_of_a_job(f"Note {number}.") for number in range(3)]
     assert len(set(workers)) == len(workers)
+
+
+def test_a_suspended_worker_does_not_stop_the_endpoint(cluster: Production) -> None:
+    text = " ".join(f"Note {number} of a long list." for number in range(4_000))
+    with httpx.Client(base_url=f"{cluster.api}/v1/", timeout=LONGEST_WAIT_S) as http:
+        uploaded = http.post("files", files={"file": ("notes.txt", text)}, data={"purpose": "assistants"})
+        http.post("vector_stores", json={"file_ids": [uploaded.json()["id"]]})
+        (job,) = http.get("jobs", params={"subject": uploaded.json()["id"]}).json()["data"]
+        until(lambda: http.get(f"jobs/{job['id']}").json(), lambda job: job["stage"] == "embed")
+        suspended = list(cluster.workers().values())
+        for pid in suspended:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for number in range(300):  # the calls of the worker end in the meantime
+                asked = Stopwatch()
+                ask(cluster, f"question {number}")
+                assert asked.seconds() < 10
+        finally:
+            for pid in suspended:
+                os.kill(pid, signal.SIGCONT)
+        until(lambda: http.get(f"jobs/{job['id']}").json(), lambda job: job["state"] == "succeeded")
+
+
+def test_the_answer_to_a_line_of_a_batch_may_have_many_megabytes(cluster: Production) -> None:
+    client = OpenAI(base_url=f"{cluster.api}/v1", api_key="unused", timeout=LONGEST_WAIT_S)
+    body = {"model": MODEL, "input": [f"word {number}" for number in range(MOST_INPUTS)]}
+    line = {"custom_id": "large", "method": "POST", "url": "/v1/embeddings", "body": body}
+    file = client.files.create(file=("lines.jsonl", json.dumps(line).encode()), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint="/v1/embeddings", completion_window="24h")
+    ended = until(lambda: client.batches.retrieve(batch.id), lambda batch: batch.status == "completed")
+    answer = client.files.content(ended.output_file_id).content
+    assert len(answer) > GRPC_DEFAULT_BYTES
+    assert len(json.loads(answer)["response"]["body"]["data"]) == MOST_INPUTS
 
 
 def test_load_starts_another_replica(cluster: Production) -> None:

@@ -22,6 +22,9 @@ Fault = Callable[[NodeCluster, Random], None]
 
 #: Time for which a node has no network or is slow.
 LASTS_S = 20.0
+#: The slowest answer, in seconds, while a node without replicas of the endpoint is away. Ray counts a lost node as
+#: alive for a minute, and a cut node is away for more than 20 s.
+UNDISTURBED_S = 15.0
 #: A slow node runs for this part of each second.
 SLOW_SHARE = 0.2
 
@@ -187,3 +190,5 @@ def test_after_a_fault_of_a_node_all_work_ends_as_without_it(
         f"{online.broken} connections broken; {again}; {time.monotonic() - started:.0f} s in all"
     )
     doing.check(found, expected)
+    if fault in (lose_cpu_node, cut_cpu_node):
+        assert online.slowest_s < UNDISTURBED_S

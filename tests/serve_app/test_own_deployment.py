@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from grpc import StatusCode
+from grpc.aio import AioRpcError, Metadata
 from psycopg_pool import ConnectionPool
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
@@ -22,6 +24,7 @@ from cluster.deploy.model_deployments import (
     deployment_of,
     own_deployment,
 )
+from cluster.deploy.unanswered_calls import UNANSWERED
 from cluster.engines import Engine, Registry, open_engine
 from cluster.errors import Conflict, Throttled, Unavailable
 from cluster.settings import Settings
@@ -265,6 +268,10 @@ async def test_a_worker_calls_the_deployment_of_the_stores_model(
         ),
         (RayTaskError("f", "Traceback ...", Conflict("other")).as_instanceof_cause(), Conflict),
         (RayActorError(), Unavailable),
+        (
+            AioRpcError(StatusCode.CANCELLED, Metadata(), Metadata(), details="the replica stops"),
+            Unavailable,
+        ),
     ],
 )
 async def test_errors_of_a_replica_arrive_as_what_they_are(
@@ -274,9 +281,10 @@ async def test_errors_of_a_replica_arrive_as_what_they_are(
         raise raised
 
     with pytest.raises(expected) as refusal:
-        await call_replica(Handle(fail), [], CALL, faults=(RayActorError,))
+        await call_replica(Handle(fail), [], CALL, faults=UNANSWERED)
     assert type(refusal.value) is expected
     assert "Traceback" not in str(refusal.value)
+    assert not isinstance(raised, AioRpcError) or str(refusal.value).endswith("the replica stops")
 
 
 async def test_a_cancelled_caller_cancels_the_call() -> None:
