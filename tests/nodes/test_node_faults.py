@@ -22,8 +22,8 @@ Fault = Callable[[NodeCluster, Random], None]
 
 #: Time for which a node has no network or is slow.
 LASTS_S = 20.0
-#: The slowest answer, in seconds, while a node without replicas of the endpoint is away. Ray counts a lost node as
-#: alive for a minute, and a cut node is away for more than 20 s.
+#: The slowest answer, in seconds, while a node without replicas of the endpoint is away. Ray counts a lost
+#: node as alive for a minute, and a cut node is away for more than 20 s.
 UNDISTURBED_S = 15.0
 #: A slow node runs for this part of each second.
 SLOW_SHARE = 0.2
