@@ -18,6 +18,8 @@ from cluster.settings import Settings
 MINILM = "MiniLM"
 #: Hidden size, layers and heads of bge-base and bge-large; the inner layer is four times as wide.
 SHAPES = {"base": (768, 12, 12), "large": (1024, 24, 16)}
+#: A model with about the operations of a model of 0.6 billion numbers, and a tiny one for rehearsals.
+OTHER_SHAPES = {"deep": (1024, 36, 16), "tiny": (64, 2, 2)}
 MAX_TOKENS = 512
 VOCABULARY = 30_522
 
@@ -25,19 +27,21 @@ VOCABULARY = 30_522
 @contextmanager
 def folder_of(name: str) -> Iterator[Path]:
     """A model folder in sentence-transformers layout: packaged weights, or random ones for the block."""
-    packaged = open_model_folder(Registry(Settings()).default).path
     if name == MINILM:
-        yield packaged
+        yield open_model_folder(Registry(Settings()).default).path
         return
     with tempfile.TemporaryDirectory(prefix="ec-bench-") as folder:
-        _write(Path(folder), packaged, *SHAPES[name])
+        write_model(Path(folder), name)
         yield Path(folder)
 
 
-def _write(folder: Path, packaged: Path, hidden: int, layers: int, heads: int) -> None:
+def write_model(folder: Path, name: str) -> None:
+    """Write a model with random weights of this shape into the empty folder, with the tokeniser of MiniLM."""
     import torch
     from transformers import BertConfig, BertModel
 
+    packaged = open_model_folder(Registry(Settings()).default).path
+    hidden, layers, heads = {**SHAPES, **OTHER_SHAPES}[name]
     torch.manual_seed(0)
     sizes = {
         "hidden_size": hidden,

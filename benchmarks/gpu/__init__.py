@@ -1,0 +1,1 @@
+"""What a GPU does with the engine: a check of every path, and tables of speeds."""
