@@ -77,9 +77,9 @@ class Write:
             return pa.Table.from_pylist([self._write(row) for row in to_rows(table)], schema=RESULTS)
 
     def _write(self, row: DocumentRow) -> dict[str, Any]:
-        index = process_resources.chunk_indexes(self.settings).of(self.store)
+        indexes = with_database_retry(self.settings, lambda: process_resources.chunk_indexes(self.settings))
         writer = DocumentWriter(
-            index,
+            indexes.of(self.store),
             self.store,
             job=self.job,
             source=UsageSource.INGEST,
