@@ -26,6 +26,7 @@ from ray.data import DataContext
 from cluster.local import drivers, ray_head
 from cluster.local.environment import LOOPBACK_ONLY, WITHOUT_TOKENS
 from cluster.settings import Settings
+from data_jobs.bulk.actor_locations import create_actor_locations
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +79,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
                 ending.enter_context(drivers.registered(head))
                 reason = CLUSTER_STOPPED
             ray.init(address=address, **quiet)
+            create_actor_locations()
         else:
             # Use a separate folder, so Ray does not find the session of another cluster. Keep the path short,
             # because unix sockets limit the length of paths.

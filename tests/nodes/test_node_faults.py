@@ -190,5 +190,6 @@ def test_after_a_fault_of_a_node_all_work_ends_as_without_it(
         f"{online.broken} connections broken; {again}; {time.monotonic() - started:.0f} s in all"
     )
     doing.check(found, expected)
+    assert fault is restart_head or not doing.repeated
     if fault in (lose_cpu_node, cut_cpu_node):
         assert online.slowest_s < UNDISTURBED_S

@@ -53,6 +53,12 @@ class Fleet:
         serve._run(application, name=APPLICATION, route_prefix=None, _blocking=False)
         self._deployed = True
 
+    def lose(self, name: str) -> None:
+        """Kill the processes of a node."""
+        (node,) = [node for node in self._nodes if self._names[node.node_id] == name]
+        self._nodes.remove(node)
+        self._cluster.remove_node(node, allow_graceful=False)
+
     def clear(self) -> None:
         """Delete the deployments and stop all nodes but the head."""
         if self._deployed:
