@@ -11,9 +11,11 @@ check of the correctness or a part of a step failed.
 """
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -82,18 +84,8 @@ def _environment(models: str) -> dict[str, str]:
     if sys.version_info[:2] == (3, 12) and (CACHE / "wheels").is_dir():
         site = Path(models) / "site"
         wheels = [str(wheel) for wheel in (CACHE / "wheels").glob("*.whl")]
-        install = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--no-index",
-            "--no-deps",
-            "--target",
-            str(site),
-        ]
-        subprocess.run([*install, *wheels], check=True)
+        install = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps"]
+        subprocess.run([*install, f"--target={site}", *wheels], check=True)
         paths.append(str(site))
     if (CACHE / "model").is_dir():
         environment["CLUSTER_MODEL_PATH"] = str(CACHE / "model")
@@ -104,28 +96,24 @@ def _environment(models: str) -> dict[str, str]:
 def _run_step(
     name: str, options: argparse.Namespace, environment: dict[str, str], rows: Path, ends: float
 ) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.gpu",
-        "--in-this-process",
-        "--steps",
-        name,
-        "--out",
-        str(options.out),
-    ]
-    command += ["--rehearse"] if options.rehearse else []
+    command = [sys.executable, "-m", "benchmarks.gpu", "--in-this-process", "--steps", name]
+    command += ["--out", str(options.out), *(["--rehearse"] if options.rehearse else [])]
     left = min(options.seconds if options.rehearse else STEPS[name], ends - time.monotonic())
     started = time.monotonic()
     error = None
     if left < 5:
         error = "no time was left"
     else:
+        child = subprocess.Popen(command, env=environment, start_new_session=True)
         try:
-            status = subprocess.run(command, env=environment, timeout=left, check=False).returncode
+            status = child.wait(left)
             error = f"ended with status {status}" if status else None
         except subprocess.TimeoutExpired:
             error = f"stopped after {left:.0f} s"
+        finally:  # its own processes, too, which would keep the card busy
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
     if error is not None:
         with rows.open("a") as file:
             file.write(

@@ -90,13 +90,26 @@ def _processes(step: Step) -> None:
             for _ in range(count)
         ]
         for child in children:
-            assert child.stdout is not None
-            while child.stdout.readline().strip() != "ready":
-                assert child.poll() is None
+            _line(child, "ready")
         started = time.perf_counter()
-        tokens = sum(int(child.communicate("go\n")[0].split()[-1]) for child in children)
+        for child in children:
+            assert child.stdin is not None
+            child.stdin.write("go\n")
+            child.stdin.flush()
+        tokens = sum(int(_line(child, "tokens ").split()[1]) for child in children)
         rate = tokens / (time.perf_counter() - started)
+        for child in children:
+            child.communicate()
         step.row("processes on one GPU", model=MINILM, processes=count, million_a_second=round(rate / 1e6, 3))
+
+
+def _line(child: "subprocess.Popen[str]", start: str) -> str:
+    """Return the next line of the process with this start."""
+    assert child.stdout is not None
+    for line in child.stdout:
+        if line.startswith(start):
+            return line
+    raise RuntimeError(f"a process ended with status {child.wait()}")
 
 
 def _work(step: Step) -> None:
@@ -108,7 +121,7 @@ def _work(step: Step) -> None:
     sys.stdin.readline()
     for _ in range(step.sized(5, 1)):
         engine.embed_ids(ids)
-    print(step.sized(5, 1) * sum(map(len, ids)), flush=True)
+    print("tokens", step.sized(5, 1) * sum(map(len, ids)), flush=True)
 
 
 def _attention(step: Step) -> None:
