@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.gpu.step import MODELS, Ids, Step, encoder_of, model_of, packed, random_ids
+from benchmarks.gpu.step import MODELS, Ids, Step, encoder_of, engine_of, model_of, packed, random_ids
 from benchmarks.peers.texts import Texts
 from cluster.engines import Registry
 from cluster.engines.bert.forward import BertEncoder
 from cluster.engines.bert.gpu import SIZES, Replays, recorded, to_host
-from cluster.engines.local import LocalEngine
 from cluster.engines.tokens.tokeniser import LocalTokeniser
 from cluster.engines.weights import ModelFolder, open_model_folder
 from cluster.settings import Settings
@@ -54,7 +53,7 @@ def run(step: Step) -> None:
     with step.part("batch independence"):
         _independence(step, folder, ids, expected)
     with step.part("two lanes at once"):
-        _lanes(step, folder, ids, expected)
+        _lanes(step, ids, expected)
 
 
 def _texts(folder: ModelFolder, count: int) -> Ids:
@@ -185,10 +184,9 @@ def _independence(step: Step, folder: ModelFolder, ids: Ids, expected: NDArray[n
     _report(step, "one by one", apart, expected, AIM_HALF)
 
 
-def _lanes(step: Step, folder: ModelFolder, ids: Ids, expected: NDArray[np.float32]) -> None:
+def _lanes(step: Step, ids: Ids, expected: NDArray[np.float32]) -> None:
     """Submit random batches to both lanes of the engine at once."""
-    settings = Settings(device=step.device.type, precision="float32" if step.rehearsal else "bfloat16")
-    engine = LocalEngine(folder, settings)
+    engine = engine_of(step, step.small)
     around = len(engine.tokeniser.prefix), len(engine.tokeniser.suffix)
     content = [one[around[0] : len(one) - around[1]] for one in ids]
     draw = random.Random(0)

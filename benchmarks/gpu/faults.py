@@ -2,15 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import torch
 from structlog.testing import capture_logs
 
-from benchmarks.gpu.step import Step, model_of, random_ids
-from benchmarks.peers.shapes import MINILM
-from cluster.engines.local import LocalEngine
+from benchmarks.gpu.step import Step, engine_of, random_ids
 from cluster.errors import Unavailable
-from cluster.settings import Settings
 
 #: Memory that is left to the engine: less than a batch of so many tokens needs.
 LEFT_BYTES, TOKENS, LENGTH = 256 << 20, 131_072, 128
@@ -28,14 +26,8 @@ def run(step: Step) -> None:
         _lost(step)
 
 
-def _engine() -> LocalEngine:
-    return LocalEngine(
-        model_of(MINILM), Settings(device="cuda", precision="bfloat16", bulk_batch_tokens=TOKENS)
-    )
-
-
 def _halved(step: Step) -> None:
-    engine = _engine()
+    engine = engine_of(step, step.small, bulk_batch_tokens=TOKENS)
     ids = random_ids([LENGTH] * (TOKENS // (LENGTH + 2)))
     expected = engine.embed_ids(ids[:256])
     torch.cuda.synchronize()
@@ -69,8 +61,8 @@ def _lost(step: Step) -> None:
     step.row("faults", fault="a lost GPU", said=said[:200], holds=said == "Unavailable Unavailable")
 
 
-def _lose() -> None:
-    engine = _engine()
+def _lose(step: Step) -> None:
+    engine = engine_of(step, step.small)
     ids = random_ids([10])
     engine.submit(ids).result()
     try:
@@ -91,4 +83,4 @@ def _lose() -> None:
 
 
 if __name__ == "__main__" and LOST in sys.argv:
-    _lose()
+    _lose(Step(name="faults", rows=Path("/dev/null"), rehearsal=False))

@@ -13,7 +13,7 @@ from multiprocessing import get_context
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.gpu.step import Ids, Step, flops_per_token, model_of
+from benchmarks.gpu.step import Ids, Step, engine_of, flops_per_token, model_of
 from benchmarks.peers.shapes import MINILM
 from benchmarks.peers.texts import Texts
 from cluster.engines import Registry, Tokeniser, open_tokeniser
@@ -38,15 +38,12 @@ def run(step: Step) -> None:
     parts = [texts[at : at + size] for at in range(0, len(texts), size)]
     for name in ("tiny",) if step.rehearsal else MODELS:
         with step.part(name):
-            folder = model_of(name)
-            precision = "float32" if step.rehearsal else "bfloat16"
-            settings = Settings(device=step.device.type, precision=precision, bulk_batch_tokens=TOKENS)
-            engine = LocalEngine(folder, settings)
+            engine = engine_of(step, name, bulk_batch_tokens=TOKENS)
             ids = [_whole(_tokenised(part)) for part in parts]
             tokens = sum(len(one) + engine.tokeniser.special_tokens for part in ids for one in part)
             _embed(engine, iter(ids[:4]))
             alone = tokens / _timed(engine, iter(ids))
-            flops = flops_per_token(folder, tokens / len(texts))
+            flops = flops_per_token(model_of(name), tokens / len(texts))
             for processes in (1,) if step.rehearsal else PROCESSES:
                 tokenised, rate = _ahead(engine, parts, tokens, processes)
                 step.row(

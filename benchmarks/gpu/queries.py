@@ -10,10 +10,9 @@ import numpy as np
 import torch
 
 from benchmarks.engine import QUERY, EngineParty
-from benchmarks.gpu.step import Step, model_of
+from benchmarks.gpu.step import Step, engine_of, model_of
 from benchmarks.peers.texts import Texts
 from cluster.engines.local import LocalEngine
-from cluster.settings import Settings
 from serve_app.embedding.batching.batcher import Batcher
 
 QUERIES, CLIENTS, REQUESTS = 300, 64, 60
@@ -33,7 +32,7 @@ def run(step: Step) -> None:
         _lone(step, engine, "recorded")
         engine._replays = None
         _lone(step, engine, "not recorded")
-    engine = LocalEngine(model_of(step.small), _settings(step))
+    engine = engine_of(step, step.small)
     for tokens in (256,) if step.rehearsal else BATCHES:
         with step.part(f"clients, {tokens}"):
             asyncio.run(_clients(step, engine, tokens))
@@ -41,15 +40,11 @@ def run(step: Step) -> None:
         _cold_starts(step)
 
 
-def _settings(step: Step) -> Settings:
-    return Settings(device=step.device.type, precision="float32" if step.rehearsal else "bfloat16")
-
-
 def _opened(step: Step) -> LocalEngine:
     cuda = step.device.type == "cuda"
     before = torch.cuda.mem_get_info()[0] if cuda else 0
     started = time.perf_counter()
-    engine = LocalEngine(model_of(step.small), _settings(step))
+    engine = engine_of(step, step.small)
     engine.embed([QUERY])
     opened_s = time.perf_counter() - started
     step.row(
@@ -117,13 +112,8 @@ async def _clients(step: Step, engine: LocalEngine, tokens: int) -> None:
 
 def _cold_starts(step: Step) -> None:
     """Measure the start of a process until its first vector."""
-    precision = "float32" if step.rehearsal else "bfloat16"
-    names = (
-        (f"ours {precision}",)
-        if step.rehearsal
-        else (f"ours {precision}", f"sentence-transformers, batch 32 {precision}")
-    )
-    for name in names:
+    names = (f"ours {step.precision}", f"sentence-transformers, batch 32 {step.precision}")
+    for name in names[: step.sized(2, 1)]:
         party = EngineParty(name, model_of(step.small).path)
         step.row("cold start", engine=name, seconds=round(party.cold_start_s, 2))
         party.close()

@@ -25,6 +25,7 @@ from benchmarks.peers.shapes import MINILM, write_model
 from cluster.engines import Registry
 from cluster.engines.bert.forward import BertEncoder
 from cluster.engines.bert.gpu import Packed, pack, to_gpu, unpacked
+from cluster.engines.local import LocalEngine
 from cluster.engines.weights import ModelFolder, open_model_folder
 from cluster.settings import Settings
 
@@ -57,6 +58,11 @@ class Step:
     def half(self) -> torch.dtype:
         """The number type of the GPU's products. A CPU without bfloat16 rehearses in float32."""
         return torch.float32 if self.rehearsal else torch.bfloat16
+
+    @property
+    def precision(self) -> str:
+        """The setting of an engine that computes in ``half``."""
+        return str(self.half).removeprefix("torch.")
 
     @property
     def small(self) -> str:
@@ -118,6 +124,11 @@ class Step:
         last.record()
         self.synchronise()
         return first.elapsed_time(last) / 1e3 / passes
+
+
+def engine_of(step: Step, name: str, **changed: Any) -> LocalEngine:
+    """Open the engine of a model on the device, with these further settings."""
+    return LocalEngine(model_of(name), Settings(device=step.device.type, precision=step.precision, **changed))
 
 
 def model_of(name: str) -> ModelFolder:

@@ -5,17 +5,17 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from unittest.mock import patch
 
 import torch
 from torch.nn import functional
 
-from benchmarks.gpu.step import Ids, Step, encoder_of, model_of, packed, random_ids
+from benchmarks.gpu.step import Ids, Step, encoder_of, engine_of, model_of, packed, random_ids
 from benchmarks.peers.shapes import MINILM
 from cluster.engines import local
 from cluster.engines.bert.attention import attend_by, attend_within
 from cluster.engines.bert.gpu import recorded
-from cluster.settings import Settings
 
 MODELS = (MINILM, "base")
 IN_FLIGHT, BATCHES = (1, 2, 3), (4_096, 16_384, 65_536, 131_072)
@@ -50,18 +50,13 @@ def _load(step: Step) -> Ids:
     return random_ids([FEWEST + number % (MOST - FEWEST) for number in range(count)])
 
 
-def _settings(step: Step, tokens: int) -> Settings:
-    precision = "float32" if step.rehearsal else "bfloat16"
-    return Settings(device=step.device.type, precision=precision, bulk_batch_tokens=tokens)
-
-
 def _in_flight(step: Step, name: str) -> None:
     """Compare numbers of streams and tokens of a batch, with the load of a bulk ingest."""
-    folder, ids = model_of(name), _load(step)
+    ids = _load(step)
     for in_flight in (1,) if step.rehearsal else IN_FLIGHT:
         for tokens in (512,) if step.rehearsal else BATCHES:
             with patch.object(local, "GPU_BATCHES", in_flight):
-                engine = local.LocalEngine(folder, _settings(step, tokens))
+                engine = engine_of(step, name, bulk_batch_tokens=tokens)
             engine.embed_ids(ids[: len(ids) // 4])
             started = time.perf_counter()
             engine.embed_ids(ids)
@@ -114,7 +109,7 @@ def _line(child: "subprocess.Popen[str]", start: str) -> str:
 
 def _work(step: Step) -> None:
     """Open an engine, wait for a line, embed, and print the number of tokens."""
-    engine = local.LocalEngine(model_of(step.small), _settings(step, 16_384))
+    engine = engine_of(step, step.small, bulk_batch_tokens=16_384)
     ids = _load(step)
     engine.embed_ids(ids[: len(ids) // 4])
     print("ready", flush=True)
@@ -202,6 +197,4 @@ def _eight_bits(x: torch.Tensor, weight: torch.Tensor) -> Callable[[], object]:
 
 
 if __name__ == "__main__" and WORK in sys.argv:
-    from pathlib import Path
-
     _work(Step(name="variants", rows=Path("/dev/null"), rehearsal="rehearsal" in sys.argv))
