@@ -14,6 +14,7 @@ from openai import OpenAI
 from cluster.local.addresses import ports_of
 from cluster.settings.chat import ChatModelSetting
 from cluster.settings.values import Table
+from serve_app.embedding.inputs import MAX_INPUTS
 from tests.cluster.deploy.test_dashboard import DASHBOARD, DASHBOARDS, PROMETHEUS, metrics_asked_for
 from tests.conftest import NewHome
 from tests.launch.embedding_load import MODEL, Load
@@ -26,8 +27,8 @@ pytestmark = pytest.mark.launch
 SHARE = 0.5
 MOST = 2
 CLIENTS = 10
-#: Maximum number of inputs of a request, and the largest message of gRPC unless ``ray.env`` says otherwise.
-MOST_INPUTS, GRPC_DEFAULT_BYTES = 2_048, 4 * 1024 * 1024
+#: The largest message of gRPC unless ``ray.env`` says otherwise.
+GRPC_DEFAULT_BYTES = 4 * 1024 * 1024
 #: Metrics that have series only after a job.
 OF_JOBS = {
     f"ray_embedding_{name}"
@@ -152,13 +153,19 @@ def test_the_configuration_of_prometheus_finds_this_node(cluster: Production) ->
     assert f"127.0.0.1:{ports_of(cluster.settings)['metrics_export']}" in groups[0]["targets"]
 
 
+def job_of_file(http: httpx.Client, text: str) -> str:
+    """Upload the text, attach it to a new vector store, and return the id of the job that indexes it."""
+    uploaded = http.post("files", files={"file": ("note.txt", text)}, data={"purpose": "assistants"})
+    file = uploaded.json()["id"]
+    http.post("vector_stores", json={"file_ids": [file]})
+    (job,) = http.get("jobs", params={"subject": file}).json()["data"]
+    return str(job["id"])
+
+
 def test_serve_replaces_a_worker_that_ran_its_number_of_jobs(cluster: Production) -> None:
     def worker_of_a_job(text: str) -> str:
-        uploaded = http.post("files", files={"file": ("note.txt", text)}, data={"purpose": "assistants"})
-        file = uploaded.json()["id"]
-        http.post("vector_stores", json={"file_ids": [file]})
-        (job,) = http.get("jobs", params={"subject": file}).json()["data"]
-        ended = until(lambda: http.get(f"jobs/{job['id']}").json(), lambda job: job["state"] == "succeeded")
+        job = job_of_file(http, text)
+        ended = until(lambda: http.get(f"jobs/{job}").json(), lambda job: job["state"] == "succeeded")
         return str(ended["attempts"][-1]["worker"])
 
     with httpx.Client(base_url=f"{cluster.api}/v1/", timeout=LONGEST_WAIT_S) as http:
@@ -169,10 +176,8 @@ def test_serve_replaces_a_worker_that_ran_its_number_of_jobs(cluster: Production
 def test_a_suspended_worker_does_not_stop_the_endpoint(cluster: Production) -> None:
     text = " ".join(f"Note {number} of a long list." for number in range(4_000))
     with httpx.Client(base_url=f"{cluster.api}/v1/", timeout=LONGEST_WAIT_S) as http:
-        uploaded = http.post("files", files={"file": ("notes.txt", text)}, data={"purpose": "assistants"})
-        http.post("vector_stores", json={"file_ids": [uploaded.json()["id"]]})
-        (job,) = http.get("jobs", params={"subject": uploaded.json()["id"]}).json()["data"]
-        until(lambda: http.get(f"jobs/{job['id']}").json(), lambda job: job["stage"] == "embed")
+        job = job_of_file(http, text)
+        until(lambda: http.get(f"jobs/{job}").json(), lambda job: job["stage"] == "embed")
         suspended = list(cluster.workers().values())
         for pid in suspended:
             os.kill(pid, signal.SIGSTOP)
@@ -184,19 +189,19 @@ def test_a_suspended_worker_does_not_stop_the_endpoint(cluster: Production) -> N
         finally:
             for pid in suspended:
                 os.kill(pid, signal.SIGCONT)
-        until(lambda: http.get(f"jobs/{job['id']}").json(), lambda job: job["state"] == "succeeded")
+        until(lambda: http.get(f"jobs/{job}").json(), lambda job: job["state"] == "succeeded")
 
 
 def test_the_answer_to_a_line_of_a_batch_may_have_many_megabytes(cluster: Production) -> None:
     client = OpenAI(base_url=f"{cluster.api}/v1", api_key="unused", timeout=LONGEST_WAIT_S)
-    body = {"model": MODEL, "input": [f"word {number}" for number in range(MOST_INPUTS)]}
+    body = {"model": MODEL, "input": [f"word {number}" for number in range(MAX_INPUTS)]}
     line = {"custom_id": "large", "method": "POST", "url": "/v1/embeddings", "body": body}
     file = client.files.create(file=("lines.jsonl", json.dumps(line).encode()), purpose="batch")
     batch = client.batches.create(input_file_id=file.id, endpoint="/v1/embeddings", completion_window="24h")
     ended = until(lambda: client.batches.retrieve(batch.id), lambda batch: batch.status == "completed")
     answer = client.files.content(ended.output_file_id).content
     assert len(answer) > GRPC_DEFAULT_BYTES
-    assert len(json.loads(answer)["response"]["body"]["data"]) == MOST_INPUTS
+    assert len(json.loads(answer)["response"]["body"]["data"]) == MAX_INPUTS
 
 
 def test_load_starts_another_replica(cluster: Production) -> None:
